@@ -1,0 +1,1 @@
+"""Measurements behind the README and the defaults; see CONTRIBUTING.md."""

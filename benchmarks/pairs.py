@@ -1,0 +1,93 @@
+"""Real data sets as pairs of known and unknown rows.
+
+`REPORT` is what `benchmarks.real_data` reports on; `TUNING` is what
+`benchmarks.defaults` chooses defaults by. They hold out different classes, and
+where they share a data set they split it with different seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.model_selection import train_test_split
+
+from sksngp.datasets import (
+    InOut,
+    hold_out_classes,
+    load_fashion_mnist,
+    shuffle_columns,
+)
+
+#: Added to seeds in tuning.
+TUNING_SEEDS = 1000
+
+
+def wine(unknown: int, seed: int) -> InOut:
+    """Wine cultivars, one held out."""
+    X, y = load_wine(return_X_y=True)
+    return hold_out_classes(X, y, [unknown], random_state=seed)
+
+
+def digits(unknown: tuple[int, int], seed: int) -> InOut:
+    """scikit-learn's digits, two held out."""
+    X, y = load_digits(return_X_y=True)
+    return hold_out_classes(X, y, list(unknown), random_state=seed)
+
+
+def breast_cancer(seed: int) -> InOut:
+    """Breast cancer; the unknown rows are test rows with each column shuffled."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=0.3, stratify=y, random_state=seed
+    )
+    return InOut(
+        X_train=X_train,
+        X_test=X_test,
+        y_train=y_train,
+        y_test=y_test,
+        X_ood=shuffle_columns(X_test, random_state=seed),
+    )
+
+
+def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
+    """Fashion-MNIST with classes held out; `n_train` of all training rows."""
+    data = load_fashion_mnist()
+    chosen = np.random.default_rng(seed).permutation(len(data.X_train))[:n_train]
+    X, y = data.X_train[chosen], data.y_train[chosen]
+    train, test = ~np.isin(y, unknown), ~np.isin(data.y_test, unknown)
+    return InOut(
+        X_train=X[train],
+        y_train=y[train],
+        X_test=data.X_test[test],
+        y_test=data.y_test[test],
+        X_ood=data.X_test[~test],
+    )
+
+
+def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
+    """Pairs to report on, by name: functions of the seed."""
+    return {
+        "wine 2": lambda seed: wine(2, seed),
+        "digits 4, 7": lambda seed: digits((4, 7), seed),
+        "digits 8, 9": lambda seed: digits((8, 9), seed),
+        "digits 0, 1": lambda seed: digits((0, 1), seed),
+        "fashion 8, 9": lambda seed: fashion_mnist((8, 9), seed, fashion_rows),
+        "breast cancer": breast_cancer,
+    }
+
+
+def tuning(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
+    """Pairs to choose defaults by, by name: functions of the seed."""
+    pairs = {
+        "wine 0": lambda seed: wine(0, seed),
+        "digits 2, 3": lambda seed: digits((2, 3), seed),
+        "digits 5, 6": lambda seed: digits((5, 6), seed),
+        "fashion 1, 3": lambda seed: fashion_mnist((1, 3), seed, fashion_rows),
+        "breast cancer": breast_cancer,
+    }
+    return {
+        name: lambda seed, pair=pair: pair(TUNING_SEEDS + seed)
+        for name, pair in pairs.items()
+    }

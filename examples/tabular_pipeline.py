@@ -1,0 +1,139 @@
+"""A mixed table, and when it pays to hand a row to a human.
+
+A service firm reads the sensors of its water pumps (numbers and categories,
+with gaps) and a classifier decides what to send: nothing, a new bearing or a
+new seal. Among this month's pumps, one in ten is of a new model that runs at
+another pressure and temperature and pumps oil, which no pump did before. What
+the classifier learned does not hold for those.
+
+A wrong decision costs 400 euros, a visit by an engineer, who is always right,
+40 euros. The script compares these policies:
+
+- act on every prediction;
+- defer rows that `predict_ood` flags;
+- defer rows whose expected cost of acting, 400 (1 - largest probability),
+  exceeds the 40 of a visit;
+- defer both kinds;
+- send the engineer to every pump.
+
+It does so for SNGP and for a deterministic network in the same pipeline.
+
+Run: ``python tabular_pipeline.py``
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sksngp import ResNetClassifier, SNGPClassifier
+
+WRONG, VISIT = 400, 40  # euros
+STATES = np.array(["sound", "worn bearing", "leaking seal"])
+
+
+def make_pumps(n, rng, new_model=False):
+    """Draw a frame of n pumps and their true states.
+
+    The state depends on age and medium; the sensors on the state, and on how
+    the pump is used. The new model is built otherwise: its sensors differ, and
+    so does what a fault does to them.
+    """
+    age = rng.gamma(3.0, 2.5, n)
+    hours = rng.uniform(4, 24, n)
+    media = ["oil"] if new_model else ["fresh water", "salt water", "slurry"]
+    medium = rng.choice(media, n)
+    bearing = 0.4 * (age - 10) + 1.0 * (medium == "slurry") + rng.logistic(size=n)
+    seal = 0.3 * (age - 11) + 1.5 * (medium == "salt water") + rng.logistic(size=n)
+    state = np.where(np.maximum(bearing, seal) < 0, 0, np.where(bearing > seal, 1, 2))
+    worn, leaking = state == 1, state == 2
+    if new_model:
+        temperature = 38 + 0.4 * hours + 4 * leaking + rng.normal(0, 2, n)
+        vibration = 5.5 + 1.5 * worn + rng.normal(0, 0.6, n)
+        pressure = 9.0 - 2.0 * leaking + rng.normal(0, 0.5, n)
+    else:
+        temperature = 50 + 0.8 * hours + 9 * worn + rng.normal(0, 3, n)
+        vibration = 2.5 + 0.1 * age + 1.8 * worn + rng.normal(0, 0.5, n)
+        pressure = 6.0 - 1.4 * leaking - 0.02 * hours + rng.normal(0, 0.4, n)
+    pumps = pd.DataFrame(
+        {
+            "age_years": age,
+            "hours_per_day": hours,
+            "temperature_c": temperature,
+            "vibration_mm_s": vibration,
+            "pressure_bar": pressure,
+            "medium": medium,
+            "site": rng.choice(["coast", "hills", "valley"], n),
+        }
+    )
+    for column, share in {"age_years": 0.03, "vibration_mm_s": 0.08}.items():
+        pumps.loc[rng.random(n) < share, column] = np.nan
+    pumps.loc[rng.random(n) < 0.05, "medium"] = None
+    return pumps, STATES[state]
+
+
+def make_model(classifier):
+    """Put the classifier behind imputation, scaling and one-hot encoding."""
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
+    )
+    categorical = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="missing"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    )
+    columns = make_column_transformer(
+        (numeric, make_column_selector(dtype_include="number")),
+        (categorical, make_column_selector(dtype_exclude="number")),
+    )
+    return make_pipeline(columns, classifier)
+
+
+def report(name, pipe, pumps, states, is_new):
+    """Print what each policy costs."""
+    proba = pipe.predict_proba(pumps)
+    right = pipe.classes_[proba.argmax(axis=1)] == states
+    flagged = pipe[-1].predict_ood(pipe[:-1].transform(pumps))
+    uncertain = WRONG * (1 - proba.max(axis=1)) > VISIT
+    everything = np.ones(len(pumps), dtype=bool)
+    policies = {
+        "act on every prediction": ~everything,
+        "defer flagged rows": flagged,
+        "defer uncertain rows": uncertain,
+        "defer flagged or uncertain": flagged | uncertain,
+        "send the engineer to all": everything,
+    }
+    print(
+        f"\n{name}: accuracy {right[~is_new].mean():.3f} on pumps of known models, "
+        f"{right[is_new].mean():.3f} on the new one"
+    )
+    print(f"{'':28}deferred: known     new   wrong decisions   euros a pump")
+    for policy, deferred in policies.items():
+        wrong = ~right & ~deferred
+        cost = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
+        print(
+            f"{policy:28}{deferred[~is_new].mean():15.1%} "
+            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {cost:14.2f}"
+        )
+
+
+def main():
+    rng = np.random.default_rng(0)
+    X_train, y_train = make_pumps(3000, rng)
+    known, y_known = make_pumps(1800, rng)
+    new, y_new = make_pumps(200, rng, new_model=True)
+    pumps = pd.concat([known, new], ignore_index=True)
+    states = np.concatenate([y_known, y_new])
+    is_new = np.arange(len(pumps)) >= len(known)
+    print(pumps.sample(4, random_state=0).to_string(index=False, float_format="%.1f"))
+    for classifier in (
+        ResNetClassifier(random_state=0),
+        SNGPClassifier(random_state=0),
+    ):
+        pipe = make_model(classifier).fit(X_train, y_train)
+        report(type(classifier).__name__, pipe, pumps, states, is_new)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""scikit-learn classifiers that know what they don't know.
+
+Importing this package does not import TensorFlow; the first fit does.
+"""
+
+from ._deep_ensemble import DeepEnsembleClassifier
+from ._mc_dropout import MCDropoutClassifier
+from ._resnet import ResNetClassifier
+from ._sngp import SNGPClassifier
+from ._version import __version__
+
+__all__ = [
+    "DeepEnsembleClassifier",
+    "MCDropoutClassifier",
+    "ResNetClassifier",
+    "SNGPClassifier",
+    "__version__",
+]

@@ -1,0 +1,530 @@
+"""What the classifiers share: parameters, validation and the flow of data."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from . import ood, pool
+from ._docs import document
+from ._validation import check_rows, check_training_rows
+from .architecture import Architecture, initial_weights
+from .projection import Rows, chunks, fit_projection
+from .uncertainty import KINDS
+
+#: Fresh scores that a stream of `partial_fit` calls remembers for its threshold.
+STREAM_SCORES = 1000
+
+
+class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
+    """Base of the residual-network classifiers.
+
+    A subclass says what network it needs (`_architecture`), what its prediction
+    is (`_evaluate`) and, where it has more to learn than weights, what happens
+    before and after training (`_before_training`, `_after_training`).
+
+    The fitted state is arrays; compiled networks are leased from `sksngp.pool`.
+    A fit works on a copy of the estimator and replaces the state at its end, so
+    that a failed fit changes nothing.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = document(cls.__doc__)
+
+    _parameter_constraints: dict = {
+        "num_layers": [Interval(Integral, 0, None, closed="left")],
+        "num_hidden": [Interval(Integral, 1, None, closed="left")],
+        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
+        "standardize": ["boolean"],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "warm_start": ["boolean"],
+        "ood_alpha": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        *,
+        num_layers,
+        num_hidden,
+        dropout_rate,
+        standardize,
+        dtype,
+        optimizer,
+        learning_rate,
+        epochs,
+        batch_size,
+        early_stopping,
+        validation_fraction,
+        n_iter_no_change,
+        class_weight,
+        warm_start,
+        ood_alpha,
+        random_state,
+        verbose,
+    ):
+        self.num_layers = num_layers
+        self.num_hidden = num_hidden
+        self.dropout_rate = dropout_rate
+        self.standardize = standardize
+        self.dtype = dtype
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.ood_alpha = ood_alpha
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # What a subclass fills in
+
+    def _architecture(self) -> dict[str, Any]:
+        """Fields of `sksngp.architecture.Architecture`."""
+        return {
+            "num_outputs": len(self.classes_),
+            "num_layers": int(self.num_layers),
+            "num_hidden": int(self.num_hidden),
+            "members": 1,
+            "dropout": self.dropout_rate > 0,
+            "optimizer": self.optimizer,
+            "dtype": self.dtype,
+        }
+
+    def _check_parameters(self):
+        """Refuse combinations that the single constraints allow."""
+        if self.early_stopping and not self.validation_fraction:
+            raise ValueError(
+                "early_stopping=True needs rows to validate on, but "
+                "validation_fraction=0; choose a share in (0, 1)."
+            )
+
+    def _before_training(self, rows, rng):
+        """Learn what precedes training from the untrained network."""
+
+    def _load_scalars(self, network):
+        """Set the network's variables that are parameters, not weights."""
+        network.dropout_rate.assign(self.dropout_rate)
+
+    def _after_training(self, rows, streaming):
+        """Learn what follows from the trained weights and the training rows."""
+
+    @abstractmethod
+    def _evaluate(self, compiled, projected, what) -> np.ndarray:
+        """Prediction for projected rows.
+
+        `what` is "proba", with a result of shape (n, K), or one of
+        `sksngp.uncertainty.KINDS`, with one of shape (n,).
+        """
+
+    def _row_width(self) -> int:
+        """How many floats one row needs while it is predicted."""
+        widest = max(self.architecture_["num_hidden"], len(self.classes_))
+        return self.architecture_["members"] * widest
+
+    def _training_scores(self, rows):
+        """Epistemic scores of rows that the model has learnt from."""
+        return self._evaluate_rows(rows, "epistemic")
+
+    def _absorb(self, rows):
+        """Learn from rows whose scores have been taken for the threshold."""
+
+    # Fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the classifier.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+            Numeric and finite. float32, read-only and memory-mapped arrays are
+            read in chunks, without a copy of the whole.
+        y : array-like of shape (n_samples,)
+            Class labels: strings, booleans or integers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. A row of weight 2 counts as that row twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid data or parameters, before any training, and if the
+            training loss stops being finite. The estimator stays as it was.
+        TypeError
+            For sparse `X`.
+        """
+        fitted = copy.copy(self)
+        fitted._fit(X, y, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, X, y, sample_weight):
+        self._check_parameters()
+        warm = self.warm_start and hasattr(self, "weights_")
+        known = self.classes_ if warm else None
+        X, labels, weights, self.classes_ = check_training_rows(
+            self, X, y, sample_weight, known_classes=known, reset=not warm
+        )
+        rng = _generator(self.random_state)
+        held_out = self._hold_out(X, labels, rng)
+        if warm:
+            self._check_architecture()
+        else:
+            self._start(X, labels, np.where(held_out, 0.0, weights), rng)
+        rows, validation = self._project(X, labels, weights, held_out)
+        if not warm:
+            self._before_training(rows, rng)
+        self._train(rows, rng, epochs=self.epochs, validation=validation)
+        self._after_training(rows, streaming=False)
+        if validation is None:
+            self._set_threshold(self._training_scores(rows))
+        else:
+            self._set_threshold(self._evaluate_rows(validation, "epistemic"))
+            self._absorb(validation)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go once over a chunk of a stream.
+
+        The columns' means and variances follow the stream; the projection and
+        the kernel scale are those of the first chunk, which should therefore
+        not be tiny. The out-of-distribution threshold comes from the scores of
+        the latest rows, each taken before the row was learnt.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+            As for `fit`.
+        y : array-like of shape (n_samples,)
+            As for `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of the stream; needed in the first call, and the same or
+            left out in later ones.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As for `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; also if `y` holds a class that `classes` does not, if
+            ``early_stopping=True`` or if ``class_weight="balanced"``.
+        """
+        fitted = copy.copy(self)
+        fitted._partial_fit(X, y, classes, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _partial_fit(self, X, y, classes, sample_weight):
+        self._check_parameters()
+        first = not hasattr(self, "weights_")
+        known = self._check_stream(classes, first)
+        X, labels, weights, self.classes_ = check_training_rows(
+            self, X, y, sample_weight, known_classes=known, reset=first
+        )
+        # Later chunks must not repeat the shuffles and masks of the first.
+        rng = _generator(self.random_state, 0 if first else self.n_iter_)
+        if first:
+            self._start(X, labels, weights, rng)
+        else:
+            self._check_architecture()
+            fresh = self._predict_valid(X, "epistemic")
+            self.projection_ = self.projection_.update(X, weights)
+        rows, _ = self._project(X, labels, weights)
+        if first:
+            self._before_training(rows, rng)
+        self._train(rows, rng, epochs=1, streaming=True)
+        self._after_training(rows, streaming=True)
+        if first:
+            self._set_threshold(self._training_scores(rows))
+        else:
+            latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
+            self._set_threshold(latest)
+
+    def _check_stream(self, classes, first):
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "partial_fit does not support class_weight='balanced': a chunk does "
+                "not show the balance of the stream. Pass a dict of weights."
+            )
+        if first:
+            if classes is None:
+                raise ValueError("classes must be passed in the first partial_fit.")
+            return np.unique(classes)
+        if classes is not None and not np.array_equal(
+            np.unique(classes), self.classes_
+        ):
+            raise ValueError(
+                f"classes={classes!r} differs from the classes of the first call: "
+                f"{self.classes_!r}."
+            )
+        return self.classes_
+
+    def _check_architecture(self):
+        if self.architecture_ != self._architecture():
+            raise ValueError(
+                "The network that was fitted cannot be trained further with other "
+                f"parameters. Fitted: {self.architecture_}; now: "
+                f"{self._architecture()}. To start anew, call fit with "
+                "warm_start=False."
+            )
+
+    def _hold_out(self, X, labels, rng):
+        held_out = ood.hold_out(
+            X,
+            labels,
+            self.validation_fraction,
+            at_least=0 if self.early_stopping else math.ceil(1 / self.ood_alpha),
+            seed=int(rng.integers(2**63)),
+        )
+        if self.early_stopping and not held_out.any():
+            raise ValueError(
+                f"early_stopping=True with validation_fraction="
+                f"{self.validation_fraction} leaves no row to validate on: each of "
+                f"the {len(self.classes_)} classes has a single distinct row."
+            )
+        return held_out
+
+    def _start(self, X, labels, weights, rng):
+        """Draw a new model; rows of weight 0 have no part in it."""
+        self.architecture_ = self._architecture()
+        self.projection_ = fit_projection(
+            X,
+            weights,
+            num_hidden=self.num_hidden,
+            members=self.architecture_["members"],
+            standardize=self.standardize,
+            rng=rng,
+        )
+        self.weights_ = initial_weights(
+            Architecture(**self.architecture_),
+            rng,
+            _log_prior(labels, weights, len(self.classes_)),
+        )
+        self._optimizer_state = None
+        self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], None
+
+    def _project(self, X, labels, weights, held_out=None):
+        """Projected rows to train on, and those held out (or None)."""
+        projected = self.projection_(X, self.dtype)
+        if held_out is None or not held_out.any():
+            return Rows(projected, labels, weights), None
+        return tuple(
+            Rows(projected[..., mask, :], labels[mask], weights[mask])
+            for mask in (~held_out, held_out)
+        )
+
+    def _train(self, rows, rng, *, epochs, validation=None, streaming=False):
+        n = len(rows.labels)
+        with pool.lease(**self.architecture_) as compiled:
+            from .training import train  # not before the lease: it needs TensorFlow
+
+            compiled.network.load(self.weights_)
+            self._load_scalars(compiled.network)
+            compiled.load_optimizer(
+                self.learning_rate, self._optimizer_state if streaming else None
+            )
+            self.weights_, history = train(
+                compiled,
+                rows,
+                epochs=epochs,
+                batch_size=n if self.batch_size is None else min(self.batch_size, n),
+                seed=int(rng.integers(2**31)),
+                validation=validation if self.early_stopping else None,
+                patience=self.n_iter_no_change,
+                verbose=bool(self.verbose),
+            )
+            # Only a stream goes on where it was; the moments are twice the weights.
+            self._optimizer_state = compiled.dump_optimizer() if streaming else None
+        self.n_iter_ = self.n_iter_ + len(history.loss)
+        self.loss_curve_ = self.loss_curve_ + history.loss
+        self.validation_scores_ = history.validation_score or None
+
+    def _set_threshold(self, scores):
+        self.ood_scores_ = scores
+        self.ood_threshold_ = ood.threshold(scores, self.ood_alpha)
+
+    # Prediction
+
+    def predict(self, X) -> np.ndarray:
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels of the type seen in `fit`.
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        return self._predict(X, "proba")
+
+    def predict_log_proba(self, X) -> np.ndarray:
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
+        """Predict how uncertain the classifier is.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        kind : {"total", "aleatoric", "epistemic"}, default="total"
+            The uncertainty of the prediction as a whole; the part that stems
+            from classes which overlap, which more data would not remove; the
+            part that stems from a lack of data like the row. The class's
+            documentation says how each is computed.
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples,)
+            In [0, 1]; higher is less certain.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
+        return self._predict(X, kind)
+
+    def predict_ood(self, X) -> np.ndarray:
+        """Flag rows unlike those the classifier was fitted on.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        bool ndarray of shape (n_samples,)
+            True where the epistemic uncertainty exceeds `ood_threshold_`.
+        """
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model._predict(X, "epistemic") > model.ood_threshold_
+
+    def score_samples(self, X) -> np.ndarray:
+        """Score how normal rows are: minus the epistemic uncertainty.
+
+        The sign and the name are those of scikit-learn's outlier detectors;
+        ``Pipeline`` and ``GridSearchCV`` forward this method.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples,)
+            In [-1, 0]; higher is more like the training data.
+        """
+        return -self._predict(X, "epistemic")
+
+    def _predict(self, X, what):
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model._predict_valid(check_rows(model, X, reset=False), what)
+
+    def _predict_valid(self, X, what):
+        width = max(self._row_width(), X.shape[1])
+        blocks = (self.projection_(X[rows]) for rows in chunks(len(X), width))
+        return self._evaluate_blocks(blocks, what)
+
+    def _evaluate_rows(self, rows, what):
+        return self._evaluate_blocks((block for block, _ in self._blocks(rows)), what)
+
+    def _blocks(self, rows, size=None):
+        """Chunks of projected rows in float64, with their slice."""
+        n = len(rows.labels)
+        parts = gen_batches(n, size) if size else chunks(n, self._row_width())
+        for part in parts:
+            yield rows.projected[..., part, :].astype(np.float64), part
+
+    def _evaluate_blocks(self, blocks, what):
+        with self._inference() as compiled:
+            return np.concatenate(
+                [self._evaluate(compiled, block, what) for block in blocks]
+            )
+
+    @contextmanager
+    def _inference(self):
+        """Lease the network in float64, loaded with the fitted weights.
+
+        In float32 a row's result depends on its place among the other rows,
+        and the posterior's variances lose their digits.
+        """
+        with pool.lease(**{**self.architecture_, "dtype": "float64"}) as compiled:
+            compiled.network.load(self.weights_)
+            self._load_scalars(compiled.network)
+            yield compiled
+
+
+def _generator(random_state, *spawn_key):
+    """NumPy generator seeded from a scikit-learn random state."""
+    seed = check_random_state(random_state).randint(2**31 - 1, size=4)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
+
+
+def _log_prior(labels, weights, num_classes):
+    """Log class frequencies, with one row more a class than was seen."""
+    counts = np.bincount(labels, weights, minlength=num_classes) + 1.0
+    return np.log(counts / counts.sum())

@@ -1,0 +1,88 @@
+"""What the classifiers' docstrings have in common, written once."""
+
+from __future__ import annotations
+
+SHARED_PARAMETERS = """\
+num_layers : int, default=6
+    Number of residual blocks, as in the tutorial.
+num_hidden : int, default=128
+    Width of the network, as in the tutorial.
+dropout_rate : float in [0, 1), default=0.1
+    Share of a block's output units set to zero in training, as in the
+    tutorial.
+standardize : bool, default=True
+    Centre and scale the columns first. Distances between rows mean little
+    while columns have different units.
+dtype : {"float32", "float64"}, default="float32"
+    Floating type of training. Prediction is always float64, because in
+    float32 a row's result depends on its place among the other rows.
+optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
+    The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
+learning_rate : float, default=1e-3
+    Chosen in ``benchmarks/defaults.py``; the tutorial's 1e-4 leaves small
+    data sets unfinished in 100 epochs.
+epochs : int, default=100
+    Passes over the training rows, as in the tutorial.
+batch_size : int or None, default=128
+    Rows an optimiser step, as in the tutorial. None takes all of them.
+early_stopping : bool, default=False
+    Stop when the log-likelihood of the held-out rows has not risen for
+    `n_iter_no_change` epochs, and keep the weights of the best epoch.
+validation_fraction : float in [0, 1), default=0.1
+    Share of each class's rows that the network is not trained on. Their
+    scores set `ood_threshold_`, and with `early_stopping` they decide when to
+    stop. The share rises up to a quarter where fewer than ``1 / ood_alpha``
+    rows would be held out; if a quarter is too few as well, or at 0, all rows
+    are trained on, the threshold comes from the training rows, and more rows
+    may be flagged than `ood_alpha` says.
+n_iter_no_change : int, default=10
+    Epochs without improvement before `early_stopping` stops.
+class_weight : dict, "balanced" or None, default=None
+    Weights of classes, multiplied into `sample_weight`.
+warm_start : bool, default=False
+    Whether `fit` goes on from the weights of the last one, for `epochs` more.
+ood_alpha : float in (0, 1), default=0.05
+    Share of rows from the training distribution that `predict_ood` may flag.
+random_state : int, RandomState instance or None, default=None
+    Seeds weights, shuffling, dropout and the choice of held-out rows. An int
+    makes results repeatable bit for bit on one machine. Global random states
+    are neither read (unless None) nor changed.
+verbose : int, default=0
+    Above 0, show a progress bar with the loss and the validation score."""
+
+SHARED_ATTRIBUTES = """\
+classes_ : ndarray of shape (n_classes,)
+    Class labels, sorted.
+n_features_in_ : int
+    Number of columns seen in `fit`.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the columns, where all are strings.
+n_iter_ : int
+    Number of epochs trained.
+loss_curve_ : list of float
+    Mean cross-entropy of each epoch, with dropout.
+validation_scores_ : list of float or None
+    Log-likelihood of the held-out rows after each epoch, with
+    `early_stopping`.
+ood_scores_ : ndarray
+    Epistemic uncertainty of the rows that set the threshold.
+ood_threshold_ : float
+    Epistemic uncertainty above which `predict_ood` flags a row.
+weights_ : dict of str to ndarray
+    The network's arrays by name.
+projection_ : sksngp.projection.InputProjection
+    Standardisation and frozen input layer.
+architecture_ : dict
+    What the compiled network depends on."""
+
+
+def document(docstring: str | None) -> str | None:
+    """Fill the placeholders for shared parameters and attributes."""
+    if docstring is None:
+        return None
+    for name, text in (
+        ("{shared parameters}", SHARED_PARAMETERS),
+        ("{shared attributes}", SHARED_ATTRIBUTES),
+    ):
+        docstring = docstring.replace(name, text.replace("\n", "\n    "))
+    return docstring

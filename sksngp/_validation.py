@@ -1,0 +1,107 @@
+"""Checks of data, made before any work starts."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+
+def check_rows(estimator, X, y="no_validation", *, reset):
+    """Check `X`, and `y` where given, as scikit-learn does, and the range of `X`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its `dtype` decides the range; names and number of columns are set on it
+        if `reset`, and compared with it if not.
+    X : array-like of shape (n, n_features)
+    y : array-like of shape (n,), optional
+    reset : bool
+
+    Returns
+    -------
+    X : float32 or float64 ndarray of shape (n, n_features)
+    y : ndarray of shape (n,)
+        Only if given.
+    """
+    if issparse(X):
+        raise TypeError(
+            "Sparse input is not supported: distances between rows need "
+            "standardised, hence dense, columns. Reduce X first, with "
+            "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
+        )
+    checked = validate_data(
+        estimator, X, y, reset=reset, dtype=(np.float64, np.float32)
+    )
+    X = checked[0] if isinstance(checked, tuple) else checked
+    # Standardisation squares float64 values; float32 weights meet raw columns.
+    largest = np.finfo(np.float32).max if estimator.dtype == "float32" else 1e150
+    magnitude = np.maximum(X.max(axis=0), -X.min(axis=0))
+    if (magnitude > largest).any():
+        column = int(np.argmax(magnitude))
+        names = getattr(estimator, "feature_names_in_", None)
+        raise ValueError(
+            f"Column {column if names is None else repr(names[column])} of X holds a "
+            f"value of magnitude {magnitude[column]:.3g}, beyond the largest that "
+            f"dtype={estimator.dtype!r} allows, {largest:.3g}. Rescale the column."
+        )
+    return checked
+
+
+def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset):
+    """Check rows to train on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its `class_weight` is multiplied into the weights; see also `check_rows`.
+    X : array-like of shape (n, n_features)
+    y : array-like of shape (n,)
+    sample_weight : array-like of shape (n,) or None
+    known_classes : ndarray or None
+        Sorted classes that `y` must not go beyond; None takes those in `y`.
+    reset : bool
+
+    Returns
+    -------
+    X : ndarray of shape (m, n_features)
+        Without rows of weight 0.
+    labels : int32 ndarray of shape (m,)
+        Indices into `classes`.
+    weights : float64 ndarray of shape (m,)
+        Positive.
+    classes : ndarray of shape (n_classes,)
+    """
+    X, y = check_rows(estimator, X, y, reset=reset)
+    check_classification_targets(y)
+    weights = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    classes = np.unique(y) if known_classes is None else known_classes
+    _check_classes(np.unique(y[weights > 0]), classes, known_classes is None)
+    labels = np.searchsorted(classes, y).astype(np.int32)
+    if estimator.class_weight is not None:
+        weights = weights * compute_class_weight(
+            estimator.class_weight, classes=classes, y=y, sample_weight=weights
+        ).take(labels)
+    if not weights.all():
+        kept = weights > 0
+        X, labels, weights = X[kept], labels[kept], weights[kept]
+    return X, labels, weights, classes
+
+
+def _check_classes(present, classes, first):
+    unseen = np.setdiff1d(present, classes)
+    if len(unseen):
+        raise ValueError(
+            f"y holds the classes {unseen.tolist()}, which are not among the known "
+            f"ones: {classes.tolist()}."
+        )
+    if len(present if first else classes) < 2:
+        raise ValueError(
+            "A classifier needs rows of at least two classes; y (with positive "
+            f"sample_weight) holds {len(present)} class: {present.tolist()}."
+        )

@@ -1,0 +1,435 @@
+"""Data with known and unknown rows, to train on and to detect.
+
+Two moons and the blob beside them are those of the TensorFlow tutorial
+*Uncertainty-aware Deep Learning with SNGP*. Real data become pairs of known and
+unknown rows by holding out classes or by shuffling columns.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from http.client import HTTPException
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.datasets import fetch_openml, make_moons
+from sklearn.model_selection import train_test_split
+from sklearn.utils import (
+    Bunch,
+    _safe_indexing,
+    check_array,
+    check_random_state,
+    indexable,
+)
+from sklearn.utils._param_validation import Interval, validate_params
+
+#: Where Debian's package dataset-fashion-mnist puts its files.
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+#: Images and labels of Fashion-MNIST by part, as the files are called everywhere.
+FASHION_MNIST_FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+
+
+class InOut(Bunch):
+    """Known rows to train and test on, and unknown rows to detect.
+
+    Attributes
+    ----------
+    X_train, X_test : array-like of shape (n_train, n_features), (n_test, n_features)
+        Known rows.
+    y_train, y_test : array-like of shape (n_train,), (n_test,)
+        Their classes.
+    X_ood : array-like of shape (n_ood, n_features)
+        Unknown rows.
+
+    Examples
+    --------
+    >>> from sksngp.datasets import InOut, two_moons, two_moons_ood
+    >>> X_train, y_train = two_moons(random_state=0)
+    >>> X_test, y_test = two_moons(random_state=1)
+    >>> data = InOut(
+    ...     X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test,
+    ...     X_ood=two_moons_ood(random_state=0),
+    ... )
+    >>> data.X_ood.shape
+    (500, 2)
+    """
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 2, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def two_moons(
+    n_samples: int = 1000,
+    *,
+    noise: float = 0.1,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two interleaved half circles, moved a little apart.
+
+    scikit-learn's `make_moons` with class 0 shifted by (-0.1, 0.2) and class 1 by
+    (0.1, -0.2), as in the tutorial.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of rows, half of them in each class.
+    noise : float, default=0.1
+        Standard deviation of the Gaussian noise.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same data at each call.
+
+    Returns
+    -------
+    X : float ndarray of shape (n_samples, 2)
+    y : int ndarray of shape (n_samples,)
+        0 or 1.
+
+    Examples
+    --------
+    >>> from sksngp.datasets import two_moons
+    >>> X, y = two_moons(random_state=0)
+    >>> X.shape, int(y.sum())
+    ((1000, 2), 500)
+    """
+    X, y = make_moons(n_samples, noise=noise, random_state=random_state)
+    shifts = np.array([[-0.1, 0.2], [0.1, -0.2]])
+    return X + shifts[y], y
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def two_moons_ood(
+    n_samples: int = 500,
+    *,
+    random_state: int | np.random.RandomState | None = None,
+) -> np.ndarray:
+    """Blob of unknown rows beside the two moons.
+
+    A Gaussian of mean (2.5, -1.75) and variance 0.01 in each direction, as in the
+    tutorial; not to be trained on.
+
+    Parameters
+    ----------
+    n_samples : int, default=500
+        Number of rows.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same data at each call.
+
+    Returns
+    -------
+    float ndarray of shape (n_samples, 2)
+
+    Examples
+    --------
+    >>> from sksngp.datasets import two_moons_ood
+    >>> two_moons_ood(random_state=0).mean(axis=0).round(1)
+    array([ 2.5, -1.8])
+    """
+    rng = check_random_state(random_state)
+    return rng.normal((2.5, -1.75), 0.1, size=(n_samples, 2))
+
+
+@validate_params(
+    {"n": [Interval(Integral, 1, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
+def two_moons_grid(n: int = 100) -> np.ndarray:
+    """Regular grid of points around the two moons.
+
+    Parameters
+    ----------
+    n : int, default=100
+        Number of points on each axis.
+
+    Returns
+    -------
+    float ndarray of shape (n * n, 2)
+        x from -3.5 to 3.5 runs fastest, y from -2.5 to 2.5; values at the points,
+        reshaped to (n, n), are a picture with the lowest y in its first row.
+
+    Examples
+    --------
+    >>> from sksngp.datasets import two_moons_grid
+    >>> two_moons_grid(3)[:4]
+    array([[-3.5, -2.5],
+           [ 0. , -2.5],
+           [ 3.5, -2.5],
+           [-3.5,  0. ]])
+    """
+    x, y = np.meshgrid(np.linspace(-3.5, 3.5, n), np.linspace(-2.5, 2.5, n))
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "y": ["array-like"],
+        "held_out": ["array-like"],
+        "test_size": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def hold_out_classes(
+    X: Any,
+    y: ArrayLike,
+    held_out: ArrayLike,
+    *,
+    test_size: float = 0.3,
+    random_state: int | np.random.RandomState | None = None,
+) -> InOut:
+    """Make unknown rows of some classes; split the others for training and test.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, dataframe} of shape (n, n_features)
+        Rows of all classes.
+    y : array-like of shape (n,)
+        Their classes.
+    held_out : array-like of shape (n_held_out,)
+        The classes to hold out; at least two others remain.
+    test_size : float in (0, 1), default=0.3
+        Share of the known rows to test on, the same in each class up to rounding.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same split at each call.
+
+    Returns
+    -------
+    InOut
+        X_train, y_train, X_test, y_test of the remaining classes, labels as they
+        were, and X_ood: all rows of the held-out classes, in their order.
+
+    Raises
+    ------
+    ValueError
+        If a class to hold out isn't in `y`, none is given, fewer than two remain,
+        or a class has too few rows to split.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sksngp.datasets import hold_out_classes
+    >>> X, y = load_wine(return_X_y=True)
+    >>> data = hold_out_classes(X, y, [2], random_state=0)
+    >>> len(data.X_train), len(data.X_test), len(data.X_ood)
+    (91, 39, 48)
+    """
+    X, y = indexable(X, y)
+    classes = _classes(y, "y")
+    # Sets, as NumPy would take the string "1" for the number 1.
+    present = set(classes.tolist())
+    unknown = set(_classes(held_out, "held_out").tolist())
+    missing = unknown - present
+    if missing:
+        raise ValueError(
+            f"held_out has classes that are not in y: {sorted(missing, key=str)}."
+        )
+    if not unknown or len(present - unknown) < 2:
+        raise ValueError(
+            "held_out must name at least one class and leave two to train on; it "
+            f"names {len(unknown)} of the {len(present)} in y."
+        )
+    is_known = np.array([label not in unknown for label in classes.tolist()])
+    known = np.flatnonzero(is_known)
+    train, test = train_test_split(
+        known, test_size=test_size, random_state=random_state, stratify=classes[known]
+    )
+    return InOut(
+        X_train=_safe_indexing(X, train),
+        y_train=_safe_indexing(y, train),
+        X_test=_safe_indexing(X, test),
+        y_test=_safe_indexing(y, test),
+        X_ood=_safe_indexing(X, np.flatnonzero(~is_known)),
+    )
+
+
+@validate_params(
+    {"X": ["array-like"], "random_state": ["random_state"]},
+    prefer_skip_nested_validation=True,
+)
+def shuffle_columns(
+    X: Any, *, random_state: int | np.random.RandomState | None = None
+) -> Any:
+    """Permute each column by itself.
+
+    Every column keeps its values and so its distribution, and the columns no
+    longer belong together: unknown rows that no column gives away.
+
+    Parameters
+    ----------
+    X : {array-like, pandas dataframe} of shape (n, n_features)
+        Known rows, best ones that weren't trained on.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same result at each call.
+
+    Returns
+    -------
+    ndarray or pandas dataframe of shape (n, n_features)
+        A copy; a pandas dataframe keeps its index and the types of its columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksngp.datasets import shuffle_columns
+    >>> X = np.column_stack([np.arange(100), np.arange(100)])
+    >>> shuffled = shuffle_columns(X, random_state=0)
+    >>> bool((np.sort(shuffled, axis=0) == X).all())
+    True
+    >>> bool(abs(np.corrcoef(shuffled.T)[0, 1]) < 0.2)
+    True
+    """
+    rng = check_random_state(random_state)
+    if hasattr(X, "isetitem"):
+        shuffled = X.copy()
+        for column in range(X.shape[1]):
+            values = X.iloc[rng.permutation(len(X)), column]
+            shuffled.isetitem(column, values.array)
+        return shuffled
+    # Missing values are values like others here.
+    X = check_array(X, dtype=None, ensure_all_finite=False)
+    shuffled = np.empty_like(X)
+    for column in range(X.shape[1]):
+        shuffled[:, column] = X[rng.permutation(len(X)), column]
+    return shuffled
+
+
+@validate_params(
+    {"data_home": [str, os.PathLike, None]}, prefer_skip_nested_validation=True
+)
+def load_fashion_mnist(*, data_home: str | os.PathLike | None = None) -> Bunch:
+    """Load Fashion-MNIST: 70,000 grey pictures of clothes in ten classes.
+
+    The files of Debian's package dataset-fashion-mnist are read where they are
+    installed. Otherwise the data come from OpenML, the first time over the
+    network (about 30 MB) and then from the cache in `data_home`.
+
+    Parameters
+    ----------
+    data_home : str, path-like or None, default=None
+        Cache for the download; by default scikit-learn's, ``~/scikit_learn_data``.
+
+    Returns
+    -------
+    Bunch
+        X_train, uint8 ndarray of shape (60000, 784); X_test of shape (10000, 784);
+        y_train and y_test, int64 ndarrays of classes 0 to 9.
+
+    Raises
+    ------
+    OSError
+        If the data are neither installed nor to be had from OpenML.
+    ValueError
+        If a file or the download isn't what it should be.
+
+    References
+    ----------
+    .. [1] Xiao, Rasul and Vollgraf (2017), Fashion-MNIST: a Novel Image Dataset for
+       Benchmarking Machine Learning Algorithms, arXiv 1708.07747.
+
+    Examples
+    --------
+    >>> from sksngp.datasets import hold_out_classes, load_fashion_mnist
+    >>> data = load_fashion_mnist()                                # doctest: +SKIP
+    >>> pair = hold_out_classes(data.X_test, data.y_test, [8, 9])  # doctest: +SKIP
+    """
+    names = [name for pair in FASHION_MNIST_FILES.values() for name in pair]
+    if all((FASHION_MNIST_FOLDER / name).is_file() for name in names):
+        X_train, y_train = _read_pictures(*FASHION_MNIST_FILES["train"])
+        X_test, y_test = _read_pictures(*FASHION_MNIST_FILES["test"])
+    else:
+        X_train, y_train, X_test, y_test = _download_fashion_mnist(data_home)
+    return Bunch(X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test)
+
+
+def _classes(values, name):
+    values = check_array(
+        values, dtype=None, ensure_2d=False, ensure_min_samples=0, input_name=name
+    )
+    if values.ndim != 1:
+        raise ValueError(
+            f"{name} must have one dimension; its shape is {values.shape}."
+        )
+    return values
+
+
+def _read_pictures(images, labels):
+    X = _read_idx(FASHION_MNIST_FOLDER / images, n_dimensions=3)
+    y = _read_idx(FASHION_MNIST_FOLDER / labels, n_dimensions=1)
+    if len(X) != len(y):
+        raise ValueError(
+            f"{FASHION_MNIST_FOLDER / images} holds {len(X)} images, but "
+            f"{labels} beside it {len(y)} labels."
+        )
+    return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
+
+
+def _read_idx(path, n_dimensions):
+    """Read an array of bytes from a gzipped idx file.
+
+    The header is two zero bytes, one that gives the type of the values (8 for
+    unsigned bytes), one that gives the number of dimensions, and the length of
+    each dimension as a big-endian integer of four bytes.
+    """
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+    magic, start = bytes([0, 0, 8, n_dimensions]), 4 + 4 * n_dimensions
+    if content[:4] != magic or len(content) < start:
+        raise ValueError(
+            f"{path} is not an idx file of bytes in {n_dimensions} dimension(s): it "
+            f"starts with {content[:4].hex(' ')!r} instead of {magic.hex(' ')!r}, or "
+            "ends there."
+        )
+    shape = tuple(np.frombuffer(content, ">u4", n_dimensions, offset=4).tolist())
+    if len(content) - start != math.prod(shape):
+        raise ValueError(
+            f"{path} announces an array of shape {shape} but holds "
+            f"{len(content) - start} bytes instead of {math.prod(shape)}."
+        )
+    # The copy is writable.
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+
+
+def _download_fashion_mnist(data_home):
+    try:
+        data = fetch_openml(
+            "Fashion-MNIST", version=1, as_frame=False, data_home=data_home
+        )
+    except (OSError, HTTPException, ValueError) as error:
+        raise OSError(
+            f"Fashion-MNIST is neither in {FASHION_MNIST_FOLDER} nor to be had from "
+            f"OpenML ({type(error).__name__}: {error}). Install Debian's package "
+            "dataset-fashion-mnist, or connect to www.openml.org once; the download "
+            "is then kept in data_home."
+        ) from error
+    X, y = data.data.astype(np.uint8), data.target.astype(np.int64)
+    # OpenML keeps no train and test sets apart: the order of rows has to do it.
+    in_order = X.shape == (70_000, 784) and y.shape == (70_000,)
+    if not in_order or not np.array_equal(np.bincount(y[:60_000]), [6_000] * 10):
+        raise ValueError(
+            "Fashion-MNIST from OpenML isn't the 60,000 training rows, 6,000 a "
+            f"class, and 10,000 test rows expected; its shape is {X.shape}."
+        )
+    return X[:60_000], y[:60_000], X[60_000:], y[60_000:]

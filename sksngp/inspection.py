@@ -1,0 +1,718 @@
+"""Pictures of what a classifier knows, in the style of scikit-learn's displays.
+
+Each display is data, a `plot` method and a class method that computes the data
+from a fitted estimator. matplotlib is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["OODHistogramDisplay", "UncertaintyDisplay"]
+
+#: What `UncertaintyDisplay` can show of an estimator.
+SURFACES = ("probability", "total", "aleatoric", "epistemic")
+
+#: Colours that colour-blind readers tell apart (Okabe and Ito 2008), without
+#: the yellow, which is lost on white.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+#: Where there are more classes than colours, the marker tells them apart.
+MARKERS = ("o", "^", "s", "D", "v", "P")
+
+#: Shades of a probability surface: paler than the points that lie on it.
+SURFACE_OF_TWO = ("#4D9DCB", "#F7F7F7", "#EFBC4A")
+SURFACE_OF_MANY = ("#FFFFFF", "#606060")
+
+#: Colour of the scores of unknown rows, beside the first of `COLORS`.
+OOD_COLOR = "#D55E00"
+
+
+class UncertaintyDisplay:
+    """Probability or uncertainty of a classifier over a plane.
+
+    It is recommended to use `UncertaintyDisplay.from_estimator` to create a
+    display. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    xx0, xx1 : ndarray of shape (grid_resolution, grid_resolution)
+        First and second output of :func:`numpy.meshgrid`.
+    response : ndarray of shape (grid_resolution, grid_resolution)
+        Values in [0, 1] to show as a surface.
+    kind : {"probability", "total", "aleatoric", "epistemic"}, default="total"
+        What `response` is. It decides the default colour map.
+    label : str, default=None
+        Label of the colour bar; None takes it from `kind`.
+    classes : ndarray of shape (n_classes,), default=None
+        Labels in the order of the colours; None takes those in `y`.
+    X : ndarray of shape (n_samples, 2), default=None
+        Points to draw on the surface.
+    y : ndarray of shape (n_samples,), default=None
+        Their labels; None draws them all in one colour.
+    X_ood : ndarray of shape (n_ood, 2), default=None
+        Points from another distribution, drawn on top.
+    threshold : float, default=None
+        Draw a line where `response` takes this value.
+    xlabel, ylabel : str, default=None
+        Labels of the axes.
+
+    Attributes
+    ----------
+    surface_ : matplotlib QuadContourSet
+        The surface.
+    points_ : list of matplotlib PathCollection
+        The scattered points: one collection a class, then the OOD points.
+    colorbar_ : matplotlib Colorbar or None
+        The colour bar, if one was asked for.
+    ax_ : matplotlib Axes
+        Axes with the surface.
+    figure_ : matplotlib Figure
+        Figure containing the surface.
+
+    See Also
+    --------
+    UncertaintyDisplay.from_estimator : Show a fitted estimator.
+    OODHistogramDisplay : For data of more than two dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksngp.inspection import UncertaintyDisplay
+    >>> xx0, xx1 = np.meshgrid(np.linspace(-3, 3, 50), np.linspace(-2, 2, 50))
+    >>> far = 1 - np.exp(-(xx0**2 + xx1**2) / 2)
+    >>> display = UncertaintyDisplay(xx0=xx0, xx1=xx1, response=far).plot()
+    >>> display.colorbar_.ax.get_ylabel()
+    'total uncertainty'
+    """
+
+    def __init__(
+        self,
+        *,
+        xx0: np.ndarray,
+        xx1: np.ndarray,
+        response: np.ndarray,
+        kind: str = "total",
+        label: str | None = None,
+        classes: np.ndarray | None = None,
+        X: np.ndarray | None = None,
+        y: np.ndarray | None = None,
+        X_ood: np.ndarray | None = None,
+        threshold: float | None = None,
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+    ):
+        self.xx0 = xx0
+        self.xx1 = xx1
+        self.response = response
+        self.kind = kind
+        self.label = label
+        self.classes = classes
+        self.X = X
+        self.y = y
+        self.X_ood = X_ood
+        self.threshold = threshold
+        self.xlabel = xlabel
+        self.ylabel = ylabel
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        cmap: Any = None,
+        colorbar: bool = True,
+        legend: bool = True,
+        scatter_kwargs: dict[str, Any] | None = None,
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+        **kwargs: Any,
+    ) -> UncertaintyDisplay:
+        """Plot visualization.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure and axes are created.
+        cmap : str or matplotlib Colormap, default=None
+            Colour map of the surface. None takes one that runs from the colour
+            of the first class to that of the last for the probability of one
+            of two classes, and else one that darkens with the response.
+        colorbar : bool, default=True
+            Whether to add a colour bar.
+        legend : bool, default=True
+            Whether to add a legend of the points.
+        scatter_kwargs : dict, default=None
+            Keyword arguments for the scattered points.
+        xlabel, ylabel : str, default=None
+            Overwrite the labels of the axes.
+        **kwargs : dict
+            Keyword arguments for :meth:`matplotlib.axes.Axes.contourf`.
+
+        Returns
+        -------
+        UncertaintyDisplay
+            Object that stores what was drawn.
+        """
+        _check_kind(self.kind)
+        ax = _axes(ax, "UncertaintyDisplay.plot")
+        # Rounding above 1 would fall out of the last level and leave a hole.
+        response = np.clip(self.response, 0.0, 1.0)
+        cmap = self._default_cmap() if cmap is None else cmap
+        style = {"levels": np.linspace(0, 1, 21), "cmap": cmap, "zorder": 0, **kwargs}
+        self.surface_ = ax.contourf(self.xx0, self.xx1, response, **style)
+        self.ax_, self.figure_ = ax, ax.figure
+        self.colorbar_ = self._draw_colorbar() if colorbar else None
+        if self.threshold is not None:
+            self._draw_threshold(response)
+        self.points_ = self._draw_points(scatter_kwargs or {})
+        if legend and (self.points_ or self.threshold is not None):
+            ax.legend(loc="best", fontsize="small", framealpha=0.9, markerscale=1.5)
+        _set_labels(ax, xlabel, ylabel, self.xlabel, self.ylabel)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        y: ArrayLike | None = None,
+        kind: str = "probability",
+        X_ood: ArrayLike | None = None,
+        class_of_interest: Any = None,
+        grid_resolution: int = 100,
+        eps: float | tuple[float, float] = 1.0,
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+        ax: Axes | None = None,
+        cmap: Any = None,
+        **kwargs: Any,
+    ) -> UncertaintyDisplay:
+        """Plot the probability or uncertainty of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted classifier of this package, or a fitted pipeline that ends in
+            one, or a fitted search over either. The probability can be shown of
+            any classifier with `predict_proba`.
+        X : {array-like, dataframe} of shape (n_samples, 2)
+            Points to draw, and around which to evaluate.
+        y : array-like of shape (n_samples,), default=None
+            Labels of X, shown as colours.
+        kind : {"probability", "total", "aleatoric", "epistemic"}, \
+                default="probability"
+            What to show: the probability of a class, or a kind of uncertainty.
+            The epistemic one comes with a line around what `predict_ood` accepts.
+        X_ood : {array-like, dataframe} of shape (n_ood, 2), default=None
+            Points from another distribution, drawn on top.
+        class_of_interest : int, float, bool or str, default=None
+            The class whose probability is shown. If None, it is the last class
+            of two, and of more classes the one most probable at each point.
+        grid_resolution : int, default=100
+            Number of grid points along each axis.
+        eps : float or pair of floats, default=1.0
+            Extends the minimum and maximum of X and X_ood, in their units; two
+            numbers for two columns of different units.
+        xlabel, ylabel : str, default=None
+            Labels of the axes. If None, the column names of X, if it has any.
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure and axes are created.
+        cmap : str or matplotlib Colormap, default=None
+            Colour map of the surface; see `UncertaintyDisplay.plot`.
+        **kwargs : dict
+            Further keyword arguments of `UncertaintyDisplay.plot`.
+
+        Returns
+        -------
+        UncertaintyDisplay
+            Object that stores the computed values and what was drawn.
+
+        Raises
+        ------
+        ValueError
+            If X or X_ood does not have two columns, or an option is unknown.
+        AttributeError
+            If the estimator lacks the method that `kind` needs.
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        Examples
+        --------
+        >>> from sksngp import SNGPClassifier
+        >>> from sksngp.datasets import two_moons, two_moons_ood
+        >>> from sksngp.inspection import UncertaintyDisplay
+        >>> X, y = two_moons(200, random_state=0)
+        >>> clf = SNGPClassifier(num_layers=2, num_hidden=32, num_inducing=128,
+        ...                      epochs=10, random_state=0).fit(X, y)
+        >>> display = UncertaintyDisplay.from_estimator(
+        ...     clf, X, y=y, kind="epistemic", X_ood=two_moons_ood(50, random_state=0)
+        ... )
+        >>> display.response.shape
+        (100, 100)
+        """
+        _require_matplotlib(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        _check_kind(kind)
+        if not grid_resolution > 1:
+            raise ValueError(
+                f"grid_resolution must be greater than 1. Got {grid_resolution!r}."
+            )
+        points = _two_columns(X, "X")
+        ood = None if X_ood is None else _two_columns(X_ood, "X_ood")
+        labels = None if y is None else column_or_1d(y)
+        check_consistent_length(points, labels)
+        xx0, xx1 = _grid(points, ood, grid_resolution, eps)
+        rows = _like(X, np.c_[xx0.ravel(), xx1.ravel()], estimator)
+        response, label, threshold = _surface(estimator, rows, kind, class_of_interest)
+        names = X.columns if hasattr(X, "columns") else (None, None)
+        display = cls(
+            xx0=xx0,
+            xx1=xx1,
+            response=response.reshape(xx0.shape),
+            kind=kind,
+            label=label,
+            classes=getattr(estimator, "classes_", None),
+            X=points,
+            y=labels,
+            X_ood=ood,
+            threshold=threshold,
+            xlabel=names[0] if xlabel is None else xlabel,
+            ylabel=names[1] if ylabel is None else ylabel,
+        )
+        return display.plot(ax, cmap=cmap, **kwargs)
+
+    def _default_cmap(self):
+        from matplotlib.colors import LinearSegmentedColormap
+
+        if self.kind != "probability":
+            return "Purples"
+        binary = self.classes is None or len(self.classes) == 2
+        shades = SURFACE_OF_TWO if binary else SURFACE_OF_MANY
+        return LinearSegmentedColormap.from_list("probability", shades)
+
+    def _draw_colorbar(self):
+        default = "probability"
+        if self.kind != "probability":
+            default = f"{self.kind} uncertainty"
+        return self.figure_.colorbar(
+            self.surface_,
+            ax=self.ax_,
+            label=self.label or default,
+            ticks=np.linspace(0.0, 1.0, 6),
+        )
+
+    def _draw_threshold(self, response):
+        style = {"colors": "black", "linestyles": "dashed", "linewidths": 1.2}
+        # Without a crossing there is nothing to draw, and matplotlib would warn.
+        if response.min() < self.threshold < response.max():
+            levels = [self.threshold]
+            self.ax_.contour(self.xx0, self.xx1, response, levels=levels, **style)
+        # A contour has no entry in a legend; a line without points has.
+        label = f"threshold {self.threshold:.3g}"
+        self.ax_.plot([], [], "--", color="black", linewidth=1.2, label=label)
+
+    def _draw_points(self, scatter_kwargs):
+        style = {"s": 14, "edgecolors": "white", "linewidths": 0.4, **scatter_kwargs}
+        points = []
+        if self.X is not None and self.y is None:
+            points.append(self._scatter(self.X, "0.2", "o", "rows", style))
+        elif self.X is not None:
+            for index, name in enumerate(self._labels()):
+                color = COLORS[index % len(COLORS)]
+                marker = MARKERS[index // len(COLORS) % len(MARKERS)]
+                rows = self.X[self.y == name]
+                points.append(
+                    self._scatter(rows, color, marker, f"class {name}", style)
+                )
+        if self.X_ood is not None:
+            style = {**style, "s": 1.6 * style["s"]}
+            label = "out of distribution"
+            points.append(self._scatter(self.X_ood, "black", "X", label, style))
+        return points
+
+    def _labels(self):
+        """Labels that occur in y: those of the classifier first, in its order."""
+        present = np.unique(self.y).tolist()
+        known = [] if self.classes is None else np.asarray(self.classes).tolist()
+        return known + [name for name in present if name not in known]
+
+    def _scatter(self, rows, color, marker, label, style):
+        return self.ax_.scatter(
+            rows[:, 0], rows[:, 1], color=color, marker=marker, label=label, **style
+        )
+
+
+class OODHistogramDisplay:
+    """Histograms of the epistemic scores of known and of unknown rows.
+
+    It is recommended to use `OODHistogramDisplay.from_estimator` or
+    `OODHistogramDisplay.from_scores` to create a display. All parameters are
+    stored as attributes.
+
+    Parameters
+    ----------
+    scores_in : ndarray of shape (n_in,)
+        Epistemic scores of rows like those trained on; higher = less certain.
+    scores_out : ndarray of shape (n_out,)
+        Those of rows unlike them.
+    threshold : float, default=None
+        Rows that score above it are flagged. None draws no line.
+
+    Attributes
+    ----------
+    flagged_in_ : float or None
+        Share of known rows above the threshold: false alarms.
+    flagged_out_ : float or None
+        Share of unknown rows above the threshold: detections.
+    bars_ : list of matplotlib artists
+        The histogram of known rows, and that of unknown rows.
+    line_ : matplotlib Line2D or None
+        The threshold.
+    ax_ : matplotlib Axes
+        Axes with the histograms.
+    figure_ : matplotlib Figure
+        Figure containing the histograms.
+
+    See Also
+    --------
+    UncertaintyDisplay : Surfaces over data of two dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksngp.inspection import OODHistogramDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> display = OODHistogramDisplay(
+    ...     scores_in=rng.beta(2, 8, 500), scores_out=rng.beta(8, 2, 500), threshold=0.5
+    ... ).plot()
+    >>> display.flagged_in_, display.flagged_out_
+    (0.016, 0.984)
+    """
+
+    def __init__(
+        self,
+        *,
+        scores_in: np.ndarray,
+        scores_out: np.ndarray,
+        threshold: float | None = None,
+    ):
+        self.scores_in = scores_in
+        self.scores_out = scores_out
+        self.threshold = threshold
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        bins: int | str | Sequence[float] = 30,
+        names: tuple[str, str] = ("known", "unknown"),
+        legend: bool = True,
+        xlabel: str = "epistemic uncertainty",
+        ylabel: str = "share of rows",
+        **kwargs: Any,
+    ) -> OODHistogramDisplay:
+        """Plot visualization.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure and axes are created.
+        bins : int, str or sequence of floats, default=30
+            As in :func:`numpy.histogram_bin_edges`; both histograms share them.
+        names : pair of str, default=("known", "unknown")
+            What to call the rows in the legend.
+        legend : bool, default=True
+            Whether to add a legend, with the flagged shares.
+        xlabel, ylabel : str
+            Labels of the axes.
+        **kwargs : dict
+            Keyword arguments for :meth:`matplotlib.axes.Axes.hist`.
+
+        Returns
+        -------
+        OODHistogramDisplay
+            Object that stores what was drawn.
+        """
+        ax = _axes(ax, "OODHistogramDisplay.plot")
+        scores = (self.scores_in, self.scores_out)
+        shares = [self._flagged(part) for part in scores]
+        self.flagged_in_, self.flagged_out_ = shares
+        edges = np.histogram_bin_edges(np.concatenate(scores), bins=bins)
+        style = {"histtype": "stepfilled", "alpha": 0.55, "linewidth": 1.2, **kwargs}
+        self.bars_ = []
+        for part, share, name, color in zip(
+            scores, shares, names, (COLORS[0], OOD_COLOR), strict=True
+        ):
+            label = name if share is None else f"{name}: {share:.1%} flagged"
+            # Shares, not counts: there may be far more rows of one than of the other.
+            bars = {"weights": np.full(len(part), 1 / len(part)), "color": color}
+            bars |= {"edgecolor": color, "label": label, **style}
+            self.bars_.append(ax.hist(part, bins=edges, **bars)[2])
+        self.line_ = None
+        if self.threshold is not None and np.isfinite(self.threshold):
+            label = f"threshold {self.threshold:.3g}"
+            line = {"color": "black", "linestyle": "dashed", "label": label}
+            self.line_ = ax.axvline(self.threshold, **line)
+        if legend:
+            ax.legend(loc="best", fontsize="small", framealpha=0.9)
+        _set_labels(ax, xlabel, ylabel)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_in: ArrayLike,
+        X_out: ArrayLike,
+        *,
+        ax: Axes | None = None,
+        bins: int | str | Sequence[float] = 30,
+        **kwargs: Any,
+    ) -> OODHistogramDisplay:
+        """Plot the scores that a fitted classifier gives to two sets of rows.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted classifier of this package, or a fitted pipeline that ends in
+            one, or a fitted search over either.
+        X_in : {array-like, dataframe} of shape (n_in, n_features)
+            Rows like those trained on, but not those trained on.
+        X_out : {array-like, dataframe} of shape (n_out, n_features)
+            Rows unlike them.
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure and axes are created.
+        bins : int, str or sequence of floats, default=30
+            As in :func:`numpy.histogram_bin_edges`.
+        **kwargs : dict
+            Further keyword arguments of `OODHistogramDisplay.plot`.
+
+        Returns
+        -------
+        OODHistogramDisplay
+            Object that stores the computed values and what was drawn.
+
+        Raises
+        ------
+        AttributeError
+            If the estimator has no `predict_uncertainty`.
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        Examples
+        --------
+        >>> from sksngp import SNGPClassifier
+        >>> from sksngp.datasets import two_moons, two_moons_ood
+        >>> from sksngp.inspection import OODHistogramDisplay
+        >>> X, y = two_moons(200, random_state=0)
+        >>> clf = SNGPClassifier(num_layers=2, num_hidden=32, num_inducing=128,
+        ...                      epochs=10, random_state=0).fit(X, y)
+        >>> X_new, _ = two_moons(200, random_state=1)
+        >>> display = OODHistogramDisplay.from_estimator(
+        ...     clf, X_new, two_moons_ood(50, random_state=0)
+        ... )
+        >>> display.flagged_in_ < display.flagged_out_
+        True
+        """
+        _require_matplotlib(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        scores = []
+        for X in (X_in, X_out):
+            classifier, rows = _reach(estimator, X, "predict_uncertainty")
+            scores.append(classifier.predict_uncertainty(rows, kind="epistemic"))
+        threshold = getattr(classifier, "ood_threshold_", None)
+        return cls.from_scores(*scores, threshold, ax=ax, bins=bins, **kwargs)
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores_in: ArrayLike,
+        scores_out: ArrayLike,
+        threshold: float | None = None,
+        *,
+        ax: Axes | None = None,
+        bins: int | str | Sequence[float] = 30,
+        **kwargs: Any,
+    ) -> OODHistogramDisplay:
+        """Plot scores that were computed before.
+
+        Parameters
+        ----------
+        scores_in, scores_out : array-like of shape (n_in,) and (n_out,)
+            Scores of known and of unknown rows; higher = less certain.
+        threshold : float, default=None
+            Rows that score above it are flagged. None draws no line.
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure and axes are created.
+        bins : int, str or sequence of floats, default=30
+            As in :func:`numpy.histogram_bin_edges`.
+        **kwargs : dict
+            Further keyword arguments of `OODHistogramDisplay.plot`.
+
+        Returns
+        -------
+        OODHistogramDisplay
+            Object that stores the scores and what was drawn.
+
+        Examples
+        --------
+        >>> from sksngp.inspection import OODHistogramDisplay
+        >>> display = OODHistogramDisplay.from_scores([0.1, 0.2], [0.3, 0.9], 0.5)
+        >>> display.flagged_in_, display.flagged_out_
+        (0.0, 0.5)
+        """
+        display = cls(
+            scores_in=_scores(scores_in, "scores_in"),
+            scores_out=_scores(scores_out, "scores_out"),
+            threshold=threshold,
+        )
+        return display.plot(ax, bins=bins, **kwargs)
+
+    def _flagged(self, scores):
+        if self.threshold is None:
+            return None
+        return float(np.mean(scores > self.threshold))
+
+
+def _require_matplotlib(caller):
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. You can install matplotlib with "
+            "`pip install matplotlib`"
+        ) from error
+
+
+def _axes(ax, caller):
+    """Return the given axes, or those of a new figure."""
+    _require_matplotlib(caller)
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="constrained")
+    return ax
+
+
+def _set_labels(ax, xlabel, ylabel, default_xlabel=None, default_ylabel=None):
+    """Label the axes, leaving alone what the caller has labelled."""
+    if xlabel is not None or not ax.get_xlabel():
+        ax.set_xlabel(default_xlabel if xlabel is None else xlabel)
+    if ylabel is not None or not ax.get_ylabel():
+        ax.set_ylabel(default_ylabel if ylabel is None else ylabel)
+
+
+def _check_kind(kind):
+    if kind not in SURFACES:
+        raise ValueError(f"kind must be one of {', '.join(SURFACES)}. Got {kind!r}.")
+
+
+def _two_columns(X, name):
+    # A pipeline may impute, so missing values are its business.
+    X = check_array(X, ensure_all_finite="allow-nan", input_name=name)
+    if X.shape[1] != 2:
+        raise ValueError(
+            f"{name} must have 2 columns to be shown in a plane. Got {X.shape[1]}."
+        )
+    return X
+
+
+def _scores(scores, name):
+    scores = check_array(scores, ensure_2d=False, dtype=float, input_name=name)
+    return column_or_1d(scores)
+
+
+def _grid(points, ood, resolution, eps):
+    """Mesh over the points, extended by `eps` on each side."""
+    eps = np.asarray(eps, dtype=float)
+    if eps.shape not in ((), (2,)) or not np.all(eps >= 0):
+        raise ValueError(
+            "eps must be a number, or a pair of numbers, greater than or equal to 0. "
+            f"Got {eps.tolist()!r}."
+        )
+    shown = points if ood is None else np.concatenate([points, ood])
+    low, high = np.nanmin(shown, axis=0) - eps, np.nanmax(shown, axis=0) + eps
+    return np.meshgrid(*np.linspace(low, high, resolution).T)
+
+
+def _like(X, rows, estimator):
+    """`rows` in the container that the estimator expects: a frame where it has names.
+
+    A frame of the type of X, where X is a frame; of pandas, where only the
+    estimator knows the names.
+    """
+    if hasattr(X, "columns"):
+        return type(X)(dict(zip(X.columns, rows.T, strict=True)))
+    if hasattr(estimator, "feature_names_in_"):
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=estimator.feature_names_in_)
+    return rows
+
+
+def _surface(estimator, rows, kind, class_of_interest):
+    """Compute what to show at each row, its name, and where to draw a line."""
+    if kind == "probability":
+        response, label = _probability(estimator, rows, class_of_interest)
+        return response, label, None
+    if class_of_interest is not None:
+        raise ValueError(
+            "class_of_interest is for kind='probability'. "
+            f"Got class_of_interest={class_of_interest!r} with kind={kind!r}."
+        )
+    classifier, rows = _reach(estimator, rows, "predict_uncertainty")
+    threshold = getattr(classifier, "ood_threshold_", None)
+    return (
+        classifier.predict_uncertainty(rows, kind=kind),
+        f"{kind} uncertainty",
+        threshold if kind == "epistemic" else None,
+    )
+
+
+def _probability(estimator, rows, class_of_interest):
+    """Probability of one class, or of the most probable one, and its name."""
+    classifier, rows = _reach(estimator, rows, "predict_proba")
+    classes = classifier.classes_
+    proba = classifier.predict_proba(rows)
+    if class_of_interest is None:
+        if len(classes) > 2:
+            return proba.max(axis=1), "probability of the most probable class"
+        class_of_interest = classes[-1]
+    column = np.flatnonzero(classes == class_of_interest)
+    if len(column) == 0:
+        raise ValueError(
+            f"class_of_interest={class_of_interest!r} is not a class of the "
+            f"estimator. Its classes are {classes.tolist()}."
+        )
+    return proba[:, column[0]], f"probability of class {class_of_interest}"
+
+
+def _reach(estimator, X, method):
+    """Find the classifier inside searches and pipelines, and X as it gets there.
+
+    scikit-learn forwards `predict_proba` but no method that it does not know.
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return _reach(estimator.best_estimator_, X, method)
+    if isinstance(estimator, Pipeline):
+        steps = estimator[:-1]
+        return _reach(estimator[-1], steps.transform(X) if len(steps) else X, method)
+    if not hasattr(estimator, method):
+        raise AttributeError(
+            f"{type(estimator).__name__} has no method {method}. It must be a "
+            "classifier of this package, a pipeline that ends in one, or a search "
+            "over either that was fitted with refit=True."
+        )
+    return estimator, X

@@ -1,0 +1,199 @@
+"""The residual network, built once per architecture and loaded with arrays.
+
+One definition serves every classifier. Two hooks decide what it is made of:
+
+- ``make_hidden_layer``: ``Dense`` (deterministic network, Monte Carlo
+  dropout), ``SpectralNormalization(Dense)`` (SNGP) or ``StackedDense`` (a deep
+  ensemble, whose members then train as one graph);
+- ``make_output_layer``: dense logits, or ``RandomFeatureGaussianProcess``.
+
+A network starts behind the frozen input projection (see `projection`), so its
+architecture does not depend on the number of columns. Quantities that a user
+may search over (spectral bound, kernel scale, dropout rate) are variables
+rather than constants of the graph: changing them compiles nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.nlp.modeling.layers import (
+    RandomFeatureGaussianProcess,
+    SpectralNormalization,
+)
+
+from .architecture import Architecture
+
+#: Weight decay of the Gaussian-process output, the default of the layer.
+GP_WEIGHT_DECAY = 1e-6
+
+
+class StackedDense(tf_keras.layers.Layer):
+    """`members` dense layers side by side: (members, n, in) -> (members, n, out)."""
+
+    def __init__(self, members, units, activation=None, **kwargs):
+        super().__init__(**kwargs)
+        self.members = members
+        self.units = units
+        self.activation = tf_keras.activations.get(activation)
+
+    def build(self, input_shape):
+        shape = (self.members, input_shape[-1], self.units)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
+        self.bias = self.add_weight(
+            name="bias", shape=(self.members, 1, self.units), initializer="zeros"
+        )
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return self.activation(tf.matmul(inputs, self.kernel) + self.bias)
+
+
+class GaussianProcessOutput(RandomFeatureGaussianProcess):
+    """tf-models-official's layer, with random features of the layer's own dtype.
+
+    The parent builds its feature layer in Keras' default float type whatever
+    its own `dtype` is, and so cannot run in float64.
+    """
+
+    def _make_random_feature_layer(self, name):
+        return tf_keras.layers.Dense(
+            self.num_inducing,
+            activation=tf.math.cos,
+            kernel_initializer="zeros",  # loaded from arrays, as all weights are
+            trainable=False,
+            dtype=self.dtype,
+            name=name,
+        )
+
+
+class ResidualNetwork(tf.Module):
+    """Residual blocks ``h + dropout(relu(dense(h)))`` and an output layer.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Attributes
+    ----------
+    weights : dict of str to tf.Variable
+        Every variable that makes up the network's function or its training
+        state, by name.
+    trainable : list of tf.Variable
+        Those that gradients update.
+    spec_norm_bound, input_scale, dropout_rate : tf.Variable
+        Scalars: the bound on hidden spectral norms, 1 / sqrt(kernel scale),
+        and the share of hidden units dropped in training.
+    """
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        self.architecture = architecture
+
+        def scalar(value):
+            return tf.Variable(value, trainable=False, dtype=architecture.dtype)
+
+        self.spec_norm_bound = scalar(1.0)
+        self.input_scale = scalar(1.0)
+        self.dropout_rate = scalar(0.0)
+        self.hidden_layers = [
+            self.make_hidden_layer() for _ in range(architecture.num_layers)
+        ]
+        self.output_layer = self.make_output_layer()
+        stack = () if architecture.members == 1 else (architecture.members,)
+        dummy = tf.zeros((*stack, 1, architecture.num_hidden), architecture.dtype)
+        self.output(self.hidden(dummy))  # creates the variables
+        self.weights = self._collect_weights()
+        self.trainable = [
+            variable
+            for name, variable in self.weights.items()
+            if name.rpartition("/")[2] in ("kernel", "bias")
+            and not name.startswith("random_features")
+        ]
+
+    def make_hidden_layer(self):
+        """One hidden layer, width to width, with a ReLU."""
+        units, dtype = self.architecture.num_hidden, self.architecture.dtype
+        if self.architecture.members > 1:
+            return StackedDense(
+                self.architecture.members, units, activation="relu", dtype=dtype
+            )
+        dense = tf_keras.layers.Dense(
+            units, activation="relu", kernel_initializer="zeros", dtype=dtype
+        )
+        if self.architecture.num_inducing is None:
+            return dense
+        return SpectralNormalization(
+            dense, norm_multiplier=self.spec_norm_bound, dtype=dtype
+        )
+
+    def make_output_layer(self):
+        """The layer from the last hidden representation to logits."""
+        arch = self.architecture
+        if arch.num_inducing is not None:
+            return GaussianProcessOutput(
+                arch.num_outputs,
+                num_inducing=arch.num_inducing,
+                gp_output_bias_trainable=True,
+                l2_regularization=GP_WEIGHT_DECAY,
+                return_gp_cov=False,
+                return_random_features=True,
+                kernel_initializer="zeros",
+                dtype=arch.dtype,
+            )
+        if arch.members > 1:
+            return StackedDense(arch.members, arch.num_outputs, dtype=arch.dtype)
+        return tf_keras.layers.Dense(
+            arch.num_outputs, kernel_initializer="zeros", dtype=arch.dtype
+        )
+
+    def hidden(self, projected, masks=None, training=False):
+        """Hidden representation (..., n, num_hidden) of projected rows.
+
+        `masks`, where given, multiply the output of each block and are indexed
+        by block first: (num_layers, ..., n or 1, num_hidden).
+        """
+        hidden = projected
+        normalised = self.architecture.num_inducing is not None
+        for block, layer in enumerate(self.hidden_layers):
+            update = layer(hidden, training=training) if normalised else layer(hidden)
+            hidden += update if masks is None else update * masks[block]
+        return hidden
+
+    def output(self, hidden):
+        """Logits (..., n, K), and random features (n, num_inducing) or None."""
+        if self.architecture.num_inducing is None:
+            return self.output_layer(hidden), None
+        # The layer's own scale is a constant of the graph; ours is a variable.
+        logits, features = self.output_layer(hidden * self.input_scale)
+        return logits, features
+
+    def _collect_weights(self):
+        weights = {}
+        for block, layer in enumerate(self.hidden_layers):
+            dense = getattr(layer, "layer", layer)
+            weights[f"hidden_{block}/kernel"] = dense.kernel
+            weights[f"hidden_{block}/bias"] = dense.bias
+            if dense is not layer:  # the vectors of the power iteration
+                weights[f"hidden_{block}/u"] = layer.u
+                weights[f"hidden_{block}/v"] = layer.v
+        if self.architecture.num_inducing is None:
+            weights["output/kernel"] = self.output_layer.kernel
+            weights["output/bias"] = self.output_layer.bias
+        else:
+            gp = self.output_layer
+            weights["random_features/kernel"] = gp._random_feature.kernel
+            weights["random_features/bias"] = gp._random_feature.bias
+            weights["output/kernel"] = gp._gp_output_layer.kernel
+            weights["output/bias"] = gp._gp_output_bias
+        return weights
+
+    def load(self, weights: dict[str, np.ndarray]) -> None:
+        """Assign arrays, by name, to the network's variables."""
+        for name, variable in self.weights.items():
+            variable.assign(weights[name].astype(variable.dtype.as_numpy_dtype))
+
+    def dump(self) -> dict[str, np.ndarray]:
+        """Copy the network's variables into arrays, by name."""
+        return {name: variable.numpy() for name, variable in self.weights.items()}

@@ -1,0 +1,110 @@
+"""From scores of in-distribution rows to a flag with a stated false-alarm rate."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+#: Largest share of the rows that is held out to reach `at_least`.
+LARGEST_SHARE = 0.25
+
+
+def hold_out(
+    X: np.ndarray,
+    labels: np.ndarray,
+    fraction: float,
+    *,
+    at_least: int = 0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Choose rows to hold out of training, by their content.
+
+    Rows are ranked within their class by a keyed hash of their values, so equal
+    rows always fall on the same side: repeating a row or giving it a weight
+    leads to the same split, and no held-out row has a twin in training. Every
+    class keeps at least one distinct row for training.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    labels : int ndarray of shape (n,)
+    fraction : float in [0, 1)
+        Share of each class's distinct rows, rounded up.
+    at_least : int, default=0
+        Number of distinct rows below which holding out is of no use. The share
+        is raised to reach it, up to a quarter of the rows; where that is too
+        few, no row is held out.
+    seed : int, default=0
+        Key of the hash.
+
+    Returns
+    -------
+    bool ndarray of shape (n,)
+        True for held-out rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.arange(10.0)[:, None]
+    >>> int(hold_out(X, np.zeros(10, int), 0.2).sum())
+    2
+    """
+    held_out = np.zeros(len(X), dtype=bool)
+    if not fraction:
+        return held_out
+    digests = _digests(X, seed)
+    share = max(fraction, at_least / len(np.unique(digests)))
+    if share > max(fraction, LARGEST_SHARE):
+        return held_out
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        distinct = np.unique(digests[rows])
+        count = min(math.ceil(share * len(distinct)), len(distinct) - 1)
+        held_out[rows] = np.isin(digests[rows], distinct[:count])
+    return held_out
+
+
+def threshold(scores: np.ndarray, alpha: float) -> float:
+    """Split-conformal threshold on out-of-distribution scores.
+
+    Of fresh rows from the distribution that gave `scores`, an expected share of
+    at most `alpha` exceeds the ``ceil((n + 1) (1 - alpha))``-th smallest score
+    (Vovk, Gammerman and Shafer 2005; Bates et al. 2023, arXiv 2104.08279,
+    equation 2). With fewer than 1 / alpha - 1 rows no threshold promises that;
+    the largest score is returned then.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        Higher is more unusual; rows that the scoring model was not trained on.
+    alpha : float in (0, 1)
+        Rate of false alarms.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> threshold(np.arange(1.0, 100.0), alpha=0.05)
+    95.0
+    """
+    # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
+    rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def _digests(X, seed):
+    key = seed.to_bytes(8, "little")
+    return np.array(
+        [
+            hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest()
+            for start in range(0, len(X), 4096)
+            # Adding zero turns -0.0, an equal value, into 0.0.
+            for row in X[start : start + 4096].astype(np.float64) + 0.0
+        ],
+        dtype="V8",
+    ).view(np.uint64)

@@ -1,0 +1,238 @@
+"""Laplace posterior of the Gaussian-process output's weights.
+
+The output is linear in M random features phi(x): logits = beta^T phi(x). With
+prior precision s (the ridge) and rows weighted w_i, the precision of beta is
+
+    P = s I + sum_i w_i phi_i phi_i^T,
+
+and the variance of a logit at x is s phi^T P^-1 phi (Liu et al. 2020, arXiv
+2006.10108, equations 9 and 10; their per-class form weights each row by
+p_k (1 - p_k) as well and drops the leading s). All sums and factors are float64:
+P's condition number grows with the number of rows over the ridge.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import softmax
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Gaussian posterior over output weights, in factorised form.
+
+    Parameters
+    ----------
+    factor : float64 ndarray of shape (G, M, M)
+        Lower Cholesky factors of the precision matrices; G is 1 when all
+        classes share one, else the number of classes.
+    scale : float
+        What variances are multiplied by: the ridge for the shared form, which
+        treats it as noise variance, and 1 for the per-class form.
+    """
+
+    factor: np.ndarray
+    scale: float
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Precision matrices, float64 of shape (G, M, M)."""
+        return self.factor @ self.factor.transpose(0, 2, 1)
+
+    def variance(self, features: np.ndarray) -> np.ndarray:
+        """Predictive variance of the logits.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, M)
+
+        Returns
+        -------
+        float64 ndarray of shape (n, G)
+        """
+        columns = np.asarray(features, dtype=np.float64).T
+        variance = np.empty((len(features), len(self.factor)))
+        for group, factor in enumerate(self.factor):
+            whitened = solve_triangular(factor, columns, lower=True, check_finite=False)
+            variance[:, group] = self.scale * np.einsum("mn,mn->n", whitened, whitened)
+        return variance
+
+
+def prior(num_features: int, ridge: float, groups: int, scale: float) -> Posterior:
+    """Posterior before any row: precision ``ridge * I`` for each of the groups."""
+    return Posterior(
+        np.tile(np.sqrt(ridge) * np.eye(num_features), (groups, 1, 1)), scale
+    )
+
+
+def add_rows(
+    precision: np.ndarray, chunks: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Exact sum: the precision after more rows have been seen.
+
+    Parameters
+    ----------
+    precision : float64 ndarray of shape (G, M, M)
+    chunks : iterable of (features, weights)
+        Arrays of shape (n, M) and (n, G).
+
+    Returns
+    -------
+    float64 ndarray of shape (G, M, M)
+    """
+    total = precision.copy()
+    for features, weights in chunks:
+        for group in range(len(total)):
+            total[group] += _weighted_gram(features, weights[:, group])
+    return total
+
+
+def average_rows(
+    precision: np.ndarray,
+    chunks: Iterable[tuple[np.ndarray, np.ndarray]],
+    momentum: float,
+) -> np.ndarray:
+    """Moving average: ``P <- m P + (1 - m) mean(w phi phi^T)`` a chunk.
+
+    The form for streams, and the update of tf-models-official's
+    ``LaplaceRandomFeatureCovariance`` with ``momentum > 0``. The ridge decays
+    with it, so that the effective number of rows tends to one.
+
+    Parameters
+    ----------
+    precision, chunks
+        As in `add_rows`.
+    momentum : float in (0, 1)
+
+    Returns
+    -------
+    float64 ndarray of shape (G, M, M)
+    """
+    average = precision.copy()
+    for features, weights in chunks:
+        for group in range(len(average)):
+            gram = _weighted_gram(features, weights[:, group]) / len(features)
+            average[group] = momentum * average[group] + (1 - momentum) * gram
+    return average
+
+
+def _weighted_gram(features, weights):
+    scaled = features * np.sqrt(weights)[:, None]
+    return scaled.T @ scaled
+
+
+def factorise(precision: np.ndarray, scale: float) -> Posterior:
+    """Cholesky-factorise precision matrices.
+
+    Parameters
+    ----------
+    precision : float64 ndarray of shape (G, M, M)
+    scale : float
+        See `Posterior`.
+
+    Returns
+    -------
+    Posterior
+
+    Warns
+    -----
+    RuntimeWarning
+        If a matrix is not numerically positive definite; the smallest multiple
+        of the identity that mends it is added, and named.
+    """
+    return Posterior(np.stack([_cholesky(matrix) for matrix in precision]), scale)
+
+
+def _cholesky(matrix):
+    unit = np.trace(matrix) / len(matrix)
+    for jitter in (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
+        try:
+            factor = cholesky(matrix + jitter * unit * np.eye(len(matrix)), lower=True)
+        except np.linalg.LinAlgError:
+            continue
+        if jitter:
+            warnings.warn(
+                "The posterior precision matrix is not positive definite in float64; "
+                f"{jitter * unit:.3g} was added to its diagonal. A larger "
+                "ridge_penalty avoids this.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return factor
+    raise np.linalg.LinAlgError(
+        "The posterior precision matrix cannot be factorised; use a larger "
+        "ridge_penalty."
+    )
+
+
+def leave_one_out(variance: np.ndarray, weights: np.ndarray, scale: float):
+    """Variance at training rows had each not been among them.
+
+    By the Sherman-Morrison formula on ``P - w phi phi^T``: with
+    ``a = phi^T P^-1 phi = v / scale``, the variance becomes
+    ``scale a / (1 - w a)``.
+
+    Parameters
+    ----------
+    variance, weights : ndarray of shape (n, G)
+        Variances at the rows and the weights with which they entered P.
+    scale : float
+        See `Posterior`.
+
+    Returns
+    -------
+    float64 ndarray of shape (n, G)
+    """
+    leverage = variance / scale
+    return variance / np.maximum(1.0 - weights * leverage, np.finfo(float).eps)
+
+
+def mean_field_probability(
+    logits: np.ndarray, variance: np.ndarray, factor: float
+) -> np.ndarray:
+    """Softmax of ``logits / sqrt(1 + factor * variance)``.
+
+    The mean-field approximation to the expected softmax under Gaussian logits
+    of equal variance (Lu, Ie and Sha 2020, arXiv 2006.07584, equation 12).
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, K)
+    variance : ndarray of shape (n, 1)
+    factor : float
+        pi / 8 matches the logistic function; 0 switches the correction off.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+    """
+    return softmax(logits / np.sqrt(1.0 + factor * variance), axis=1)
+
+
+def sampled_probability(
+    logits: np.ndarray, variance: np.ndarray, noise: np.ndarray
+) -> np.ndarray:
+    """Mean softmax of logits sampled from their Gaussian posterior.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, K)
+    variance : ndarray of shape (n, 1) or (n, K)
+    noise : ndarray of shape (S, K)
+        Standard normal draws, shared by all rows, so that a row's result does
+        not depend on the rows beside it.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+    """
+    deviation = np.sqrt(variance)
+    total = np.zeros_like(logits)
+    for draw in noise:
+        total += softmax(logits + deviation * draw, axis=1)
+    return total / len(noise)

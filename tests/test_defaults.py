@@ -1,0 +1,78 @@
+"""With all defaults the classifiers work on real data: means over five seeds."""
+
+import warnings
+
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from benchmarks.pairs import report
+from benchmarks.real_data import (
+    TABULAR,
+    best_ensemble,
+    detection,
+    fashion_accuracy,
+    tabular_accuracy,
+)
+from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp.datasets import two_moons, two_moons_ood
+from sksngp.metrics import ood_auroc
+
+pytestmark = pytest.mark.slow
+
+SEEDS = range(5)
+FASHION_ROWS = 10_000
+
+
+@pytest.fixture(autouse=True)
+def ignore_the_peer_stopping_early():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def assert_as_accurate_as_peers(accuracy):
+    assert accuracy["SNGP"] >= accuracy["ResNet"] - 0.01
+    assert accuracy["SNGP"] >= accuracy["MLP"] - 0.01
+
+
+@pytest.mark.parametrize("name", TABULAR)
+def test_accuracy_on_tabular_data(name):
+    assert_as_accurate_as_peers(tabular_accuracy(name, SEEDS))
+
+
+def test_accuracy_on_fashion_mnist():
+    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, SEEDS))
+
+
+def test_unknown_rows_are_detected():
+    pairs = report(FASHION_ROWS)
+    table = pd.DataFrame({name: detection(pair, SEEDS) for name, pair in pairs.items()})
+    table = table.T
+    print(table.to_string())
+    assert (table["SNGP epistemic"] > table["ResNet entropy"]).all()
+    assert table["SNGP epistemic"].mean() >= best_ensemble(table) + 0.02
+
+
+#: The tutorial's configuration: its learning rate, kernel scale and ridge, all
+#: rows to train on, and columns as they are. What it leaves open is our default.
+TUTORIAL = {"learning_rate": 1e-4, "standardize": False, "validation_fraction": 0}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tutorial(seed):
+    X, y = two_moons(random_state=seed)
+    X_test, y_test = two_moons(random_state=100 + seed)
+    X_ood = two_moons_ood(random_state=seed)
+
+    def auroc(classifier):
+        return ood_auroc(
+            -classifier.score_samples(X_test), -classifier.score_samples(X_ood)
+        )
+
+    sngp = SNGPClassifier(
+        kernel_scale=1.0, ridge_penalty=1.0, random_state=seed, **TUTORIAL
+    ).fit(X, y)
+    assert sngp.score(X_test, y_test) >= 0.995
+    assert auroc(sngp) >= 0.999
+    assert auroc(ResNetClassifier(random_state=seed, **TUTORIAL).fit(X, y)) < 0.7

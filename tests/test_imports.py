@@ -1,0 +1,86 @@
+"""Data flows one way: each room of the package imports only rooms below it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sksngp"
+
+#: What each file may import of the package, lowest rooms first.
+BELOW = {
+    "_version": set(),
+    "_docs": set(),
+    "_validation": set(),
+    "architecture": set(),
+    "posterior": set(),
+    "uncertainty": set(),
+    "ood": set(),
+    "metrics": set(),
+    "datasets": set(),
+    "projection": set(),
+    "networks": {"architecture"},
+    "training": {"architecture", "networks", "projection"},
+    "pool": {"architecture", "training"},
+    "_base": {
+        "_docs",
+        "_validation",
+        "architecture",
+        "ood",
+        "pool",
+        "projection",
+        "training",
+        "uncertainty",
+    },
+    "_resnet": {"_base", "uncertainty"},
+    "_mc_dropout": {"_base", "uncertainty"},
+    "_deep_ensemble": {"_base", "uncertainty"},
+    "_sngp": {"_base", "architecture", "posterior", "uncertainty"},
+    "__init__": {"_deep_ensemble", "_mc_dropout", "_resnet", "_sngp", "_version"},
+}
+
+
+def siblings(path):
+    """Names of the package's modules that a file imports from, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [a.name for a in node.names]
+            found.update(name.split(".")[0] for name in names)
+    return found
+
+
+@pytest.mark.parametrize("name", BELOW)
+def test_room_imports_only_rooms_below(name):
+    assert siblings(PACKAGE / f"{name}.py") <= BELOW[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(BELOW) - {"networks", "training"}))
+def test_room_does_not_import_tensorflow_at_its_top(name):
+    top = ast.parse((PACKAGE / f"{name}.py").read_text()).body
+    imported = {
+        alias.name.split(".")[0]
+        for node in top
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        (node.module or "").split(".")[0]
+        for node in top
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert not imported & {"tensorflow", "tf_keras", "official"}
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    code = (
+        "import sys, sksngp, sksngp.datasets, sksngp.metrics, sksngp.inspection\n"
+        "heavy = {'tensorflow', 'tf_keras', 'keras', 'official', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

@@ -1,0 +1,421 @@
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import validate_data
+
+from sksngp import SNGPClassifier
+from sksngp.inspection import (
+    COLORS,
+    SURFACES,
+    OODHistogramDisplay,
+    UncertaintyDisplay,
+)
+
+matplotlib.use("Agg")
+
+
+class Distance(ClassifierMixin, BaseEstimator):
+    """Says what the tests can compute: functions of a row's distance from 0."""
+
+    def __init__(self, power=1):
+        self.power = power
+
+    def fit(self, X, y):
+        validate_data(self, X)
+        self.classes_ = np.unique(y)
+        self.ood_threshold_ = 0.5
+        return self
+
+    def predict_proba(self, X):
+        X = validate_data(self, X, reset=False)
+        logits = X[:, :1] * np.arange(len(self.classes_))
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_uncertainty(self, X, kind="total"):
+        X = validate_data(self, X, reset=False)
+        scale = {"total": 1.0, "aleatoric": 2.0, "epistemic": 4.0}[kind]
+        return 1 - np.exp(-np.square(X).sum(axis=1) / scale)
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.uniform([-1, -2], [1, 3], size=(40, 2))
+    return X, np.where(X[:, 0] > 0, "right", "left")
+
+
+@pytest.fixture
+def ax():
+    """Axes that pyplot does not know."""
+    return Figure().subplots()
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_import_loads_neither_matplotlib_nor_tensorflow():
+    code = (
+        "import sys, sksngp.inspection as i; "
+        "print([m for m in ('matplotlib', 'tensorflow') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+@pytest.mark.parametrize("display", ["surface", "histogram"])
+def test_missing_matplotlib_is_named(monkeypatch, data, display):
+    clf = Distance().fit(*data)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"requires matplotlib.*pip install"):
+        if display == "surface":
+            UncertaintyDisplay.from_estimator(clf, data[0])
+        else:
+            OODHistogramDisplay.from_estimator(clf, data[0], data[0])
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+def test_surface_is_what_the_estimator_says(data, ax, kind):
+    X, y = data
+    clf = Distance().fit(X, y)
+    display = UncertaintyDisplay.from_estimator(
+        clf, X, kind=kind, grid_resolution=7, ax=ax
+    )
+    grid = np.c_[display.xx0.ravel(), display.xx1.ravel()]
+    expected = (
+        clf.predict_proba(grid)[:, 1]
+        if kind == "probability"
+        else clf.predict_uncertainty(grid, kind=kind)
+    )
+    assert display.response.shape == display.xx0.shape == display.xx1.shape == (7, 7)
+    np.testing.assert_array_equal(display.response.ravel(), expected)
+
+
+def test_grid_covers_points_and_ood_points_and_eps(data, ax):
+    X, y = data
+    clf = Distance().fit(X, y)
+    shown = {"grid_resolution": 5, "ax": ax}
+    display = UncertaintyDisplay.from_estimator(clf, X, eps=0.5, **shown)
+    assert display.xx0[0, 0] == X[:, 0].min() - 0.5
+    assert display.xx1[-1, -1] == X[:, 1].max() + 0.5
+    display = UncertaintyDisplay.from_estimator(
+        clf, X, X_ood=[[9.0, 0.0]], eps=(0.5, 0), **shown
+    )
+    assert display.xx0.max() == 9.5
+    assert display.xx1.min() == X[:, 1].min()
+
+
+def test_default_probability_is_that_of_the_last_of_two_classes(data, ax):
+    display = UncertaintyDisplay.from_estimator(Distance().fit(*data), data[0], ax=ax)
+    assert display.colorbar_.ax.get_ylabel() == "probability of class right"
+    assert np.all(np.diff(display.response, axis=1) > 0)  # rises to the right
+
+
+def test_class_of_interest(data, ax):
+    clf = Distance().fit(*data)
+    show = UncertaintyDisplay.from_estimator
+    right = show(clf, data[0], class_of_interest="right", ax=ax).response
+    left = show(clf, data[0], class_of_interest="left", ax=ax).response
+    np.testing.assert_allclose(left + right, 1)
+    with pytest.raises(ValueError, match=r"class_of_interest='up'.*\['left', 'right'"):
+        show(clf, data[0], class_of_interest="up", ax=ax)
+    with pytest.raises(ValueError, match=r"class_of_interest.*kind='probability'"):
+        show(clf, data[0], class_of_interest="left", kind="total", ax=ax)
+
+
+def test_more_classes_show_the_most_probable(data, ax):
+    X, _ = data
+    y = np.arange(len(X)) % 3
+    clf = Distance().fit(X, y)
+    display = UncertaintyDisplay.from_estimator(clf, X, y=y, grid_resolution=4, ax=ax)
+    grid = np.c_[display.xx0.ravel(), display.xx1.ravel()]
+    expected = clf.predict_proba(grid).max(axis=1)
+    np.testing.assert_array_equal(display.response.ravel(), expected)
+    assert "most probable" in display.colorbar_.ax.get_ylabel()
+    assert len(display.points_) == 3
+
+
+def test_points_are_coloured_by_label_with_ood_points_on_top(data, ax):
+    X, y = data
+    ood = np.array([[3.0, 3.0], [4.0, 4.0]])
+    display = UncertaintyDisplay.from_estimator(
+        Distance().fit(X, y), X, y=y, X_ood=ood, ax=ax
+    )
+    left, right, out = display.points_
+    np.testing.assert_array_equal(left.get_offsets(), X[y == "left"])
+    np.testing.assert_array_equal(right.get_offsets(), X[y == "right"])
+    np.testing.assert_array_equal(out.get_offsets(), ood)
+    for points, color in ((left, COLORS[0]), (right, COLORS[1])):
+        np.testing.assert_allclose(points.get_facecolor()[0, :3], to_rgb(color))
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["class left", "class right", "out of distribution"]
+
+
+def test_colours_follow_the_classifier_where_labels_are_missing_or_new(data, ax):
+    X, y = data
+    y_new = np.where(y == "left", "above", "right")
+    display = UncertaintyDisplay.from_estimator(Distance().fit(X, y), X, y=y_new, ax=ax)
+    labels = [points.get_label() for points in display.points_]
+    assert labels == ["class left", "class right", "class above"]
+    assert [len(p.get_offsets()) for p in display.points_] == [
+        0,
+        (y == "right").sum(),
+        (y == "left").sum(),
+    ]
+
+
+def test_without_labels_all_points_have_one_colour(data, ax):
+    display = UncertaintyDisplay.from_estimator(Distance().fit(*data), data[0], ax=ax)
+    (points,) = display.points_
+    assert len(points.get_offsets()) == len(data[0])
+
+
+def test_threshold_line_only_for_the_score_that_it_belongs_to(data, ax):
+    clf = Distance().fit(*data)
+    for kind in SURFACES:
+        display = UncertaintyDisplay.from_estimator(clf, data[0], kind=kind, ax=ax)
+        assert display.threshold == (0.5 if kind == "epistemic" else None)
+
+
+def test_looks_can_be_chosen(data, ax):
+    display = UncertaintyDisplay.from_estimator(
+        Distance().fit(*data),
+        data[0],
+        cmap="cividis",
+        levels=[0.0, 0.5, 1.0],
+        scatter_kwargs={"s": 99},
+        ax=ax,
+    )
+    assert display.surface_.get_cmap().name == "cividis"
+    assert list(display.surface_.levels) == [0.0, 0.5, 1.0]
+    assert display.points_[0].get_sizes() == [99]
+
+
+def test_rounding_above_one_leaves_no_hole():
+    xx0, xx1 = np.meshgrid([0.0, 1.0], [0.0, 1.0])
+    ax = Figure().subplots()
+    display = UncertaintyDisplay(
+        xx0=xx0, xx1=xx1, response=np.full((2, 2), 1 + 1e-12), kind="total"
+    ).plot(ax=ax)
+    assert max(len(path.vertices) for path in display.surface_.get_paths()) > 0
+
+
+def test_frame_gives_labels_and_reaches_the_estimator_as_frame(data, ax, recwarn):
+    X = pd.DataFrame(data[0], columns=["width", "height"])
+    clf = Distance().fit(X, data[1])
+    display = UncertaintyDisplay.from_estimator(clf, X, ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+    array = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)  # names unsaid
+    np.testing.assert_array_equal(array.response, display.response)
+    assert not recwarn.list  # scikit-learn warns of missing or spurious names
+
+
+def test_polars_frame(data, ax):
+    X = pl.DataFrame(data[0], schema=["width", "height"])
+    clf = Distance().fit(X, data[1])
+    display = UncertaintyDisplay.from_estimator(clf, X, kind="epistemic", ax=ax)
+    assert display.xlabel == "width"
+
+
+def test_labels_of_the_axes_can_be_given(data, ax):
+    clf = Distance().fit(*data)
+    UncertaintyDisplay.from_estimator(clf, data[0], xlabel="a", ylabel="b", ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+    UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")  # not wiped
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+def test_pipeline_and_search_equal_the_steps_by_hand(data, ax, kind):
+    X = pd.DataFrame(data[0], columns=["width", "height"])
+    pipe = make_pipeline(StandardScaler(), Distance())
+    search = GridSearchCV(pipe, {"distance__power": [1, 2]}, cv=2).fit(X, data[1])
+    inner = GridSearchCV(Distance(), {"power": [1, 2]}, cv=2)
+    nested = make_pipeline(StandardScaler(), inner).fit(X, data[1])
+    pipe.fit(X, data[1])
+    Z = StandardScaler().fit(data[0])
+    clf = Distance().fit(Z.transform(data[0]), data[1])
+    for estimator in (pipe, search, nested):
+        display = UncertaintyDisplay.from_estimator(
+            estimator, X, kind=kind, grid_resolution=6, ax=ax
+        )
+        rows = Z.transform(np.c_[display.xx0.ravel(), display.xx1.ravel()])
+        expected = (
+            clf.predict_proba(rows)[:, 1]
+            if kind == "probability"
+            else clf.predict_uncertainty(rows, kind=kind)
+        )
+        np.testing.assert_allclose(display.response.ravel(), expected, rtol=1e-12)
+
+
+def test_pipeline_of_one_step(data, ax):
+    pipe = make_pipeline(Distance()).fit(*data)
+    display = UncertaintyDisplay.from_estimator(pipe, data[0], kind="total", ax=ax)
+    assert display.response.shape == (100, 100)
+
+
+def test_missing_values_are_the_pipelines_business(data, ax):
+    X = data[0].copy()
+    X[3, 1] = np.nan
+    pipe = make_pipeline(FunctionTransformer(np.nan_to_num), Distance())
+    pipe.fit(X, data[1])
+    display = UncertaintyDisplay.from_estimator(pipe, X, ax=ax)
+    assert np.isfinite(display.xx1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "doubt"}, "kind must be one of probability.*Got 'doubt'"),
+        ({"grid_resolution": 1}, "grid_resolution must be greater than 1. Got 1"),
+        ({"eps": -1}, "eps must be.*Got -1"),
+        ({"eps": (1, 2, 3)}, "eps must be.*Got"),
+        ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 columns.*Got 3"),
+        ({"y": [0, 1]}, "inconsistent numbers of samples"),
+    ],
+)
+def test_bad_options_are_named(data, ax, options, message):
+    clf = Distance().fit(*data)
+    with pytest.raises(ValueError, match=message):
+        UncertaintyDisplay.from_estimator(clf, data[0], ax=ax, **options)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_other_than_two_columns(ax, columns):
+    X = np.random.default_rng(0).normal(size=(10, columns))
+    clf = Distance().fit(X, np.arange(10) % 2)
+    with pytest.raises(ValueError, match=f"X must have 2 columns.*Got {columns}"):
+        UncertaintyDisplay.from_estimator(clf, X, ax=ax)
+
+
+def test_unfitted(data):
+    with pytest.raises(NotFittedError):
+        UncertaintyDisplay.from_estimator(Distance(), data[0])
+    with pytest.raises(NotFittedError):
+        OODHistogramDisplay.from_estimator(Distance(), data[0], data[0])
+
+
+def test_estimator_without_uncertainty(data, ax):
+    scaler = StandardScaler().fit(data[0])
+    with pytest.raises(AttributeError, match="StandardScaler has no method predict_un"):
+        UncertaintyDisplay.from_estimator(scaler, data[0], kind="total", ax=ax)
+    search = GridSearchCV(Distance(), {"power": [1]}, cv=2, refit=False).fit(*data)
+    with pytest.raises(AttributeError, match="refit=True"):
+        UncertaintyDisplay.from_estimator(search, data[0], kind="total", ax=ax)
+
+
+def test_no_figure_of_pyplot_is_made_where_axes_are_given(data, ax):
+    clf = Distance().fit(*data)
+    surface = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)
+    other = Figure().subplots()
+    histogram = OODHistogramDisplay.from_estimator(clf, data[0], data[0] + 5, ax=other)
+    assert surface.ax_ is ax and surface.figure_ is ax.figure
+    assert histogram.ax_ is other and histogram.figure_ is other.figure
+    assert plt.get_fignums() == []
+    UncertaintyDisplay.from_estimator(clf, data[0])
+    OODHistogramDisplay.from_scores([0.1], [0.2])
+    assert len(plt.get_fignums()) == 2
+
+
+def test_plot_again_without_colorbar_and_legend(data, ax):
+    first = UncertaintyDisplay.from_estimator(Distance().fit(*data), *data[:1], ax=ax)
+    other = Figure().subplots()
+    again = first.plot(ax=other, colorbar=False, legend=False)
+    assert again is first and again.ax_ is other
+    assert again.colorbar_ is None and other.get_legend() is None
+    assert other.figure.axes == [other]
+
+
+def test_from_scores_shares(ax):
+    display = OODHistogramDisplay.from_scores(
+        [0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6], threshold=0.3, bins=4, ax=ax
+    )
+    assert display.flagged_in_ == 1 / 4  # a score at the threshold is not flagged
+    assert display.flagged_out_ == 2 / 3
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(texts) == [
+        "known: 25.0% flagged",
+        "threshold 0.3",
+        "unknown: 66.7% flagged",
+    ]
+    assert display.line_.get_xdata()[0] == 0.3
+
+
+def test_histograms_are_shares_over_common_bins():
+    rng = np.random.default_rng(0)
+    parts = rng.beta(2, 8, 1000), rng.beta(8, 2, 10)
+    display = OODHistogramDisplay.from_scores(
+        *parts, bins=np.linspace(0, 1, 11), histtype="bar", ax=Figure().subplots()
+    )
+    for bars, part in zip(display.bars_, parts, strict=True):
+        heights = [bar.get_height() for bar in bars]
+        np.testing.assert_allclose(
+            heights, np.histogram(part, 10, (0, 1))[0] / len(part)
+        )
+
+
+@pytest.mark.parametrize("threshold", [None, np.inf])
+def test_without_a_threshold_there_is_no_line(ax, threshold):
+    display = OODHistogramDisplay.from_scores([0.1], [0.9], threshold, ax=ax)
+    assert display.line_ is None
+    assert display.flagged_out_ == (None if threshold is None else 0.0)
+
+
+def test_from_estimator_takes_scores_and_threshold_of_the_last_step(data, ax):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), Distance()).fit(X, y)
+    display = OODHistogramDisplay.from_estimator(
+        pipe, X, X + 9, names=("old", "new"), ax=ax
+    )
+    expected = pipe[-1].predict_uncertainty(pipe[0].transform(X), kind="epistemic")
+    np.testing.assert_array_equal(display.scores_in, expected)
+    assert display.threshold == 0.5
+    assert display.flagged_in_ == np.mean(expected > 0.5)
+    assert display.flagged_out_ == 1.0
+
+
+@pytest.mark.parametrize("scores", [[], [np.nan], [[0.1, 0.2], [0.3, 0.4]]])
+def test_bad_scores(ax, scores):
+    with pytest.raises(ValueError):
+        OODHistogramDisplay.from_scores(scores, [0.5], ax=ax)
+    with pytest.raises(ValueError):
+        OODHistogramDisplay.from_scores([0.5], scores, ax=ax)
+
+
+def test_with_a_fitted_classifier(data):
+    X, y = data
+    clf = SNGPClassifier(
+        num_layers=1, num_hidden=16, num_inducing=64, epochs=5, random_state=0
+    )
+    pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
+    axes = Figure().subplots(1, 3)
+    far = X + 9
+    for kind, panel in zip(("probability", "epistemic"), axes, strict=False):
+        display = UncertaintyDisplay.from_estimator(
+            pipe, X, y=y, X_ood=far, kind=kind, grid_resolution=20, ax=panel
+        )
+        assert np.all((display.response >= 0) & (display.response <= 1))
+        assert display.points_[-1].get_offsets().shape == far.shape
+    assert display.threshold == pipe[-1].ood_threshold_
+    histogram = OODHistogramDisplay.from_estimator(pipe, X, far, ax=axes[2])
+    assert histogram.scores_in.mean() < histogram.scores_out.mean()
+    flags = pipe[-1].predict_ood(pipe[:-1].transform(far))
+    assert histogram.flagged_out_ == flags.mean()

@@ -1,0 +1,237 @@
+"""The classifiers inside scikit-learn's tools, in copies and in threads."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler
+from sklearn.utils import estimator_html_repr
+
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
+
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+]
+#: Enough training to predict well.
+LEARNT = {"epochs": 40, "learning_rate": 0.01}
+
+
+def _joblib_copy(clf, folder):
+    joblib.dump(clf, folder / "clf.joblib")
+    return joblib.load(folder / "clf.joblib")
+
+
+COPIES = {
+    "pickle": lambda clf, folder: pickle.loads(pickle.dumps(clf)),
+    "joblib": _joblib_copy,
+    "deepcopy": lambda clf, folder: copy.deepcopy(clf),
+}
+
+
+def assert_forwarded(wrapper, inner, X, transformed):
+    """The wrapper's answers are those of the classifier in it."""
+    assert_array_equal(wrapper.predict(X), inner.predict(transformed))
+    assert_array_equal(wrapper.predict_proba(X), inner.predict_proba(transformed))
+    epistemic = inner.predict_uncertainty(transformed, kind="epistemic")
+    assert_array_equal(wrapper.score_samples(X), -epistemic)
+
+
+def test_pipeline(make, moons):
+    X, y = moons
+    pipe = make_pipeline(RobustScaler(), make(**LEARNT)).fit(X, y)
+    assert pipe.score(X, y) > 0.9
+    assert_forwarded(pipe, pipe[-1], X, pipe[:-1].transform(X))
+    flags = pipe[-1].predict_ood(pipe[:-1].transform(X))
+    assert_array_equal(flags, -pipe.score_samples(X) > pipe[-1].ood_threshold_)
+    assert flags.mean() < 0.2
+
+
+def test_grid_search(make, moons):
+    X, y = moons
+    search = GridSearchCV(make(**LEARNT), {"num_layers": [1, 2]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.9
+    assert_forwarded(search, search.best_estimator_, X, X)
+    same = clone(search.best_estimator_).fit(X, y)
+    assert_array_equal(search.best_estimator_.predict_ood(X), same.predict_ood(X))
+    assert_array_equal(search.predict_proba(X), same.predict_proba(X))
+
+
+def test_grid_search_in_processes_equals_serial(small, moons):
+    grid = {"spec_norm_bound": [0.3, 0.9, 3.0]}
+    serial, parallel = (
+        GridSearchCV(
+            small(SNGPClassifier, **LEARNT),
+            grid,
+            cv=2,
+            scoring="neg_log_loss",
+            n_jobs=n_jobs,
+            error_score="raise",
+        ).fit(*moons)
+        for n_jobs in (1, 2)
+    )
+    scores = serial.cv_results_["mean_test_score"]
+    assert len(set(scores)) == len(scores)  # the bound matters
+    assert_allclose(parallel.cv_results_["mean_test_score"], scores, rtol=1e-4)
+    assert parallel.best_params_ == serial.best_params_
+
+
+def test_grid_search_in_threads_equals_serial(make, moons):
+    grid = {"learning_rate": [1e-3, 1e-2], "dropout_rate": [0.05, 0.1]}
+    serial = GridSearchCV(make(), grid, cv=2, scoring="neg_log_loss").fit(*moons)
+    with joblib.parallel_config("threading", n_jobs=4):
+        threads = GridSearchCV(make(), grid, cv=2, scoring="neg_log_loss").fit(*moons)
+    scores = "mean_test_score"
+    assert_array_equal(serial.cv_results_[scores], threads.cv_results_[scores])
+
+
+def test_cross_val_predict(make, iris):
+    X, y = iris
+    proba = cross_val_predict(make(**LEARNT), X, y, cv=3, method="predict_proba")
+    assert_allclose(proba.sum(axis=1), 1.0)
+    assert (proba.argmax(axis=1) == y).mean() > 0.85
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda clf: CalibratedClassifierCV(clf, cv=2),
+        lambda clf: VotingClassifier(
+            [("network", clf), ("bayes", GaussianNB())], voting="soft"
+        ),
+        OneVsRestClassifier,
+    ],
+    ids=["calibrated", "voting", "one-vs-rest"],
+)
+def test_meta_estimator(make, iris, wrap):
+    X, y = iris
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    wrapper = wrap(make(**LEARNT)).fit(X, names)
+    assert_allclose(wrapper.predict_proba(X).sum(axis=1), 1.0)
+    assert wrapper.score(X, names) > 0.85
+
+
+def test_permutation_importance(make):
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    y = X[:, 1] > 0
+    importance = permutation_importance(
+        make(**LEARNT).fit(X, y), X, y, n_repeats=3, random_state=0
+    ).importances_mean
+    assert importance[1] > 0.3
+    assert np.abs(importance[[0, 2]]).max() < 0.1
+
+
+def test_clone_is_unfitted_and_learns_the_same(make, moons, outputs):
+    clf = make(dropout_rate=0.2).fit(*moons)
+    cloned = clone(clf)
+    assert cloned.get_params() == clf.get_params()
+    assert not [name for name in vars(cloned) if name.endswith("_")]
+    cloned.fit(*moons)
+    assert_array_equal(outputs(cloned, moons[0]), outputs(clf, moons[0]))
+
+
+def test_metadata_routing(make, moons):
+    X, y = moons
+    weights = np.where(X[:, 0] > 0, 3.0, 1.0)
+    weighted, unweighted = make().fit(X, y, sample_weight=weights), make().fit(X, y)
+    assert (weighted.predict_proba(X) != unweighted.predict_proba(X)).any()
+    with config_context(enable_metadata_routing=True):
+        clf = make().set_fit_request(sample_weight=True)
+        pipe = make_pipeline(clf).fit(X, y, sample_weight=weights)
+        scored = clf.set_score_request(sample_weight=True)
+        search = GridSearchCV(scored, {"epochs": [5]}, cv=2)
+        search.fit(X, y, sample_weight=weights)
+    for wrapper in (pipe, search):
+        assert_array_equal(wrapper.predict_proba(X), weighted.predict_proba(X))
+
+
+def test_html_repr(make, moons):
+    clf = make()
+    name = type(clf).__name__
+    for estimator in (clf, make_pipeline(RobustScaler(), clf), clf.fit(*moons)):
+        assert name in estimator_html_repr(estimator)
+        assert name in estimator._repr_html_()
+        assert name in repr(estimator)
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_is_equal_and_independent(make, moons, outputs, tmp_path, how):
+    X, y = moons
+    clf = make().partial_fit(X, y, classes=[0, 1])
+    before = outputs(clf, X)
+    twin = COPIES[how](clf, tmp_path)
+    assert_array_equal(outputs(twin, X), before)
+    twin.partial_fit(X[:50], y[:50])
+    assert_array_equal(outputs(clf, X), before)
+    clf.partial_fit(X[:50], y[:50])  # the optimiser's state was copied too
+    assert_array_equal(outputs(twin, X), outputs(clf, X))
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_of_pipeline(make, moons, tmp_path, how):
+    X, y = moons
+    pipe = make_pipeline(RobustScaler(), make()).fit(X, y)
+    twin = COPIES[how](pipe, tmp_path)
+    assert_array_equal(twin.score_samples(X), pipe.score_samples(X))
+
+
+def test_loading_in_another_process(small, moons, tmp_path, run_python):
+    """It needs no TensorFlow, and predictions are equal bit for bit."""
+    X, y = moons
+    fitted = [small(Classifier).fit(X, y) for Classifier in CLASSIFIERS]
+    joblib.dump((fitted, X), tmp_path / "fitted.joblib")
+    run = run_python(
+        """
+        import sys, joblib, numpy as np
+        fitted, X = joblib.load(sys.argv[1] + "/fitted.joblib")
+        assert "tensorflow" not in sys.modules
+        answers = [(clf.predict_proba(X), clf.score_samples(X)) for clf in fitted]
+        joblib.dump(answers, sys.argv[1] + "/answers.joblib")
+        """,
+        tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    answers = joblib.load(tmp_path / "answers.joblib")
+    for clf, (proba, scores) in zip(fitted, answers, strict=True):
+        assert_array_equal(proba, clf.predict_proba(X))
+        assert_array_equal(scores, clf.score_samples(X))
+
+
+def test_predictions_in_threads(make, moons, outputs):
+    X, y = moons
+    clf = make().fit(X, y)
+    parts = np.array_split(X, 16)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda part: outputs(clf, part), parts))
+    assert_array_equal(
+        np.concatenate(found), np.concatenate([outputs(clf, part) for part in parts])
+    )
+
+
+def test_fits_in_threads_equal_serial(make, moons, outputs):
+    def fit(seed):
+        return outputs(make(random_state=seed).fit(*moons), moons[0])
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(fit, range(8)))
+    assert_array_equal(found, [fit(seed) for seed in range(8)])

@@ -1,0 +1,338 @@
+"""Measures of calibration, detection and abstention."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import norm
+
+from sksngp.metrics import (
+    area_under_risk_coverage,
+    expected_calibration_error,
+    fpr_at_tpr,
+    ood_auroc,
+)
+
+# Few values, so that ties are common; exact under the transforms below.
+scores = st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=30)
+seeds = st.integers(0, 2**32 - 1)
+monotone = st.sampled_from(
+    [lambda s: 3 * s - 7, lambda s: s**3, np.exp, np.arctan, lambda s: s * 1e-300]
+)
+rounding = 1e-12
+
+
+@st.composite
+def predictions(draw):
+    """Probabilities, classes and weights of some rows."""
+    n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 5))
+    rng = np.random.default_rng(draw(seeds))
+    proba = rng.dirichlet(np.full(n_classes, draw(st.sampled_from([0.1, 1, 10]))), n)
+    return rng.integers(n_classes, size=n), proba, rng.integers(1, 4, size=n)
+
+
+# Expected calibration error
+
+
+def test_ece_by_hand():
+    # Two bins. Upper: confidences .9, .8, .6, right 1, 0, 1; lower: .5, right.
+    proba = [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]]
+    upper = abs((0.9 + 0.8 + 0.6) / 3 - 2 / 3)
+    error = expected_calibration_error([0, 0, 1, 0], proba, n_bins=2)
+    assert error == pytest.approx(3 / 4 * upper + 1 / 4 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "error"), [([0, 1, 2], 0.0), ([1, 2, 0], 1.0), ([0, 1, 0], 1 / 3)]
+)
+def test_ece_of_certain_predictions_is_error_rate(y_true, error):
+    found = expected_calibration_error(y_true, np.eye(3), labels=[0, 1, 2])
+    assert found == pytest.approx(error)
+
+
+def test_ece_bins_hold_their_upper_edge():
+    # 0.6 ends bin 3 of 5: alone there and right. (0.6, 0.8] holds 0.7, wrong.
+    proba = [[0.6, 0.4], [0.7, 0.3]]
+    error = expected_calibration_error([0, 1], proba, n_bins=5)
+    assert error == pytest.approx((0.4 + 0.7) / 2)
+    together = expected_calibration_error([0, 1], proba, n_bins=1)
+    assert together == pytest.approx(0.15)
+
+
+def test_ece_vanishes_for_calibrated_predictions_only():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=100_000)
+    y_true = (rng.uniform(size=p.size) < p).astype(int)
+    calibrated = np.column_stack([1 - p, p])
+    assert expected_calibration_error(y_true, calibrated) < 0.01
+    # Confidence c = max(p, 1 - p) is uniform on (1/2, 1). Claiming c + c (1 - c)
+    # instead makes the error E[c (1 - c)] = 3/4 - 7/12 = 1/6.
+    confidence = np.maximum(p, 1 - p)
+    claimed = confidence + confidence * (1 - confidence)
+    sharp = np.where(p > 0.5, claimed, 1 - claimed)
+    error = expected_calibration_error(y_true, np.column_stack([1 - sharp, sharp]))
+    assert error == pytest.approx(1 / 6, abs=0.01)
+
+
+@given(predictions(), st.integers(1, 20), seeds)
+def test_ece_bounds_and_invariance(prediction, n_bins, seed):
+    y_true, proba, _ = prediction
+    columns = np.arange(proba.shape[1])
+    error = expected_calibration_error(y_true, proba, n_bins=n_bins, labels=columns)
+    assert 0 <= error <= 1
+    # One bin gives the least error that any partition can: the triangle inequality.
+    accuracy = np.mean(proba.argmax(axis=1) == y_true)
+    assert error >= abs(accuracy - proba.max(axis=1).mean()) - rounding
+
+    rng = np.random.default_rng(seed)
+    rows, order = rng.permutation(len(proba)), rng.permutation(columns)
+    shuffled = expected_calibration_error(
+        y_true[rows], proba[rows][:, order], n_bins=n_bins, labels=order
+    )
+    assert shuffled == pytest.approx(error, abs=rounding)
+
+
+@given(predictions())
+def test_ece_weight_is_repetition(prediction):
+    y_true, proba, weight = prediction
+    columns = np.arange(proba.shape[1])
+    weighted = expected_calibration_error(
+        y_true, proba, labels=columns, sample_weight=weight
+    )
+    rows = np.repeat(np.arange(len(proba)), weight)
+    repeated = expected_calibration_error(y_true[rows], proba[rows], labels=columns)
+    assert weighted == pytest.approx(repeated, abs=rounding)
+
+
+@pytest.mark.parametrize(
+    "y_true",
+    [
+        ["a", "b", "b"],
+        np.array(["a", "b", "b"], dtype=object),
+        pd.Series(["a", "b", "b"], dtype="category"),
+        pl.Series(["a", "b", "b"]),
+        [False, True, True],
+        [-1.0, 1.0, 1.0],
+    ],
+)
+@pytest.mark.parametrize("container", [np.float32, pd.DataFrame, pl.DataFrame])
+def test_ece_takes_any_labels_and_containers(y_true, container):
+    proba = container(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
+    error = expected_calibration_error(y_true, proba)
+    assert error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
+
+
+def test_ece_of_many_classes_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert expected_calibration_error(np.arange(200), np.eye(200)) == 0
+
+
+def test_ece_allows_rounded_probabilities():
+    proba = np.array([[0.333, 0.333, 0.333], [1.0005, 0, 0]])
+    error = expected_calibration_error([0, 0], proba, labels=[0, 1, 2])
+    assert error == pytest.approx(0.667 / 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y_true": []}, "y_true must have one dimension and at least one value"),
+        ({"y_true": [[0], [1]]}, r"y_true .* its shape is \(2, 1\)"),
+        ({"y_true": [0, np.nan]}, "y_true contains NaN"),
+        ({"y_true": [0, 1, 1]}, r"inconsistent numbers of samples: \[3, 2"),
+        ({"y_true": [0, 7]}, r"not in labels: \[7\]"),
+        ({"y_true": ["0", "1"]}, r"not in labels: \['0', '1'\]"),
+        ({"y_true": [0, 0], "labels": None}, "labels is not given and y_true has 1"),
+        ({"labels": [0, 1, 2]}, "proba has 2 columns, but labels has 3 classes"),
+        ({"labels": [0, 0]}, r"labels must differ .* \[0, 0\]"),
+        ({"proba": [0.5, 0.5]}, "Expected 2D array"),
+        ({"proba": [[0.5, 0.5], [0.5, 0.6]]}, "sum to 1; row 1 sums to 1.1"),
+        ({"proba": [[0.5, 0.5], [-0.1, 1.1]]}, "proba .* has a value of -0.1"),
+        ({"proba": [[0.5, 0.5], [np.nan, 1]]}, "proba contains NaN"),
+        ({"proba": [[0.5, 0.5], [np.inf, 1]]}, "proba contains infinity"),
+        ({"n_bins": 0}, "'n_bins' parameter of expected_calibration_error"),
+        ({"n_bins": 2.5}, "'n_bins' parameter of expected_calibration_error"),
+        ({"sample_weight": [1, -1]}, "sample_weight must not be negative"),
+        ({"sample_weight": [0, 0]}, "nor 0 in every row"),
+        ({"sample_weight": [1]}, "inconsistent numbers of samples"),
+        ({"sample_weight": [1, np.inf]}, "sample_weight contains infinity"),
+    ],
+)
+def test_ece_refuses(changed, message):
+    good = {"y_true": [0, 1], "proba": [[0.9, 0.1], [0.2, 0.8]], "labels": [0, 1]}
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(**good | changed)
+
+
+# Detection of unknown rows
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
+def test_detection_of_shifted_gaussian(shift):
+    """Closed forms: Phi(d / sqrt 2), and Phi(z_0.95 - d) from the threshold."""
+    quantiles = norm.ppf((np.arange(5000) + 0.5) / 5000)
+    auroc = ood_auroc(quantiles, quantiles + shift)
+    assert auroc == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=1e-3)
+    false_alarms = fpr_at_tpr(quantiles, quantiles + shift)
+    assert false_alarms == pytest.approx(norm.cdf(norm.ppf(0.95) - shift), abs=1e-3)
+
+
+@given(scores, scores)
+def test_ood_auroc_is_share_of_ordered_pairs(known, unknown):
+    pairs = np.subtract.outer(unknown, known)
+    expected = np.mean((pairs > 0) + (pairs == 0) / 2)
+    assert ood_auroc(known, unknown) == pytest.approx(expected, abs=rounding)
+
+
+@given(scores, scores, st.integers(1, 20))
+def test_fpr_at_tpr_by_trying_all_thresholds(known, unknown, twentieths):
+    tpr = twentieths / 20
+    known, unknown = np.array(known), np.array(unknown)
+    expected = min(
+        np.mean(known >= threshold)
+        for threshold in unknown
+        if np.mean(unknown >= threshold) >= tpr
+    )
+    assert fpr_at_tpr(known, unknown, tpr=tpr) == pytest.approx(expected)
+
+
+@given(scores, scores, monotone, seeds)
+def test_detection_depends_on_order_of_scores_only(known, unknown, transform, seed):
+    rng = np.random.default_rng(seed)
+    other_known = transform(rng.permutation(known))
+    other_unknown = transform(rng.permutation(unknown))
+    for measure in (ood_auroc, fpr_at_tpr):
+        expected = measure(known, unknown)
+        assert 0 <= expected <= 1
+        assert measure(other_known, other_unknown) == pytest.approx(expected)
+
+
+@given(scores, scores)
+def test_ood_auroc_is_antisymmetric(known, unknown):
+    both = ood_auroc(known, unknown) + ood_auroc(unknown, known)
+    assert both == pytest.approx(1)
+
+
+@given(scores, scores, st.integers(1, 19))
+def test_fpr_at_tpr_grows_with_tpr(known, unknown, twentieths):
+    lower = fpr_at_tpr(known, unknown, tpr=twentieths / 20)
+    assert lower <= fpr_at_tpr(known, unknown, tpr=(twentieths + 1) / 20)
+
+
+def test_detection_extremes():
+    assert ood_auroc([0, 1], [2, 3]) == 1
+    assert fpr_at_tpr([0, 1], [2, 3], tpr=1) == 0
+    assert ood_auroc([2, 3], [0, 1]) == 0
+    assert fpr_at_tpr([2, 3], [0, 1], tpr=0.01) == 1
+    # A share just met is met: 19 of 20, whatever the 20th scores.
+    assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.95) == 0
+    assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.96) == 1
+
+
+def test_detection_from_flags():
+    known, unknown = [False, False, False, True], [True, True, False, True]
+    assert ood_auroc(known, unknown) == pytest.approx(0.75)
+    assert fpr_at_tpr(known, unknown, tpr=0.5) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("measure", [ood_auroc, fpr_at_tpr])
+@pytest.mark.parametrize(
+    ("known", "unknown", "message"),
+    [
+        ([], [1.0], r"scores_in .* its shape is \(0,\)"),
+        ([1.0], [], r"scores_out .* its shape is \(0,\)"),
+        ([[1.0]], [1.0], r"scores_in must have one dimension"),
+        ([1.0], [np.nan], "scores_out contains NaN"),
+        ([np.inf], [1.0], "scores_in contains infinity"),
+        (0.5, [1.0], "'scores_in' parameter of .* must be an array-like"),
+    ],
+)
+def test_detection_refuses(measure, known, unknown, message):
+    with pytest.raises(ValueError, match=message):
+        measure(known, unknown)
+
+
+@pytest.mark.parametrize("tpr", [0, -0.5, 1.5, "0.95"])
+def test_fpr_at_tpr_refuses_tpr(tpr):
+    with pytest.raises(ValueError, match="'tpr' parameter of fpr_at_tpr"):
+        fpr_at_tpr([0], [1], tpr=tpr)
+
+
+# Abstention
+
+answers = st.lists(
+    st.tuples(st.booleans(), st.integers(-8, 8).map(float)), min_size=1, max_size=30
+).map(lambda rows: tuple(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def test_aurc_by_hand():
+    # Most certain first: right, wrong, right, wrong; risks 0, 1/2, 1/3, 2/4.
+    correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
+    area = area_under_risk_coverage(correct, uncertainty)
+    assert area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
+    # The middle two tie: (0 + 1/4 + 1/3 + 2/4) / 4 with half an error at k = 2.
+    tied = area_under_risk_coverage(correct, [0.9, 0.1, 0.2, 0.2])
+    assert tied == pytest.approx((0 + 1 / 4 + 1 / 3 + 2 / 4) / 4)
+
+
+def test_aurc_is_mean_over_orders_of_ties():
+    rng = np.random.default_rng(0)
+    correct, uncertainty = rng.uniform(size=40) < 0.6, rng.integers(5, size=40)
+    jittered = [
+        area_under_risk_coverage(correct, uncertainty + rng.uniform(0, 0.5, size=40))
+        for _ in range(2000)
+    ]
+    area = area_under_risk_coverage(correct, uncertainty)
+    error = np.std(jittered) / np.sqrt(len(jittered))
+    assert area == pytest.approx(np.mean(jittered), abs=4 * error)
+
+
+@pytest.mark.parametrize("error_rate", [0.1, 0.5])
+def test_aurc_of_best_order(error_rate):
+    ranks = np.arange(20_000)
+    correct = ranks < (1 - error_rate) * len(ranks)
+    best = error_rate + (1 - error_rate) * np.log(1 - error_rate)
+    assert area_under_risk_coverage(correct, ranks) == pytest.approx(best, abs=1e-4)
+
+
+@given(answers, monotone, seeds)
+def test_aurc_bounds_and_invariance(rows, transform, seed):
+    correct, uncertainty = rows
+    area = area_under_risk_coverage(correct, uncertainty)
+    assert -rounding <= area <= 1 + rounding
+    order = np.random.default_rng(seed).permutation(len(correct))
+    other = area_under_risk_coverage(correct[order], transform(uncertainty)[order])
+    assert other == pytest.approx(area, abs=rounding)
+    # No score does better than the errors themselves, none worse than their reverse.
+    best = area_under_risk_coverage(correct, ~correct)
+    worst = area_under_risk_coverage(correct, correct)
+    assert best - rounding <= area <= worst + rounding
+
+
+@given(arrays(bool, st.integers(1, 30)))
+def test_aurc_of_useless_score_is_error_rate(correct):
+    area = area_under_risk_coverage(correct, np.zeros(len(correct)))
+    assert area == pytest.approx(np.mean(~correct), abs=rounding)
+
+
+@pytest.mark.parametrize(
+    ("correct", "uncertainty", "message"),
+    [
+        ([], [], "correct must have one dimension and at least one value"),
+        ([1, 2], [0.1, 0.2], "correct must hold booleans"),
+        ([0.5, 1], [0.1, 0.2], "correct must hold booleans"),
+        ([1, np.nan], [0.1, 0.2], "correct contains NaN"),
+        ([1, 0], [0.1], r"inconsistent numbers of samples: \[2, 1\]"),
+        ([1, 0], [0.1, np.inf], "uncertainty contains infinity"),
+        ([1, 0], [[0.1], [0.2]], "uncertainty must have one dimension"),
+    ],
+)
+def test_aurc_refuses(correct, uncertainty, message):
+    with pytest.raises(ValueError, match=message):
+        area_under_risk_coverage(correct, uncertainty)

@@ -1,0 +1,181 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sksngp import SNGPClassifier
+from sksngp.datasets import two_moons
+from sksngp.ood import LARGEST_SHARE, hold_out, threshold
+
+ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]
+
+
+# Threshold
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("n", [1, 2, 9, 10, 19, 20, 99, 100, 999, 1000])
+def test_threshold_is_the_conformal_order_statistic(n, alpha):
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    # The smallest rank r with r / (n + 1) >= 1 - alpha, in whole percents.
+    rank = next(
+        r for r in range(n + 2) if 100 * r >= (n + 1) * round(100 - 100 * alpha)
+    )
+    assert threshold(scores, alpha) == min(rank, n)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(0, 3), st.floats(-1e9, 1e9)), min_size=2),
+    st.floats(0.02, 0.98),
+)
+def test_among_exchangeable_rows_at_most_a_share_alpha_is_flagged(scores, alpha):
+    """What makes the guarantee: any of the n + 1 rows may be the fresh one."""
+    scores = np.array(scores, dtype=float)
+    assume(len(scores) * alpha >= 1)
+    flagged = sum(
+        score > threshold(np.delete(scores, i), alpha) for i, score in enumerate(scores)
+    )
+    assert flagged <= alpha * len(scores) + 1e-6
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.5])
+@pytest.mark.parametrize("n", [20, 39, 100])
+def test_realised_rate_of_false_alarms(n, alpha):
+    """The rate of a uniform score above t is 1 - t: its mean is 1 - rank/(n + 1)."""
+    rng = np.random.default_rng(n)
+    rates = np.array([1 - threshold(rng.random(n), alpha) for _ in range(2000)])
+    error = rates.std() / np.sqrt(len(rates))
+    assert rates.mean() <= alpha + 3 * error
+    # No more cautious than the n + 1 steps of the order statistics make it.
+    assert rates.mean() >= alpha - 1 / (n + 1) - 3 * error
+
+
+def test_too_few_scores_give_the_largest():
+    assert threshold(np.array([3.0, 7.0, 1.0]), 0.05) == 7.0
+
+
+def test_threshold_is_one_of_the_scores_and_falls_with_alpha():
+    scores = np.random.default_rng(0).normal(size=50)
+    thresholds = [threshold(scores, alpha) for alpha in ALPHAS]
+    assert set(thresholds) <= set(scores)
+    assert thresholds == sorted(thresholds, reverse=True)
+
+
+def test_rate_of_false_alarms_of_a_fitted_classifier(small):
+    rates = []
+    for seed in range(12):
+        X, y = two_moons(400, random_state=seed)
+        clf = small(SNGPClassifier, random_state=seed, ood_alpha=0.1).fit(X, y)
+        fresh, _ = two_moons(1000, random_state=seed + 100)
+        rates.append(clf.predict_ood(fresh).mean())
+    error = np.std(rates) / np.sqrt(len(rates))
+    assert 0.03 < np.mean(rates) <= 0.1 + 3 * error
+
+
+# Holding out
+
+
+@st.composite
+def labelled_rows(draw):
+    """Few different values, so that rows have twins, within and across classes."""
+    shape = draw(st.tuples(st.integers(2, 60), st.integers(1, 2)))
+    values = st.sampled_from([-1.5, -0.0, 0.0, 1.0, 2.0, 1e300])
+    labels = arrays(np.int32, shape[0], elements=st.integers(0, 2))
+    return draw(arrays(np.float64, shape, elements=values)), draw(labels)
+
+
+fractions = st.floats(0.01, 0.99)
+seeds = st.integers(0, 2**63 - 1)
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, st.integers(0, 30), seeds, st.data())
+def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed, data):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    order = np.array(data.draw(st.permutations(range(len(X)))))
+    repeated = np.append(order, data.draw(st.lists(st.sampled_from(range(len(X))))))
+    repeated = repeated.astype(int)
+    again = hold_out(
+        X[repeated], labels[repeated], fraction, at_least=at_least, seed=seed
+    )
+    np.testing.assert_array_equal(again, held_out[repeated])
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, seeds)
+def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, seed=seed)
+    out, kept = (set(map(tuple, X[mask])) for mask in (held_out, ~held_out))
+    assert not out & kept
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, st.integers(0, 30), seeds)
+def test_every_class_keeps_a_row(problem, fraction, at_least, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    assert set(labels[~held_out]) == set(labels)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.07, 0.1, 0.14, 0.29, 0.5, 0.57, 0.99])
+def test_the_share_of_each_class_is_rounded_up(fraction):
+    rng = np.random.default_rng(0)
+    sizes = [100, 30, 3, 1]
+    labels = rng.permutation(np.repeat(range(4), sizes))
+    X = rng.normal(size=(len(labels), 2))
+    held_out = hold_out(X, labels, fraction)
+    percent = round(100 * fraction)
+    expected = [min(-(-percent * size // 100), size - 1) for size in sizes]
+    assert np.bincount(labels[held_out], minlength=4).tolist() == expected
+
+
+def test_equal_values_are_equal_rows_whatever_their_type():
+    X = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]] * 3)
+    X[4:8, 0] *= -1.0
+    X[4] = [-0.0, 1.0]
+    labels = np.arange(12) % 2
+    expected = hold_out(X, labels, 0.4)
+    assert expected.any()
+    assert expected[0] == expected[4] == expected[8]
+    for dtype in (np.float32, np.int64):
+        np.testing.assert_array_equal(hold_out(X.astype(dtype), labels, 0.4), expected)
+    np.testing.assert_array_equal(hold_out(np.asfortranarray(X), labels, 0.4), expected)
+
+
+def test_seed_chooses_other_rows_and_fraction_zero_none():
+    X, labels = np.arange(100.0)[:, None], np.zeros(100, int)
+    first, second = (hold_out(X, labels, 0.2, seed=seed) for seed in (0, 1))
+    assert first.sum() == second.sum() == 20
+    assert (first != second).any()
+    assert not hold_out(X, labels, 0.0, at_least=10).any()
+
+
+def test_every_row_is_equally_likely():
+    X, labels = np.arange(50.0)[:, None], np.arange(50) % 2
+    counts = sum(hold_out(X, labels, 0.2, seed=seed).astype(int) for seed in range(500))
+    assert counts.sum() == 500 * 10
+    assert np.abs(counts - 100).max() < 5 * np.sqrt(500 * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize("n", [20, 79, 80, 100, 199, 200, 5000])
+def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
+    X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
+    count = hold_out(X, labels, 0.1, at_least=20).sum()
+    if n < 20 / LARGEST_SHARE:
+        assert count == 0
+    else:
+        per_class = np.array([math.ceil(n / 2), n // 2])
+        assert count == np.ceil(np.maximum(0.1, 20 / n) * per_class - 1e-9).sum()
+        assert count >= 20
+
+
+def test_a_larger_fraction_than_a_quarter_is_heeded():
+    X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
+    assert hold_out(X, labels, 0.6, at_least=5).sum() == 18
+    assert hold_out(X, labels, 0.6, at_least=20).sum() == 0

@@ -1,0 +1,228 @@
+import os
+import random
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    pool,
+)
+from sksngp.uncertainty import KINDS
+
+FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
+SHARED = {"learning_rate": [1e-4, 0.1], "dropout_rate": [0.05, 0.8], "epochs": [1, 7]}
+SHARED |= {"batch_size": [3, None], "standardize": [False], "ood_alpha": [0.2]}
+OWN = {
+    SNGPClassifier: {
+        "spec_norm_bound": [0.1, 5.0],
+        "kernel_scale": [0.3, 100.0],
+        "ridge_penalty": [2.0],
+        "cov_momentum": [0.9],
+        "mean_field_factor": [0.0],
+        "inference": ["monte_carlo"],
+    },
+    ResNetClassifier: {},
+    MCDropoutClassifier: {"num_samples": [1, 7]},
+    DeepEnsembleClassifier: {},
+}
+
+
+def use(clf, X, y):
+    """Call everything that may compile."""
+    clf.fit(X, y).predict_proba(X)
+    for kind in KINDS:
+        clf.predict_uncertainty(X, kind=kind)
+    return clf.partial_fit(X[::2], y[::2])
+
+
+def traces_of(action):
+    before = pool.num_traces()
+    action()
+    return pool.num_traces() - before
+
+
+# Compiling once
+
+
+@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
+def test_second_fit_of_an_architecture_compiles_nothing(Classifier, small, iris):
+    assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) > 0
+    assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) == 0
+    for name, values in (SHARED | OWN[Classifier]).items():
+        for value in values:
+            clf = small(Classifier, num_hidden=13, **{name: value})
+            assert traces_of(lambda clf=clf: use(clf, *iris)) == 0, (name, value)
+
+
+@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
+def test_other_numbers_of_rows_and_columns_compile_nothing(Classifier, small, iris):
+    use(small(Classifier, num_hidden=13), *iris)
+    wide, wine_classes = load_wine(return_X_y=True)
+    X, y = iris
+    for rows, labels in [(X[::3], y[::3]), (X[:, :1], y), (wide, wine_classes)]:
+        clf = small(Classifier, num_hidden=13)
+        assert traces_of(lambda clf=clf, a=rows, b=labels: use(clf, a, b)) == 0
+
+
+def test_the_counter_sees_another_architecture(small, iris):
+    use(small(ResNetClassifier, num_hidden=13), *iris)
+    assert traces_of(lambda: use(small(ResNetClassifier, num_hidden=12), *iris)) > 0
+
+
+@pytest.mark.parametrize("num_ensemble", [2, 6])
+def test_members_of_an_ensemble_train_as_one_graph(num_ensemble, small, iris):
+    pool.clear()
+    single = traces_of(lambda: use(small(ResNetClassifier, num_hidden=9), *iris))
+    ensemble = small(DeepEnsembleClassifier, num_hidden=9, num_ensemble=num_ensemble)
+    assert traces_of(lambda: use(ensemble, *iris)) == single > 0
+
+
+# Lending
+
+
+def test_a_returned_network_is_lent_again():
+    with pool.lease(**FIELDS) as first:
+        pass
+    with pool.lease(**FIELDS) as second:
+        assert second is first
+        with pool.lease(**FIELDS) as third:
+            assert third is not first
+    with pool.lease(**{**FIELDS, "num_outputs": 4}) as other:
+        assert other is not first
+        assert other.architecture.num_outputs == 4
+
+
+def test_a_network_comes_back_after_an_exception():
+    with pytest.raises(KeyboardInterrupt), pool.lease(**FIELDS) as first:
+        raise KeyboardInterrupt
+    with pool.lease(**FIELDS) as second:
+        assert second is first
+
+
+def test_threads_never_share_a_network():
+    n_threads, barrier = 4, threading.Barrier(4, timeout=60)
+    in_use, lock, clashes = set(), threading.Lock(), []
+
+    def borrow(_):
+        barrier.wait()
+        for _ in range(50):
+            with pool.lease(**FIELDS) as compiled:
+                with lock:
+                    clashes.extend(in_use & {id(compiled)})
+                    in_use.add(id(compiled))
+                compiled.network.dropout_rate.assign(0.25)
+                with lock:
+                    in_use.discard(id(compiled))
+
+    with pool.lease(**FIELDS), ThreadPoolExecutor(n_threads) as executor:
+        list(executor.map(borrow, range(n_threads)))
+    assert clashes == []
+
+
+def test_two_threads_at_once_get_two_networks():
+    barrier = threading.Barrier(2, timeout=60)
+
+    def borrow(_):
+        with pool.lease(**FIELDS) as compiled:
+            barrier.wait()  # until the other has got one too
+            return id(compiled)
+
+    with ThreadPoolExecutor(2) as executor:
+        assert len(set(executor.map(borrow, range(2)))) == 2
+
+
+def test_clear_forgets_idle_networks():
+    with pool.lease(**FIELDS) as first:
+        pool.clear()
+    assert pool.num_traces() == first.traces
+    pool.clear()
+    assert pool.num_traces() == 0
+    with pool.lease(**FIELDS) as second:
+        assert second is not first
+
+
+@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
+def test_what_the_last_user_left_has_no_effect(Classifier, small, iris, outputs):
+    X, y = iris
+    pool.clear()
+    expected = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
+    # A failure in mid-training leaves scalars, weights and moments behind.
+    spoilt = {"learning_rate": 1e38, "dropout_rate": 0.9, "optimizer": "adam"}
+    if Classifier is SNGPClassifier:
+        spoilt |= {"spec_norm_bound": 1e-3, "kernel_scale": 1e3}
+    with pytest.raises(ValueError, match="learning_rate"):
+        small(Classifier, num_hidden=7, **spoilt).fit(X, y)
+    actual = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
+    np.testing.assert_array_equal(actual, expected)
+
+
+# The process
+
+
+def test_a_forked_process_is_refused(monkeypatch, small, iris):
+    with pool.lease(**FIELDS):
+        pass
+    clf = small(ResNetClassifier).fit(*iris)
+    monkeypatch.setattr(pool, "_started_in", os.getpid() + 1)
+    for action in (
+        lambda: clf.predict(iris[0]),
+        lambda: small(ResNetClassifier).fit(*iris),
+        lambda: pool.lease(**FIELDS).__enter__(),
+    ):
+        with pytest.raises(RuntimeError, match=r"forked .*'loky', 'spawn'"):
+            action()
+
+
+def test_global_random_states_are_left_alone():
+    python, numpy = random.getstate(), np.random.get_state()
+    with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
+        pass
+    assert random.getstate() == python
+    for before, after in zip(numpy, np.random.get_state(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+FRESH_PROCESS = """
+import os, random, sys
+import numpy as np
+from sksngp import pool
+
+random.seed(0), np.random.seed(0)
+before = random.getstate(), np.random.get_state()[1].tolist(), dict(os.environ)
+assert "tensorflow" not in sys.modules
+with pool.lease(num_outputs=2, num_layers=1, num_hidden=4, num_inducing=8):
+    pass
+assert (random.getstate(), np.random.get_state()[1].tolist()) == before[:2]
+for name in ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
+    assert os.environ.get(name) == before[2].get(name, os.environ.get(name))
+
+import tensorflow as tf
+threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+assert tf.config.threading.get_intra_op_parallelism_threads() == threads
+assert tf.config.threading.get_inter_op_parallelism_threads() == threads
+"""
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}]
+)
+def test_first_use_is_silent_and_heeds_the_environment(given):
+    kept = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    result = subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS],
+        env=environment | given | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

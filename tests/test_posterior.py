@@ -1,0 +1,392 @@
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from official.nlp.modeling.layers import gaussian_process
+from scipy.special import expit, softmax
+
+from sksngp.posterior import (
+    add_rows,
+    average_rows,
+    factorise,
+    leave_one_out,
+    mean_field_probability,
+    prior,
+    sampled_probability,
+)
+
+SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer, and more, rows than features
+
+
+def draw(n, m, seed=0):
+    """Features of about unit length, as random cosine features are."""
+    return np.random.default_rng(seed).normal(size=(n, m)) / np.sqrt(m)
+
+
+def proba(n, k, seed=1):
+    return softmax(3 * np.random.default_rng(seed).normal(size=(n, k)), axis=1)
+
+
+def learn(features, weights, ridge, scale=None):
+    """Our posterior after all rows at once; one group per column of weights."""
+    weights = weights if weights.ndim == 2 else weights[:, None]
+    scale = ridge if scale is None else scale
+    start = prior(features.shape[1], ridge, weights.shape[1], scale)
+    return factorise(add_rows(start.precision, [(features, weights)]), scale)
+
+
+def closed_form(features, weights, rows, ridge, scale=None):
+    """Variance from the definition, with a general solver."""
+    precision = ridge * np.eye(features.shape[1])
+    precision += (features * weights[:, None]).T @ features
+    scale = ridge if scale is None else scale
+    return scale * np.sum(rows.T * np.linalg.solve(precision, rows.T), axis=0)
+
+
+# Variance
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("ridge", [1e-3, 0.1, 1.0, 50.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_shared_variance_is_the_closed_form(shape, ridge, weighted):
+    features, rows = draw(*shape), draw(60, shape[1], seed=1)
+    weights = np.ones(shape[0])
+    if weighted:
+        weights = np.random.default_rng(2).uniform(0, 3, shape[0])
+    variance = learn(features, weights, ridge).variance(rows)
+    expected = closed_form(features, weights, rows, ridge)
+    assert variance.shape == (60, 1)
+    np.testing.assert_allclose(variance[:, 0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_per_class_variance_is_the_closed_form(shape, classes):
+    features, rows = draw(*shape), draw(60, shape[1], seed=1)
+    p = proba(shape[0], classes)
+    weights = np.random.default_rng(2).uniform(0.5, 3, shape[0])[:, None]
+    variance = learn(features, weights * p * (1 - p), 0.1, scale=1.0).variance(rows)
+    assert variance.shape == (60, classes)
+    for k in range(classes):
+        expected = closed_form(
+            features, weights[:, 0] * p[:, k] * (1 - p[:, k]), rows, 0.1, scale=1.0
+        )
+        np.testing.assert_allclose(variance[:, k], expected, rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 30),
+    st.integers(1, 20),
+    st.floats(1e-6, 1e3),
+    st.sampled_from([1e-6, 1.0, 1e3]),
+)
+def test_variance_is_positive_falls_with_rows_and_stays_below_the_prior(
+    seed, n, m, ridge, size
+):
+    features, rows = draw(n, m, seed), draw(8, m, seed + 1)
+    none, some, all_ = (
+        learn(features[:k], np.full(k, size), ridge).variance(rows)
+        for k in (0, n // 2, n)
+    )
+    np.testing.assert_allclose(none[:, 0], np.square(rows).sum(axis=1), rtol=1e-12)
+    assert (all_ > 0).all()
+    assert (all_ <= some * (1 + 1e-9)).all() and (some <= none * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("scale", ["ridge", 1.0])
+def test_prior(scale):
+    scale = 0.3 if scale == "ridge" else scale
+    before = prior(7, 0.3, 2, scale)
+    np.testing.assert_allclose(before.precision, [0.3 * np.eye(7)] * 2, rtol=1e-14)
+    rows = draw(9, 7)
+    expected = scale / 0.3 * np.square(rows).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(before.variance(rows), expected.repeat(2, 1), rtol=1e-12)
+
+
+def test_float32_features_are_summed_and_solved_in_float64():
+    features, rows = draw(400, 20).astype(np.float32), draw(5, 20, 1).astype(np.float32)
+    variance = learn(features, np.ones(400), 1e-4).variance(rows)
+    expected = closed_form(
+        features.astype(np.float64), np.ones(400), rows.astype(np.float64), 1e-4
+    )
+    assert variance.dtype == np.float64
+    np.testing.assert_allclose(variance[:, 0], expected, rtol=1e-6)
+
+
+# Learning rows
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_rows_in_chunks_are_the_rows_at_once(groups):
+    features = draw(100, 12)
+    weights = np.random.default_rng(3).uniform(0, 2, size=(100, groups))
+    start = prior(12, 0.5, groups, 0.5).precision
+    kept = start.copy()
+    whole = add_rows(start, [(features, weights)])
+    parts = [(features[i : i + 7], weights[i : i + 7]) for i in range(0, 100, 7)]
+    np.testing.assert_allclose(add_rows(start, parts), whole, rtol=1e-12, atol=1e-14)
+    two_calls = add_rows(add_rows(start, parts[:4]), iter(parts[4:]))
+    np.testing.assert_allclose(two_calls, whole, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(start, kept)
+
+
+@pytest.mark.parametrize("update", [add_rows, average_rows])
+def test_weight_is_repetition(update):
+    features = draw(30, 12)
+    counts = np.random.default_rng(3).integers(0, 4, size=30)
+    start = prior(12, 0.5, 1, 0.5).precision
+    repeated = np.repeat(features, counts, axis=0)
+    if update is average_rows:  # a mean over rows: count them as they come
+        counts, momentum = counts * (30 / counts.sum()), (0.9,)
+    else:
+        momentum = ()
+    ours = update(start, [(features, counts[:, None])], *momentum)
+    expected = update(start, [(repeated, np.ones((len(repeated), 1)))], *momentum)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.9, 0.999])
+def test_average_is_the_hand_rolled_one(momentum):
+    features = draw(90, 12)
+    weights = np.random.default_rng(3).uniform(0, 2, size=(90, 2))
+    parts = [(features[i : i + 20], weights[i : i + 20]) for i in range(0, 90, 20)]
+    start = prior(12, 0.5, 2, 0.5).precision
+    ours = average_rows(start, parts, momentum)
+    for group in range(2):
+        expected = momentum ** len(parts) * 0.5 * np.eye(12)
+        for age, (phi, w) in enumerate(reversed(parts)):
+            outer = sum(
+                wi * np.outer(row, row)
+                for wi, row in zip(w[:, group], phi, strict=True)
+            )
+            expected += (1 - momentum) * momentum**age * outer / len(phi)
+        np.testing.assert_allclose(ours[group], expected, rtol=1e-12, atol=1e-14)
+
+
+# Against tf-models-official
+
+
+def official_variance(layer, parts, rows):
+    layer.build(parts[0].shape)
+    layer.reset_precision_matrix()
+    for part in parts:
+        layer(tf.constant(part), training=True)
+    return np.diag(layer(tf.constant(rows), training=False))
+
+
+@pytest.mark.parametrize("momentum", [-1, 0.5, 0.999])
+@pytest.mark.parametrize("ridge", [0.1, 1.0])
+def test_variance_is_that_of_the_official_layer(momentum, ridge):
+    """In float32: their layer cannot run in float64."""
+    features, rows = draw(90, 12).astype("float32"), draw(25, 12, 1).astype("float32")
+    parts = [features[i : i + 20] for i in range(0, 90, 20)]
+    layer = gaussian_process.LaplaceRandomFeatureCovariance(
+        momentum=momentum, ridge_penalty=ridge
+    )
+    expected = official_variance(layer, parts, rows)
+    chunks = [(part.astype(np.float64), np.ones((len(part), 1))) for part in parts]
+    start = prior(12, ridge, 1, ridge).precision
+    if momentum > 0:
+        precision = average_rows(start, chunks, momentum)
+    else:
+        precision = add_rows(start, chunks)
+    np.testing.assert_allclose(precision[0], layer.precision_matrix, atol=1e-5)
+    variance = factorise(precision, ridge).variance(rows)[:, 0]
+    np.testing.assert_allclose(variance, expected, rtol=2e-4)
+
+
+def test_per_class_variance_is_the_official_binary_one():
+    """For two classes p (1 - p) is that of the logistic function, times no ridge."""
+    features, rows = draw(90, 12), draw(25, 12, seed=1)
+    logit = 2 * np.random.default_rng(4).normal(size=(90, 1))
+    layer = gaussian_process.LaplaceRandomFeatureCovariance(
+        momentum=-1, ridge_penalty=0.1, likelihood="binary_logistic", dtype="float64"
+    )
+    layer.build(features.shape)
+    layer(tf.constant(features), tf.constant(logit), training=True)
+    expected = np.diag(layer(tf.constant(rows), training=False)) / 0.1
+    p = np.hstack([expit(logit), expit(-logit)])
+    variance = learn(features, p * (1 - p), 0.1, scale=1.0).variance(rows)
+    np.testing.assert_allclose(variance, expected[:, None].repeat(2, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.0, np.pi / 8, 3 / np.pi**2, 25.0])
+def test_mean_field_is_the_official_one(factor):
+    rng = np.random.default_rng(0)
+    logits, variance = 5 * rng.normal(size=(40, 3)), rng.gamma(1.0, size=40)
+    official = gaussian_process.mean_field_logits(
+        tf.constant(logits), tf.constant(np.diag(variance)), factor
+    )
+    ours = mean_field_probability(logits, variance[:, None], factor)
+    np.testing.assert_allclose(ours, softmax(official, axis=1), rtol=1e-6)
+
+
+# Factorisation
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_factor_is_that_of_the_precision(groups):
+    features = draw(50, 12)
+    weights = np.random.default_rng(3).uniform(0, 2, size=(50, groups))
+    precision = add_rows(prior(12, 1e-6, groups, 1.0).precision, [(features, weights)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        factorised = factorise(precision, 0.7)
+    assert factorised.scale == 0.7
+    np.testing.assert_array_equal(factorised.factor, np.tril(factorised.factor))
+    np.testing.assert_allclose(factorised.precision, precision, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_a_singular_matrix_is_mended_with_a_warning(size):
+    features = size * draw(4, 12)
+    singular = (features.T @ features)[None]
+    with pytest.warns(RuntimeWarning, match=r"added .* larger ridge_penalty"):
+        mended = factorise(singular, 1.0)
+    unit = np.trace(singular[0]) / 12
+    added = mended.precision[0] - singular[0]
+    jitter = np.diag(added).mean()
+    assert 0 < jitter <= 1.01e-6 * unit
+    np.testing.assert_allclose(added, jitter * np.eye(12), atol=1e-13 * unit)
+    assert np.isfinite(mended.variance(draw(5, 12))).all()
+
+
+def test_an_indefinite_matrix_is_an_error():
+    with pytest.raises(np.linalg.LinAlgError, match="larger ridge_penalty"):
+        factorise(np.diag([1.0, 1.0, -0.5])[None], 1.0)
+
+
+# Leaving one row out
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (40, 12), (500, 30)])
+@pytest.mark.parametrize("ridge", [1e-2, 1.0])
+@pytest.mark.parametrize("form", ["shared", "per class"])
+def test_leave_one_out_is_the_refit_without_the_row(shape, ridge, form):
+    features = draw(*shape)
+    weights = np.random.default_rng(3).uniform(0.1, 3, size=(shape[0], 1))
+    scale = ridge
+    if form == "per class":
+        p = proba(shape[0], 3)
+        weights, scale = weights * p * (1 - p), 1.0
+    variance = learn(features, weights, ridge, scale).variance(features)
+    ours = leave_one_out(variance, weights, scale)
+    for i in range(min(shape[0], 10)):
+        rest = np.delete(features, i, axis=0), np.delete(weights, i, axis=0)
+        refitted = learn(*rest, ridge, scale).variance(features[i : i + 1])
+        np.testing.assert_allclose(ours[i], refitted[0], rtol=1e-8)
+
+
+def test_leave_one_out_of_a_row_without_weight_changes_nothing():
+    features, weights = draw(20, 6), np.ones((20, 1))
+    weights[3] = 0.0
+    variance = learn(features, weights, 0.1).variance(features)
+    ours = leave_one_out(variance, weights, 0.1)
+    assert ours[3] == variance[3]
+    assert (ours > variance).sum() == 19
+
+
+# Probabilities
+
+
+def gaussian_average(logits, variance):
+    """Mean softmax of two logits by Gauss-Hermite quadrature over their difference."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    mean = logits[:, 1] - logits[:, 0]
+    deviation = np.sqrt(np.broadcast_to(variance, logits.shape).sum(axis=1))
+    average = expit(mean[:, None] + deviation[:, None] * nodes) @ weights
+    average /= weights.sum()
+    return np.column_stack([1 - average, average])
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_sampling_converges_to_the_quadrature(columns):
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.normal(size=(30, 2))
+    variance = rng.gamma(2.0, size=(30, columns))
+    exact = gaussian_average(logits, variance)
+    errors = {}
+    for draws in (100, 10000):
+        noise = rng.standard_normal((20, draws, 2))[: 20 if draws == 100 else 2]
+        errors[draws] = np.mean(
+            [
+                np.abs(sampled_probability(logits, variance, z) - exact).mean()
+                for z in noise
+            ]
+        )
+        assert errors[draws] < 0.5 / np.sqrt(draws)  # no softmax deviates by more
+    assert errors[10000] < errors[100] / 4
+
+
+def test_sampling_many_classes_converges_to_a_big_sample():
+    rng = np.random.default_rng(0)
+    logits, variance = 2 * rng.normal(size=(10, 5)), rng.gamma(2.0, size=(10, 5))
+    big = softmax(
+        logits + np.sqrt(variance) * rng.standard_normal((100000, 1, 5)), axis=-1
+    ).mean(axis=0)
+    ours = sampled_probability(logits, variance, rng.standard_normal((20000, 5)))
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(ours, big, atol=5 * 0.5 / np.sqrt(20000))
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_a_sampled_row_depends_on_itself_alone(columns):
+    rng = np.random.default_rng(0)
+    logits, variance = rng.normal(size=(9, 4)), rng.gamma(1.0, size=(9, columns))
+    noise = rng.standard_normal((50, 4))
+    whole = sampled_probability(logits, variance, noise)
+    for i in range(9):
+        alone = sampled_probability(logits[[i]], variance[[i]], noise)
+        np.testing.assert_array_equal(alone[0], whole[i])
+
+
+def test_without_variance_or_factor_it_is_the_softmax():
+    rng = np.random.default_rng(0)
+    logits, variance = 5 * rng.normal(size=(40, 3)), rng.gamma(1.0, size=(40, 1))
+    expected = softmax(logits, axis=1)
+    np.testing.assert_array_equal(
+        mean_field_probability(logits, variance, 0.0), expected
+    )
+    np.testing.assert_array_equal(
+        mean_field_probability(logits, 0 * variance, np.pi / 8), expected
+    )
+    np.testing.assert_allclose(
+        sampled_probability(logits, 0 * variance, rng.standard_normal((7, 3))), expected
+    )
+
+
+def test_huge_variance_leaves_a_guess_and_the_same_winner():
+    logits = np.array([[3.0, 1.0, -4.0]])
+    far = mean_field_probability(logits, np.array([[1e12]]), np.pi / 8)
+    np.testing.assert_allclose(far, 1 / 3, atol=1e-4)
+    assert far.argmax() == 0
+
+
+@pytest.mark.parametrize("variance", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize(
+    ("classes", "better", "worse", "error"),
+    [(2, np.pi / 4, np.pi / 8, 0.01), (10, np.pi / 8, np.pi / 4, 0.035)],
+)
+def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance):
+    """Total variation; pi/4 is the better factor for 2 classes, pi/8 for 10."""
+    rng = np.random.default_rng(0)
+    logits, variance = 2 * rng.normal(size=(200, classes)), np.full((200, 1), variance)
+    sampled = sampled_probability(
+        logits, variance, rng.standard_normal((4000, classes))
+    )
+    errors = {
+        factor: np.abs(mean_field_probability(logits, variance, factor) - sampled).sum(
+            1
+        )
+        for factor in (0.0, better, worse)
+    }
+    total_variation = {factor: e.mean() / 2 for factor, e in errors.items()}
+    assert total_variation[better] < error
+    assert total_variation[better] < total_variation[worse]
+    assert total_variation[better] < total_variation[0.0] / 2

@@ -1,0 +1,49 @@
+"""scikit-learn's own checks of estimators, all of them."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
+
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+]
+EXPECTED_FAILURE = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row of weight 2 meets one mini-batch and one dropout mask, a row given "
+        "twice meets two; as with scikit-learn's SGDClassifier"
+    )
+}
+
+
+@pytest.fixture(autouse=True)
+def all_checks(monkeypatch):
+    """scikit-learn leaves out its check of array-API dispatch without this."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
+@parametrize_with_checks(
+    [Classifier() for Classifier in CLASSIFIERS],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURE,
+    xfail_strict=True,  # an exemption that is no longer needed is an error
+)
+def test_defaults(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [
+        Classifier(dtype="float64", dropout_rate=0, batch_size=None)
+        for Classifier in CLASSIFIERS
+    ]
+)
+def test_exact_settings(estimator, check):
+    check(estimator)

@@ -1,0 +1,382 @@
+import copy
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.nlp.modeling.layers import RandomFeatureGaussianProcess
+from official.nlp.modeling.layers.gaussian_process import mean_field_logits
+from scipy.spatial.distance import cdist, pdist
+from scipy.special import softmax
+from sklearn.datasets import load_iris, load_wine
+
+from sksngp import SNGPClassifier, posterior
+from sksngp.architecture import Architecture, initial_weights
+from sksngp.uncertainty import normalised_entropy
+
+ALL_ROWS = {"validation_fraction": 0.0}  # every row trains, in the order of X
+
+
+@pytest.fixture
+def make(small):
+    return lambda **params: small(SNGPClassifier, **params)
+
+
+def network_outputs(clf, X):
+    """Hidden representation, logits and random features, in float64."""
+    projected = clf.projection_(X)
+    with clf._inference() as compiled:
+        hidden = compiled.hidden(projected).numpy()
+        logits, features = (out.numpy() for out in compiled.forward(projected))
+    return hidden, logits, features
+
+
+def spectral_norms(clf):
+    kernels = [
+        clf.weights_[f"hidden_{block}/kernel"] for block in range(clf.num_layers)
+    ]
+    return [np.linalg.svd(k.astype(float), compute_uv=False)[0] for k in kernels]
+
+
+def far_rows(X, radius, n=200, seed=0):
+    """Rows in random directions, `radius` standard deviations from the mean."""
+    directions = np.random.default_rng(seed).normal(size=(n, X.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return X.mean(axis=0) + radius * X.std(axis=0) * directions
+
+
+# Spectral norms
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("bound", [0.1, 0.9, 2.5])
+def test_no_kernel_exceeds_the_bound(make, iris, bound, num_layers, dtype):
+    X, y = iris
+    clf = make(
+        spec_norm_bound=bound, num_layers=num_layers, dtype=dtype, learning_rate=0.1
+    ).fit(X, y)
+    norms = [spectral_norms(clf)]
+    for chunk in (slice(0, None, 2), slice(1, None, 2)):
+        clf.partial_fit(X[chunk], y[chunk])
+        norms.append(spectral_norms(clf))
+    clf.set_params(warm_start=True).fit(X, y)
+    norms.append(spectral_norms(clf))
+    assert np.max(norms) <= bound
+    assert np.max(norms, axis=1).min() > 0.99 * bound  # or the bound went untested
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_bound_holds_for_the_best_epoch_and_for_a_stream(make, iris, early_stopping):
+    X, y = iris
+    clf = make(spec_norm_bound=0.5, learning_rate=0.1, early_stopping=early_stopping)
+    if early_stopping:
+        clf.fit(X, y)
+    else:
+        clf.partial_fit(X, y, classes=[0, 1, 2])
+    assert 0.495 < max(spectral_norms(clf)) <= 0.5
+
+
+# Against tf-models-official's layer
+
+
+def official_layer(clf, hidden):
+    """Their Gaussian-process layer with our weights, reset to the prior."""
+    layer = RandomFeatureGaussianProcess(
+        len(clf.classes_),
+        num_inducing=clf.num_inducing,
+        gp_kernel_scale=clf.kernel_scale_,
+        gp_cov_momentum=clf.cov_momentum,
+        gp_cov_ridge_penalty=clf.ridge_penalty,
+        return_random_features=True,
+    )
+    layer.build(hidden.shape)
+    layer._random_feature.kernel.assign(clf.weights_["random_features/kernel"])
+    layer._random_feature.bias.assign(clf.weights_["random_features/bias"])
+    layer._gp_output_layer.kernel.assign(clf.weights_["output/kernel"])
+    layer._gp_output_bias.assign(clf.weights_["output/bias"])
+    layer.reset_covariance_matrix()
+    return layer
+
+
+@pytest.mark.parametrize("ridge_penalty", [0.1, 1.0])
+@pytest.mark.parametrize("cov_momentum", [-1, 0.6, 0.999])
+def test_prediction_is_that_of_the_official_layer(
+    make, iris, cov_momentum, ridge_penalty
+):
+    X, y = iris
+    clf = make(
+        cov_momentum=cov_momentum,
+        ridge_penalty=ridge_penalty,
+        batch_size=32,
+        epochs=20,
+        **ALL_ROWS,
+    ).fit(X, y)
+    rows = np.vstack([X[::5], far_rows(X, 4, n=20)])
+    hidden, logits, features = network_outputs(clf, rows)
+    train = tf.constant(network_outputs(clf, X)[0], tf.float32)
+    layer = official_layer(clf, train)
+    batch = 32 if cov_momentum > 0 else len(X)
+    for start in range(0, len(X), batch):
+        layer(train[start : start + batch], training=True)
+    their_logits, covariance, their_features = layer(
+        tf.constant(hidden, tf.float32), training=False
+    )
+    np.testing.assert_allclose(features, their_features, atol=1e-5)
+    np.testing.assert_allclose(logits, their_logits, atol=2e-5)
+    variance = clf.posterior_.variance(features)[:, 0]
+    np.testing.assert_allclose(variance, np.diag(covariance), rtol=1e-3, atol=1e-5)
+    adjusted = mean_field_logits(their_logits, covariance, clf.mean_field_factor)
+    np.testing.assert_allclose(
+        clf.predict_proba(rows), softmax(adjusted, axis=1), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.2])
+def test_posterior_holds_every_row_once(make, iris, validation_fraction):
+    """Also rows that were held out of training to set the threshold."""
+    X, y = iris
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    clf = make(validation_fraction=validation_fraction, dtype="float64")
+    clf.fit(X, y, sample_weight=weights)
+    features = network_outputs(clf, X)[2]
+    expected = clf.ridge_penalty * np.eye(64) + (features.T * weights) @ features
+    np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
+
+
+def test_streamed_posterior_adds_rows_to_what_it_was(make, iris):
+    X, y = iris
+    clf = make(dtype="float64").partial_fit(X[::2], y[::2], classes=[0, 1, 2])
+    before = clf.posterior_.precision[0]
+    clf.partial_fit(X[1::2], y[1::2])
+    features = network_outputs(clf, X[1::2])[2]
+    np.testing.assert_allclose(
+        clf.posterior_.precision[0], before + features.T @ features, atol=1e-10
+    )
+
+
+def test_per_class_posterior_is_the_papers(make, iris):
+    X, y = iris
+    clf = make(
+        covariance="per_class", inference="monte_carlo", epochs=20, **ALL_ROWS
+    ).fit(X, y)
+    _, logits, features = network_outputs(clf, X)
+    p = softmax(logits, axis=1)
+    variance = clf.posterior_.variance(features)
+    for k in range(3):
+        precision = clf.ridge_penalty * np.eye(64)
+        precision += (features.T * (p * (1 - p))[:, k]) @ features
+        expected = np.sum(features.T * np.linalg.solve(precision, features.T), axis=0)
+        np.testing.assert_allclose(variance[:, k], expected, rtol=1e-7)
+    share = variance.mean(axis=1) * clf.ridge_penalty / np.square(features).sum(axis=1)
+    np.testing.assert_allclose(
+        clf.predict_uncertainty(X, kind="epistemic"), share, rtol=1e-7
+    )
+
+
+def test_per_class_covariance_has_no_mean_field(make, iris):
+    with pytest.raises(ValueError, match=r"per_class.*monte_carlo"):
+        make(covariance="per_class").fit(*iris)
+
+
+# Uncertainties and probabilities
+
+
+def test_uncertainties_are_what_the_documentation_says(make, iris):
+    X, y = iris
+    clf = make(epochs=20).fit(X, y)
+    rows = np.vstack([X, far_rows(X, 5)])
+    _, logits, features = network_outputs(clf, rows)
+    share = clf.posterior_.variance(features)[:, 0] / np.square(features).sum(axis=1)
+    expected = {
+        "total": normalised_entropy(clf.predict_proba(rows)),
+        "aleatoric": normalised_entropy(softmax(logits, axis=1)),
+        "epistemic": share,
+    }
+    for kind, score in expected.items():
+        actual = clf.predict_uncertainty(rows, kind=kind)
+        np.testing.assert_allclose(actual, score, rtol=1e-8, atol=1e-12)
+    assert (share > 0).all() and (share <= 1).all()
+    assert (expected["total"] >= expected["aleatoric"] - 1e-12).all()
+
+
+def test_momentum_squeezes_the_unbounded_ratio(make, iris):
+    X, y = iris
+    clf = make(cov_momentum=0.5, batch_size=8, ridge_penalty=1e-3, **ALL_ROWS).fit(X, y)
+    rows = np.vstack([X, far_rows(X, 5)])
+    features = network_outputs(clf, rows)[2]
+    ratio = clf.posterior_.variance(features)[:, 0] / np.square(features).sum(axis=1)
+    assert ratio.max() > 2
+    score = clf.predict_uncertainty(rows, kind="epistemic")
+    np.testing.assert_allclose(score, ratio / (1 + ratio), rtol=1e-8)
+
+
+def test_factor_zero_is_the_softmax_and_larger_factors_hesitate(make, iris):
+    X, y = iris
+    clf = make(mean_field_factor=0.0, epochs=20).fit(X, y)
+    logits = network_outputs(clf, X)[1]
+    np.testing.assert_allclose(
+        clf.predict_proba(X), softmax(logits, axis=1), rtol=1e-12
+    )
+    entropies = [
+        clf.set_params(mean_field_factor=factor).predict_uncertainty(X).mean()
+        for factor in (0.0, 0.4, 25.0)
+    ]
+    assert entropies == sorted(set(entropies))
+
+
+@pytest.mark.parametrize("covariance", ["shared", "per_class"])
+def test_monte_carlo_is_the_average_over_the_fitted_draws(make, iris, covariance):
+    X, y = iris
+    clf = make(
+        inference="monte_carlo", covariance=covariance, num_samples=40, epochs=20
+    ).fit(X, y)
+    assert clf.noise_.shape == (40, 3)
+    _, logits, features = network_outputs(clf, X)
+    deviation = np.sqrt(clf.posterior_.variance(features))
+    expected = softmax(logits + deviation * clf.noise_[:, None], axis=-1).mean(axis=0)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-10)
+
+
+def test_monte_carlo_and_mean_field_agree(make, iris):
+    X, y = iris
+    params = {"epochs": 20, "num_samples": 4000}
+    sampled = make(inference="monte_carlo", **params).fit(X, y).predict_proba(X)
+    mean_field = make(**params).fit(X, y).predict_proba(X)
+    assert np.abs(sampled - mean_field).sum(axis=1).max() / 2 < 0.03
+
+
+# The kernel and the exact Gaussian process
+
+
+def with_other_features(clf, num_inducing, seed):
+    """The fitted network with new random features, and no posterior of theirs."""
+    fresh = copy.copy(clf).set_params(num_inducing=num_inducing)
+    fresh.architecture_ = {**clf.architecture_, "num_inducing": num_inducing}
+    drawn = initial_weights(
+        Architecture(**fresh.architecture_), np.random.default_rng(seed), np.zeros(3)
+    )
+    hidden = {k: w for k, w in clf.weights_.items() if k.startswith("hidden")}
+    fresh.weights_ = drawn | hidden
+    return fresh
+
+
+def learn(clf, rows):
+    """Give a network with new features the posterior of rows."""
+    chunk = network_outputs(clf, rows)[2], np.ones((len(rows), 1))
+    precision = clf.ridge_penalty * np.eye(clf.num_inducing)[None]
+    precision = posterior.add_rows(precision, [chunk])
+    clf.posterior_ = posterior.factorise(precision, clf.ridge_penalty)
+    return clf
+
+
+def gaussian_kernel(a, b, scale):
+    return np.exp(-cdist(a, b, "sqeuclidean") / (2 * scale))
+
+
+@pytest.mark.parametrize("kernel_scale", ["auto", 0.7, 20.0])
+def test_kernel_is_the_gaussian_one(make, iris, kernel_scale):
+    X, y = iris
+    clf = make(kernel_scale=kernel_scale, num_layers=1).fit(X, y)
+    hidden = network_outputs(clf, X)[0]
+    exact = gaussian_kernel(hidden, hidden, clf.kernel_scale_)
+    kernels = []
+    for seed in range(12):
+        features = network_outputs(with_other_features(clf, 1000, seed), X)[2]
+        kernels.append(features @ features.T)
+    error = np.mean(kernels, axis=0) - exact
+    # A product of two cosine features deviates by about 1 / sqrt(their number).
+    assert np.sqrt(np.mean(error**2)) < 1.5 / np.sqrt(12 * 1000)
+    assert np.abs(error).max() < 6 / np.sqrt(12 * 1000)
+
+
+def test_variance_converges_to_that_of_the_exact_gaussian_process(make, iris):
+    X, y = iris
+    clf = make(epochs=20).fit(X, y)
+    train = X[::3]
+    rows = np.vstack([X[1::6], far_rows(X, 2, n=30), far_rows(X, 30, n=20)])
+    known, hidden = network_outputs(clf, train)[0], network_outputs(clf, rows)[0]
+    cross = gaussian_kernel(known, hidden, clf.kernel_scale_)
+    gram = gaussian_kernel(known, known, clf.kernel_scale_)
+    gram += clf.ridge_penalty * np.eye(len(known))
+    exact = 1.0 - np.sum(cross * np.linalg.solve(gram, cross), axis=0)
+    assert exact.min() < 0.3 and exact.max() > 0.99
+
+    errors = {}
+    for num_inducing, draws in [(64, 8), (512, 8), (4096, 2)]:
+        scores = [
+            learn(
+                with_other_features(clf, num_inducing, seed), train
+            ).predict_uncertainty(rows, kind="epistemic")
+            for seed in range(draws)
+        ]
+        errors[num_inducing] = np.sqrt(np.mean(np.square(np.array(scores) - exact)))
+    # Eight times the features: in theory an error smaller by the root of eight.
+    assert errors[4096] < errors[512] / 2 < errors[64] / 4
+    assert errors[4096] < 0.02
+
+
+def test_auto_scale_is_a_share_of_the_mean_squared_distance(make, iris):
+    X, y = iris
+    # A tiny step and a wide bound: the network stays what it was when untrained.
+    clf = make(
+        learning_rate=1e-30, spec_norm_bound=100.0, dtype="float64", **ALL_ROWS
+    ).fit(X, y)
+    distance = pdist(network_outputs(clf, X)[0], "sqeuclidean")
+    # Over all pairs of rows, a row with itself included.
+    expected = 2 * distance.sum() / len(X) ** 2 / 16
+    assert clf.kernel_scale_ == pytest.approx(expected, rel=1e-9)
+    weights = np.random.default_rng(0).integers(1, 4, len(X))
+    weighted = copy.deepcopy(clf).fit(X, y, sample_weight=weights.astype(float))
+    repeated = copy.deepcopy(clf).fit(np.repeat(X, weights, 0), np.repeat(y, weights))
+    assert weighted.kernel_scale_ == pytest.approx(repeated.kernel_scale_, rel=1e-9)
+    assert weighted.kernel_scale_ != pytest.approx(clf.kernel_scale_, rel=1e-4)
+
+
+def test_auto_scale_of_rows_without_spread_is_one(make):
+    clf = make().fit(np.ones((10, 2)), np.arange(10) % 2)
+    assert clf.kernel_scale_ == 1.0
+    assert np.isfinite(clf.predict_proba(np.ones((1, 2)))).all()
+
+
+# The threshold
+
+
+@pytest.mark.parametrize("covariance", ["shared", "per_class"])
+def test_threshold_without_held_out_rows_leaves_each_row_out(make, iris, covariance):
+    X, y = iris
+    X, y = X[::3], y[::3]
+    clf = make(covariance=covariance, inference="monte_carlo", **ALL_ROWS).fit(X, y)
+    _, logits, features = network_outputs(clf, X)
+    weights = np.ones((len(X), 1))
+    if covariance == "per_class":
+        p = softmax(logits, axis=1)
+        weights = p * (1 - p)
+    for i in range(0, len(X), 7):
+        share = 0.0
+        rest, phi = np.delete(features, i, axis=0), features[i]
+        for w in np.delete(weights, i, axis=0).T:
+            precision = clf.ridge_penalty * np.eye(64) + (rest.T * w) @ rest
+            share += clf.ridge_penalty * phi @ np.linalg.solve(precision, phi)
+        share /= weights.shape[1] * phi @ phi
+        assert clf.ood_scores_[i] == pytest.approx(share, rel=1e-6)
+
+
+# Distance awareness
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
+    X, y = load(return_X_y=True)
+    clf = make(num_inducing=2048, epochs=20).fit(X, y)
+    radii = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 1e3, 1e6]
+    scores = np.array(
+        [clf.predict_uncertainty(far_rows(X, r), kind="epistemic") for r in radii]
+    )
+    assert (np.diff(scores.mean(axis=1)[:4]) > 0).all()
+    assert scores[0].max() < 0.5
+    assert scores[-3:].min() > 0.9
+    # Features in random phase: what is left is the share of directions not seen.
+    left = clf.ridge_penalty * np.trace(np.linalg.inv(clf.posterior_.precision[0]))
+    np.testing.assert_allclose(scores[-3:].mean(axis=1), left / 2048, atol=0.01)
+    assert clf.predict_ood(far_rows(X, 16.0)).all()
+    assert clf.predict_proba(far_rows(X, 16.0)).max() < clf.predict_proba(X).max()

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.utils._testing import assert_allclose
+
+from sksngp.uncertainty import KINDS, decompose, normalised_entropy
+
+
+@st.composite
+def samples(draw):
+    """Probabilities (S, n, K): any simplex point, with its corners and edges."""
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 7)))
+    element = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
+    mass = draw(arrays(np.float64, shape, elements=element))
+    mass[mass.sum(axis=-1) < 1e-100] = 1.0
+    return mass / mass.sum(axis=-1, keepdims=True)
+
+
+@settings(deadline=None)
+@given(samples())
+def test_scores_lie_in_the_unit_interval_and_add_up(proba):
+    scores = decompose(proba)
+    assert tuple(scores) == KINDS
+    for score in scores.values():
+        assert score.shape == proba.shape[1:2]
+        assert (score >= 0).all() and (score <= 1).all()
+    assert_allclose(
+        scores["total"], scores["aleatoric"] + scores["epistemic"], atol=1e-15
+    )
+
+
+@settings(deadline=None)
+@given(samples(), st.randoms(use_true_random=False))
+def test_order_of_classes_and_of_samples_does_not_matter(proba, random):
+    draws, _, classes = (list(range(size)) for size in proba.shape)
+    random.shuffle(draws)
+    random.shuffle(classes)
+    expected = decompose(proba)
+    for kind, score in decompose(proba[draws][..., classes]).items():
+        assert_allclose(score, expected[kind], atol=1e-12)
+
+
+@settings(deadline=None)
+@given(samples())
+def test_samples_that_agree_leave_no_epistemic_uncertainty(proba):
+    agreed = np.repeat(proba[:1], 5, axis=0)
+    scores = decompose(agreed)
+    assert_allclose(scores["epistemic"], 0, atol=1e-12)
+    assert_allclose(scores["total"], normalised_entropy(proba[0]), atol=1e-12)
+
+
+@settings(deadline=None)
+@given(samples())
+def test_entropy_is_scipys_over_log_k(proba):
+    expected = scipy.stats.entropy(proba, axis=-1) / np.log(proba.shape[-1])
+    assert_allclose(normalised_entropy(proba), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 1000])
+def test_limits(n_classes):
+    certain, guess = np.eye(n_classes), np.full((1, n_classes), 1 / n_classes)
+    np.testing.assert_array_equal(normalised_entropy(certain), 0)
+    assert_allclose(normalised_entropy(guess), 1, rtol=1e-12)
+    disagreement = decompose(certain[:, None, :])  # each sample sure of another class
+    assert_allclose(disagreement["total"], 1, rtol=1e-12)
+    np.testing.assert_array_equal(disagreement["aleatoric"], 0)
+    overlap = decompose(np.stack([guess, guess]))
+    assert_allclose(overlap["aleatoric"], 1, rtol=1e-12)
+    np.testing.assert_array_equal(overlap["epistemic"], 0)
+
+
+def test_half_certain_samples_by_hand():
+    proba = np.array([[[1.0, 0.0]], [[0.5, 0.5]]])
+    mean_entropy = 0.5 * (0 + 1)
+    entropy_of_mean = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    scores = decompose(proba)
+    assert_allclose(scores["total"], entropy_of_mean)
+    assert_allclose(scores["aleatoric"], mean_entropy)
+    assert_allclose(scores["epistemic"], entropy_of_mean - mean_entropy)
