@@ -437,7 +437,7 @@ def test_unit_of_weights_does_not_change_training(make, moons):
         ({"yes": 0.5}, lambda y: np.where(y == "yes", 0.5, 1.0)),
         ("balanced", lambda y: compute_sample_weight("balanced", y)),
     ],
-    ids=str,
+    ids=["all classes", "one class", "balanced"],
 )
 def test_class_weight_is_sample_weight(make, moons, outputs, class_weight, weigh):
     X, y = moons[0][:150], np.where(moons[1][:150] * np.arange(150) % 3, "no", "yes")
