@@ -39,6 +39,13 @@ BELOW = {
     "_deep_ensemble": {"_base", "uncertainty"},
     "_sngp": {"_base", "architecture", "posterior", "uncertainty"},
     "__init__": {"_deep_ensemble", "_mc_dropout", "_resnet", "_sngp", "_version"},
+    "inspection/_common": set(),
+    "inspection/_uncertainty": {"_common"},
+    "inspection/_ood_histogram": {"_common"},
+    "inspection/__init__": {"_ood_histogram", "_uncertainty"},
+    "_cli_data": set(),
+    "_cli_compare": {"__init__", "_cli_data", "datasets", "inspection", "metrics"},
+    "__main__": {"_cli_compare", "_cli_data"},
 }
 
 
@@ -48,7 +55,9 @@ def siblings(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             names = [node.module] if node.module else [a.name for a in node.names]
-            found.update(name.split(".")[0] for name in names)
+            for name in (name.split(".")[0] for name in names):
+                is_module = any(path.parent.glob(f"{name}.py")) or name == "inspection"
+                found.add(name if is_module else "__init__")
     return found
 
 

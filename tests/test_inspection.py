@@ -17,12 +17,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import validate_data
 
 from sksngp import SNGPClassifier
-from sksngp.inspection import (
-    COLORS,
-    SURFACES,
-    OODHistogramDisplay,
-    UncertaintyDisplay,
-)
+from sksngp.inspection import OODHistogramDisplay, UncertaintyDisplay
+from sksngp.inspection._common import COLORS
+from sksngp.inspection._uncertainty import SURFACES
 
 matplotlib.use("Agg")
 

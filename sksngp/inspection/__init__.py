@@ -1,0 +1,10 @@
+"""Pictures of what a classifier knows, in the style of scikit-learn's displays.
+
+Each display is data, a `plot` method and a class method that computes the data
+from a fitted estimator. matplotlib is imported when something is drawn.
+"""
+
+from ._ood_histogram import OODHistogramDisplay
+from ._uncertainty import UncertaintyDisplay
+
+__all__ = ["OODHistogramDisplay", "UncertaintyDisplay"]
