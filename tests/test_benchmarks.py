@@ -1,0 +1,330 @@
+"""The benchmarks' own arithmetic: what they count, fit, print and judge."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from benchmarks import flops, report, scaling, speed, timing, tutorial
+from benchmarks.contest import AWARE, SINGLE, Contest
+from benchmarks.report import Check, Row
+from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp.architecture import Architecture
+from sksngp.datasets import two_moons
+
+DENSE = Architecture(num_outputs=3, num_layers=2, num_hidden=4)
+SNGP = Architecture(num_outputs=3, num_layers=2, num_hidden=4, num_inducing=5)
+FLAT = Architecture(num_outputs=3, num_layers=0, num_hidden=4)
+RATES = {"float32": 2.0, "float64": 1.0}  # GFLOP/s
+
+
+# Operations, against counts by hand
+
+
+def test_operations_of_the_forward_pass():
+    assert flops.forward(DENSE) == 2 * (4 * 4 + 4 * 4 + 4 * 3)
+    assert flops.forward(SNGP) == 2 * (4 * 4 + 4 * 4 + 4 * 5 + 5 * 3)
+    assert flops.forward(FLAT) == 2 * 4 * 3
+
+
+def test_dropout_masks_share_the_first_block():
+    assert flops.forward(DENSE, samples=10) == 2 * (4 * 4 + 10 * (4 * 4 + 4 * 3))
+
+
+def test_operations_of_the_backward_pass():
+    # Kernels, then inputs: of the second block and the output, not of the first.
+    assert flops.backward(DENSE) == 2 * (16 + 16 + 12) + 2 * (16 + 12)
+    # Random features are frozen.
+    assert flops.backward(SNGP) == 2 * (16 + 16 + 15) + 2 * (16 + 20 + 15)
+    assert flops.backward(FLAT) == 2 * 12
+
+
+def test_operations_of_fits():
+    n, columns, epochs, batch = 10, 2, 3, 4
+    work = flops.fit(DENSE, n, columns, epochs, batch)
+    assert work == {"float32": epochs * n * (88 + 144), "float64": 2 * 10 * 2 * 4}
+
+    members = Architecture(num_outputs=3, num_layers=2, num_hidden=4, members=7)
+    more = flops.fit(members, n, columns, epochs, batch)
+    assert more == {dtype: 7 * count for dtype, count in work.items()}
+
+    work = flops.fit(SNGP, n, columns, epochs, batch)
+    iterations = epochs * 3 * 2 * (2 * 2 * 16)  # steps, blocks, two products each
+    assert work["float32"] == epochs * n * (134 + 196) + iterations
+    features, gram = 2 * (16 + 16 + 20), 5 * 6
+    expected = 2 * n * columns * 4 + n * (features + gram) + 125 / 3
+    assert work["float64"] == pytest.approx(expected)
+
+
+def test_operations_of_predictions():
+    assert flops.predict(DENSE, 10, 2) == {"float64": 10 * (16 + 88)}
+    assert flops.predict(SNGP, 10, 2) == {"float64": 10 * (16 + 134 + 30)}
+
+
+def test_ideal_seconds():
+    seconds = flops.ideal_seconds({"float32": 4e9, "float64": 1e9}, RATES)
+    assert seconds == pytest.approx(4 / 2 + 1 / 1)
+
+
+# Clocks and meters
+
+
+def test_callables_take_turns():
+    calls = []
+    seconds, judged = timing.alternate(
+        {name: lambda number, n=name: calls.append(n) or number for name in "AB"},
+        repeats=2,
+        judge=lambda name, number: f"{name}{number}",
+    )
+    assert "".join(calls) == "AB" + "ABAB"
+    assert judged == {"A": ["A0", "A1"], "B": ["B0", "B1"]}
+    assert {name: len(times) for name, times in seconds.items()} == {"A": 2, "B": 2}
+
+
+def test_peak_memory_is_what_the_call_takes(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros(10_000_000))
+    held = np.ones(40_000_000)  # a parent's peak must not hide its child's
+    setup = (
+        "import numpy as np\n"
+        f'rows = np.load({str(tmp_path / "rows.npy")!r}, mmap_mode="r")\n'
+        "rows.max()\n"
+    )
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        setup += "np.ones(50_000_000).sum()"  # a higher peak, but a past one
+    grown = timing.peak_memory(setup, "first = np.ones(25_000_000)\nrows.max()")
+    assert held.nbytes / 1e6 > 200
+    assert grown == pytest.approx(200, abs=20)
+
+
+def test_a_child_is_timed_as_often_as_asked():
+    seconds, _ = timing.measure_child("x = 1", "x + 1", repeats=3)
+    assert len(seconds) == 3
+
+
+def test_a_failing_child_says_why():
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        timing.run_child("1 / 0")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matmul_rate_is_a_rate(dtype):
+    assert timing.matmul_rate(dtype, sizes=(64,), repeats=2) > 0
+
+
+# Exponents
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.5, 3.0])
+def test_exponent_of_a_power_law(power):
+    sizes = [64, 256, 1024, 4096, 8192]
+    costs = [3e-7 * size**power for size in sizes]
+    assert scaling.exponent(sizes, costs) == pytest.approx(power)
+
+
+def test_exponent_is_that_of_the_upper_end():
+    sizes = [1, 10, 100, 1000, 10_000, 100_000]
+    costs = [5, 5, 5, 10, 100, 1000]
+    assert scaling.exponent(sizes, costs) == pytest.approx(1)
+
+
+def test_exponent_needs_two_points():
+    assert scaling.exponent([1, 2], [0.0, 1.0]) is None
+
+
+@pytest.mark.parametrize("axis", scaling.AXES, ids=lambda axis: axis.name)
+def test_code_of_an_axis(axis):
+    assert axis.setup(axis.sizes[-1], 2) != axis.setup(axis.sizes[0], 2)
+    compile(axis.setup(axis.sizes[-1], 2), axis.name, "exec")
+
+
+def test_scaling_table_and_picture(tmp_path):
+    result = {
+        "axis": "rows",
+        "classifier": "SNGPClassifier",
+        "sizes": [10, 100],
+        "seconds": [1.0, 10.0],
+        "megabytes": [2.0, 2.0],
+        "exponent": 1.0,
+        "memory exponent": 0.0,
+        "expected": 1,
+        "reason": "because",
+    }
+    lines = scaling.scaling_table([result]).splitlines()
+    assert lines[2].split() == ["rows", "10", "1", "s", "2"]
+    assert lines[3].split()[-4:] == ["1.00", "0.00", "<=", "1"]
+    assert lines[-1] == "rows: because"
+    scaling.draw([result], tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 0
+
+
+# Tables, files and verdicts
+
+
+@pytest.fixture
+def row():
+    return Row(
+        "key",
+        "title",
+        {"tutorial": [8.0, 6.0, 7.0], "ours": [2.0, 1.0, 9.0]},
+        target=4,
+        ideal={"tutorial": 0.7, "ours": 1.0},
+        memory={"tutorial": 200.0, "ours": 50.0},
+    )
+
+
+def test_row(row):
+    assert row.ratio == 3.5
+    assert row.share("ours") == 0.5
+    assert row.share("tutorial") == pytest.approx(0.1)
+    assert report.missed([row]) == ["key: title: ratio 3.5, at least 4"]
+    row.target = 3.5
+    assert report.missed([row]) == []
+
+
+def test_row_of_one_side():
+    row = Row("import", "import", {"ours": [1.0]})
+    assert row.ratio is None and row.share("ours") is None
+    assert report.missed([row]) == []
+    row.target = 2
+    assert len(report.missed([row])) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "holds"),
+    [
+        (Check("x", 1.0, at_least=1.0), True),
+        (Check("x", 0.9, at_least=1.0), False),
+        (Check("x", 1.1, at_most=1.0), False),
+        (Check("x", float("nan"), at_least=0.0), False),
+        (Check("x", float("nan"), at_most=0.0), False),
+    ],
+)
+def test_check(check, holds):
+    assert check.holds is holds
+
+
+def test_table_is_aligned():
+    lines = report.table(["a", "bb"], [["long", "1"], ["x", "10"]]).splitlines()
+    assert lines == ["a     bb", "----  --", "long   1", "x     10"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.00123, "1.23 ms"), (0.5, "0.5 s"), (12.34, "12.3 s")],
+)
+def test_time_text(seconds, text):
+    assert report.time_text(seconds) == text
+
+
+def test_speed_table_and_files(row, tmp_path):
+    row.notes.append("a note")
+    size = Row("sngp-rows", "rows", {"ours": [1.0]}, memory={"ours": 3.0}, size=1000)
+    cells = report.speed_table([row, size]).splitlines()[2].split()
+    assert cells[:6] == ["title", "tutorial", "7", "s", "2", "s"]
+    assert cells[6:] == ["3.50", ">=", "4", "10%", "50%", "200", "50"]
+    assert report.remarks([row]).splitlines()[0].startswith("MISSED")
+    assert report.remarks([row]).splitlines()[1].endswith("title: a note")
+
+    report.save_json(tmp_path / "speed.json", {"rows": [report.row_record(row)]})
+    saved = json.loads((tmp_path / "speed.json").read_text())
+    assert saved["rows"][0]["medians"] == {"tutorial": 7.0, "ours": 2.0}
+    assert saved["rows"][0]["checks"][0]["at_most"] is None  # JSON has no infinity
+    assert {"tensorflow", "numpy", "scikit-learn", "cpus"} <= set(saved["machine"])
+
+    report.draw_speed([row, size], tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").stat().st_size > 0
+
+
+# The two sides
+
+
+@pytest.fixture
+def contest(tmp_path):
+    return Contest(tmp_path, repeats=1, quick=True)
+
+
+def test_ours_is_set_up_like_the_tutorials(contest):
+    classifier = contest.ours(SNGPClassifier)
+    assert classifier.learning_rate == tutorial.LEARNING_RATE
+    assert classifier.batch_size == tutorial.BATCH_SIZE
+    assert classifier.num_layers == tutorial.NUM_LAYERS
+    assert classifier.num_hidden == tutorial.NUM_HIDDEN
+    assert classifier.dropout_rate == tutorial.DROPOUT_RATE
+    assert classifier.spec_norm_bound == tutorial.SPEC_NORM_BOUND
+    assert classifier.kernel_scale == classifier.ridge_penalty == 1.0
+    assert not classifier.standardize and not classifier.validation_fraction
+    assert contest.architecture(classifier).num_inducing == 1024
+
+
+def answers(accuracy, auroc):
+    return [{"accuracy": accuracy, "AUROC": auroc}]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "aware", "missed"),
+    [
+        (answers(1.0, 1.0), answers(0.99, 0.995), True, 0),
+        (answers(1.0, 1.0), answers(0.97, 1.0), True, 1),
+        (answers(1.0, 0.9), answers(1.0, 0.8), True, 2),
+        (answers(1.0, 0.1), answers(1.0, 0.9), False, 0),
+    ],
+)
+def test_answers_are_compared(contest, theirs, ours, aware, missed):
+    row = Row("key", "title", {"ours": [1.0]})
+    contest.compare(row, {"tutorial": theirs, "ours": ours}, aware)
+    assert len(report.missed([row])) == missed
+    assert len(row.notes) == 2
+
+
+def test_code_for_children(contest):
+    compile(contest.ours_code(SNGPClassifier), "ours", "exec")
+    compile(contest.tutorial_code(), "tutorial", "exec")
+
+
+def test_rows_are_memory_mapped(contest):
+    rows = contest.rows(10)
+    assert isinstance(rows, np.memmap)
+    assert rows.shape == (10, 2) and rows.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("Classifier", "params", "fit", "predict"),
+    [
+        (ResNetClassifier, {}, tutorial.fit_deterministic, SINGLE),
+        (SNGPClassifier, {"num_inducing": 64}, tutorial.fit_sngp, AWARE),
+    ],
+)
+def test_both_sides_train_and_answer(contest, Classifier, params, fit, predict):
+    X, y = two_moons(64, random_state=0)
+    models = {
+        "tutorial": fit(X, y, epochs=1),
+        "ours": contest.ours(Classifier, epochs=1, **params).fit(X, y),
+    }
+    judge = contest.judge(predict)
+    for side, model in models.items():
+        proba, score = predict[side](model, X)
+        assert proba.shape == (64, 2) and score.shape == (64,)
+        np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-5)
+        assert set(judge(side, model)) == {"accuracy", "AUROC"}
+
+
+def test_the_tutorials_ensembles_answer():
+    X, y = two_moons(64, random_state=0)
+    models = tutorial.fit_ensemble(X, y, members=2, epochs=1)
+    assert tutorial.predict_ensemble(models, X).shape == (64, 2)
+    assert tutorial.predict_dropout(models[0], X, passes=2).shape == (64, 2)
+
+
+def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
+    monkeypatch.setattr(speed, "LARGEST_COVARIANCE", 10)
+    monkeypatch.setattr(tutorial, "predict_sngp", lambda model, rows: None)
+    contest.sngps = {"tutorial": None, "ours": Predicting()}
+    seconds = speed._times_by_size(contest, [10])
+    assert set(seconds[10]) == {"ours", "tutorial"}
+    assert set(speed._times_by_size(contest, [11])[11]) == {"ours"}
+
+
+class Predicting:
+    def predict_proba(self, X):
+        return np.zeros((len(X), 2))
