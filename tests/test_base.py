@@ -421,6 +421,14 @@ def test_weight_zero_is_removal(make, moons, outputs):
     assert_allclose(outputs(weighted, X), outputs(removed, X), atol=1e-6)
 
 
+def test_rows_of_weight_zero_may_have_an_unknown_class(make, moons, outputs):
+    X, y = moons
+    clf, expected = (make().fit(X, y) for _ in range(2))
+    clf.partial_fit(X, np.where(X[:, 0] > 1, 7, y), sample_weight=X[:, 0] <= 1)
+    expected.partial_fit(X[X[:, 0] <= 1], y[X[:, 0] <= 1])
+    assert_array_equal(outputs(clf, X), outputs(expected, X))
+
+
 def test_unit_of_weights_does_not_change_training(make, moons):
     X, y = moons
     first, second = (
@@ -688,12 +696,32 @@ def test_bad_data(make, no_training, X, y, kwargs, match):
 
 @pytest.mark.parametrize(
     "class_weight",
-    [{0: -1.0}, {0: np.nan}, {0: np.inf}, {0: 0.0, 1: 0.0}],
+    [
+        {0: -1.0},
+        {0: np.nan},
+        {0: np.inf},
+        {0: "heavy"},
+        {0: None},
+        {0: 0.0},
+        {0: 0.0, 1: 0.0},
+        {0: 1.0, 2: 1.0},
+    ],
     ids=str,
 )
 def test_bad_class_weight(make, no_training, class_weight):
+    clf = make(class_weight=class_weight)
     with pytest.raises(ValueError, match="class_weight"):
-        make(class_weight=class_weight).fit(ROWS, Y)
+        clf.fit(ROWS, Y)
+    assert not fitted_attributes(clf)
+
+
+def test_class_weight_that_leaves_nothing_of_a_chunk(make, moons):
+    X, y = moons
+    clf = make(class_weight={0: 0.0, 2: 1.0})
+    clf.partial_fit(X, y * 2 - (X[:, 0] > 1) * y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"class_weight.* 0 of the classes"):
+        clf.partial_fit(X[y == 0], y[y == 0])
+    assert clf.partial_fit(X[y == 1], y[y == 1]).n_iter_ == 2
 
 
 def test_bad_rows_at_prediction(make):
