@@ -22,6 +22,8 @@ from .architecture import Architecture, initial_weights
 from .projection import Rows, chunks, fit_projection
 from .uncertainty import KINDS
 
+#: The optimisers hold their learning rate in float32.
+LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 #: Fresh scores that a stream of `partial_fit` calls remembers for its threshold.
 STREAM_SCORES = 1000
 
@@ -49,7 +51,7 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         "standardize": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
         "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, LARGEST_LEARNING_RATE, closed="right")],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
@@ -377,6 +379,11 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.validation_scores_ = history.validation_score or None
 
     def _set_threshold(self, scores):
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                "The trained weights are so large that predictions overflow. A smaller "
+                f"learning_rate usually mends this; it is {self.learning_rate}."
+            )
         self.ood_scores_ = scores
         self.ood_threshold_ = ood.threshold(scores, self.ood_alpha)
 

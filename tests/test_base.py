@@ -567,7 +567,7 @@ BAD_PARAMETERS = {
     "standardize": ["yes", None],
     "dtype": ["float16", np.float32],
     "optimizer": ["adagrad", None],
-    "learning_rate": [0, -1.0, np.nan, np.inf, "fast"],
+    "learning_rate": [0, -1.0, np.nan, np.inf, 1e39, "fast"],
     "epochs": [0, 1.5, None],
     "batch_size": [0, 1.5, "auto"],
     "early_stopping": ["yes"],
@@ -959,6 +959,14 @@ def test_fit_is_finite_or_names_the_learning_rate(
             assert not fitted_attributes(clf)
         else:
             assert_sound(clf, X)
+
+
+def test_predictions_that_overflow_name_the_learning_rate(small, moons):
+    """Weights that are finite one by one, but not their product."""
+    clf = small(ResNetClassifier, num_layers=20, learning_rate=1e30, epochs=1)
+    with pytest.raises(ValueError, match=r"learning_rate.* 1e\+30"):
+        clf.set_params(batch_size=None).fit(*moons)
+    assert not fitted_attributes(clf)
 
 
 def test_parameters_set_after_fit_wait_for_the_next(make, moons, outputs):
