@@ -376,7 +376,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
             self._optimizer_state = compiled.dump_optimizer() if streaming else None
         self.n_iter_ = self.n_iter_ + len(history.loss)
         self.loss_curve_ = self.loss_curve_ + history.loss
-        self.validation_scores_ = history.validation_score or None
+        scores = (self.validation_scores_ or []) + history.validation_score
+        self.validation_scores_ = scores or None
 
     def _set_threshold(self, scores):
         if not np.isfinite(scores).all():
