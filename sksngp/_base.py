@@ -403,7 +403,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
             Labels of the type seen in `fit`.
         """
         check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model.classes_[model.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X) -> np.ndarray:
         """Predict class probabilities.
