@@ -585,7 +585,7 @@ BAD_OWN_PARAMETERS = {
         "num_inducing": [0, 2.5],
         "kernel_scale": [0, -1.0, "median"],
         "ridge_penalty": [0, -1],
-        "cov_momentum": [-2, -0.5, 1, None],
+        "cov_momentum": [-2, -0.5, 0, 1, None],
         "covariance": ["diagonal"],
         "mean_field_factor": [-1, None],
         "inference": ["exact"],
