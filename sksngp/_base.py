@@ -149,9 +149,13 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
         return self.architecture_["members"] * widest
 
-    def _training_scores(self, rows):
-        """Epistemic scores of rows that the model has learnt from."""
-        return self._evaluate_rows(rows, "epistemic")
+    def _training_scores(self, X, rows):
+        """Epistemic scores of rows that the model has learnt from.
+
+        Like every score that sets the threshold, what `predict_uncertainty` says:
+        projected in float32, as for training, they would differ in eight digits.
+        """
+        return self._predict_valid(X, "epistemic")
 
     def _absorb(self, rows):
         """Learn from rows whose scores have been taken for the threshold."""
@@ -209,9 +213,9 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is None:
-            self._set_threshold(self._training_scores(rows))
+            self._set_threshold(self._training_scores(X, rows))
         else:
-            self._set_threshold(self._evaluate_rows(validation, "epistemic"))
+            self._set_threshold(self._predict_valid(X[held_out], "epistemic"))
             self._absorb(validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -272,7 +276,7 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._train(rows, rng, epochs=1, streaming=True)
         self._after_training(rows, streaming=True)
         if first:
-            self._set_threshold(self._training_scores(rows))
+            self._set_threshold(self._training_scores(X, rows))
         else:
             latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
             self._set_threshold(latest)
@@ -386,7 +390,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
                 f"learning_rate usually mends this; it is {self.learning_rate}."
             )
         self.ood_scores_ = scores
-        self.ood_threshold_ = ood.threshold(scores, self.ood_alpha)
+        threshold = ood.threshold(scores, self.ood_alpha)
+        self.ood_threshold_ = ood.above_rounding(threshold)
 
     # Prediction
 
@@ -497,9 +502,6 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         width = max(self._row_width(), X.shape[1])
         blocks = (self.projection_(X[rows]) for rows in chunks(len(X), width))
         return self._evaluate_blocks(blocks, what)
-
-    def _evaluate_rows(self, rows, what):
-        return self._evaluate_blocks((block for block, _ in self._blocks(rows)), what)
 
     def _blocks(self, rows, size=None):
         """Chunks of projected rows in float64, with their slice."""

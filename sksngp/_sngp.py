@@ -290,10 +290,10 @@ class SNGPClassifier(BaseNetworkClassifier):
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
 
-    def _training_scores(self, rows):
+    def _training_scores(self, X, rows):
         """Scores that the rows would have had without their own contribution."""
         if self.cov_momentum > 0:
-            return super()._training_scores(rows)
+            return super()._training_scores(X, rows)
         scores = []
         for features, weights in self._features(rows):
             variance = self.posterior_.variance(features)

@@ -9,6 +9,10 @@ import numpy as np
 
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
+#: Bounds on how far the float64 scores of equal rows differ: a posterior variance
+#: loses digits in proportion to itself, a difference of entropies does not.
+RELATIVE_ROUNDING = 1e-9
+ABSOLUTE_ROUNDING = 1e-14
 
 
 def hold_out(
@@ -95,6 +99,29 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
     rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
     return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def above_rounding(threshold: float) -> float:
+    """Raise a threshold by more than the scores of equal rows differ.
+
+    The last digits of a score depend on the rows that are predicted with it. If
+    the row that sets the threshold is a common one, those digits would decide
+    whether a large share of the data is flagged.
+
+    Parameters
+    ----------
+    threshold : float
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> 0.3 < above_rounding(0.3) < 0.3 + 1e-9
+    True
+    """
+    return threshold + RELATIVE_ROUNDING * abs(threshold) + ABSOLUTE_ROUNDING
 
 
 def _digests(X, seed):

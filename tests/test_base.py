@@ -1131,7 +1131,10 @@ def test_equal_rows_do_not_pass_the_threshold_together(make, seed, validation_fr
     X = kinds[rng.integers(0, 4, 400)]
     y = rng.integers(0, 2, 400)
     clf = make(validation_fraction=validation_fraction, random_state=seed).fit(X, y)
-    assert clf.predict_ood(X).mean() <= clf.ood_alpha
+    flags = clf.predict_ood(X)
+    assert flags.mean() <= clf.ood_alpha
+    for size in range(1, 17):
+        assert_array_equal(clf.predict_ood(X[:size]), flags[:size])
 
 
 def test_threshold_of_a_stream_is_that_of_fresh_rows(make):

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from sksngp import SNGPClassifier
 from sksngp.datasets import two_moons
-from sksngp.ood import LARGEST_SHARE, hold_out, threshold
+from sksngp.ood import LARGEST_SHARE, above_rounding, hold_out, threshold
 
 ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]
 
@@ -74,6 +74,14 @@ def test_rate_of_false_alarms_of_a_fitted_classifier(small):
         rates.append(clf.predict_ood(fresh).mean())
     error = np.std(rates) / np.sqrt(len(rates))
     assert 0.03 < np.mean(rates) <= 0.1 + 3 * error
+
+
+@pytest.mark.parametrize("score", [0.0, 1e-12, 1e-6, 0.3, 1.0])
+def test_rounding_stays_below_the_threshold_and_little_else(score):
+    raised = above_rounding(score)
+    for rounded in (score * (1 + 1e-10), score + 1e-15):
+        assert rounded < raised
+    assert raised <= score * (1 + 1e-8) + 1e-13
 
 
 # Holding out
