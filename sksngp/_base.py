@@ -322,8 +322,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         if self.early_stopping and not held_out.any():
             raise ValueError(
                 f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves no row to validate on: each of "
-                f"the {len(self.classes_)} classes has a single distinct row."
+                f"{self.validation_fraction} leaves no row to validate on: each row "
+                "is the single distinct row of a class."
             )
         return held_out
 

@@ -143,6 +143,34 @@ def test_the_share_of_each_class_is_rounded_up(fraction):
     assert np.bincount(labels[held_out], minlength=4).tolist() == expected
 
 
+def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
+    X = np.arange(300.0)[:, None]
+    X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
+    held_out = hold_out(X, labels, 0.1)
+    np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
+    assert held_out[100:200].any()  # about a tenth, as of the other rows
+    assert 10 <= np.bincount(labels[held_out]).min() <= 20
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, seeds)
+def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
+    X, labels = problem
+    X = X + 0.0  # -0.0 equals 0.0
+    distinct = [set(map(tuple, X[labels == label])) for label in np.unique(labels)]
+    needed = set().union(*(rows for rows in distinct if len(rows) == 1))
+    held_out = hold_out(X, labels, fraction, seed=seed)
+    assert held_out.any() == bool(set().union(*distinct) - needed)
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, st.integers(1, 8), seeds)
+def test_as_many_rows_as_are_of_use_or_none(problem, fraction, at_least, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    assert not 0 < len(np.unique(X[held_out] + 0.0, axis=0)) < at_least
+
+
 def test_equal_values_are_equal_rows_whatever_their_type():
     X = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]] * 3)
     X[4:8, 0] *= -1.0
