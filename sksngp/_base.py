@@ -22,6 +22,8 @@ from .architecture import Architecture, initial_weights
 from .projection import Rows, chunks, fit_projection
 from .uncertainty import KINDS
 
+#: The optimisers hold their learning rate in float32.
+LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 #: Fresh scores that a stream of `partial_fit` calls remembers for its threshold.
 STREAM_SCORES = 1000
 
@@ -49,7 +51,7 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         "standardize": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
         "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, LARGEST_LEARNING_RATE, closed="right")],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
@@ -147,9 +149,13 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
         return self.architecture_["members"] * widest
 
-    def _training_scores(self, rows):
-        """Epistemic scores of rows that the model has learnt from."""
-        return self._evaluate_rows(rows, "epistemic")
+    def _training_scores(self, X, rows):
+        """Epistemic scores of rows that the model has learnt from.
+
+        Like every score that sets the threshold, what `predict_uncertainty` says:
+        projected in float32, as for training, they would differ in eight digits.
+        """
+        return self._predict_valid(X, "epistemic")
 
     def _absorb(self, rows):
         """Learn from rows whose scores have been taken for the threshold."""
@@ -207,9 +213,9 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is None:
-            self._set_threshold(self._training_scores(rows))
+            self._set_threshold(self._training_scores(X, rows))
         else:
-            self._set_threshold(self._evaluate_rows(validation, "epistemic"))
+            self._set_threshold(self._predict_valid(X[held_out], "epistemic"))
             self._absorb(validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -270,7 +276,7 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self._train(rows, rng, epochs=1, streaming=True)
         self._after_training(rows, streaming=True)
         if first:
-            self._set_threshold(self._training_scores(rows))
+            self._set_threshold(self._training_scores(X, rows))
         else:
             latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
             self._set_threshold(latest)
@@ -316,8 +322,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         if self.early_stopping and not held_out.any():
             raise ValueError(
                 f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves no row to validate on: each of "
-                f"the {len(self.classes_)} classes has a single distinct row."
+                f"{self.validation_fraction} leaves no row to validate on: each row "
+                "is the single distinct row of a class."
             )
         return held_out
 
@@ -374,11 +380,18 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
             self._optimizer_state = compiled.dump_optimizer() if streaming else None
         self.n_iter_ = self.n_iter_ + len(history.loss)
         self.loss_curve_ = self.loss_curve_ + history.loss
-        self.validation_scores_ = history.validation_score or None
+        scores = (self.validation_scores_ or []) + history.validation_score
+        self.validation_scores_ = scores or None
 
     def _set_threshold(self, scores):
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                "The trained weights are so large that predictions overflow. A smaller "
+                f"learning_rate usually mends this; it is {self.learning_rate}."
+            )
         self.ood_scores_ = scores
-        self.ood_threshold_ = ood.threshold(scores, self.ood_alpha)
+        threshold = ood.threshold(scores, self.ood_alpha)
+        self.ood_threshold_ = ood.above_rounding(threshold)
 
     # Prediction
 
@@ -395,7 +408,8 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
             Labels of the type seen in `fit`.
         """
         check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model.classes_[model.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X) -> np.ndarray:
         """Predict class probabilities.
@@ -488,9 +502,6 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         width = max(self._row_width(), X.shape[1])
         blocks = (self.projection_(X[rows]) for rows in chunks(len(X), width))
         return self._evaluate_blocks(blocks, what)
-
-    def _evaluate_rows(self, rows, what):
-        return self._evaluate_blocks((block for block, _ in self._blocks(rows)), what)
 
     def _blocks(self, rows, size=None):
         """Chunks of projected rows in float64, with their slice."""

@@ -62,8 +62,8 @@ n_iter_ : int
 loss_curve_ : list of float
     Mean cross-entropy of each epoch, with dropout.
 validation_scores_ : list of float or None
-    Log-likelihood of the held-out rows after each epoch, with
-    `early_stopping`.
+    Log-likelihood of the held-out rows after each epoch that was trained
+    with `early_stopping`.
 ood_scores_ : ndarray
     Epistemic uncertainty of the rows that set the threshold.
 ood_threshold_ : float

@@ -39,7 +39,7 @@ class ResNetClassifier(BaseNetworkClassifier):
     >>> from sklearn.datasets import load_iris
     >>> from sksngp import ResNetClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> clf = ResNetClassifier(epochs=20, random_state=0).fit(X, y)
+    >>> clf = ResNetClassifier(epochs=50, batch_size=32, random_state=0).fit(X, y)
     >>> clf.predict_proba(X[:2]).shape
     (2, 3)
     >>> clf.score(X, y) > 0.9

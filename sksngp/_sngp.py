@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from . import posterior
 from ._base import BaseNetworkClassifier
@@ -117,7 +117,10 @@ class SNGPClassifier(BaseNetworkClassifier):
             Interval(Real, 0, None, closed="neither"),
         ],
         "ridge_penalty": [Interval(Real, 0, None, closed="neither")],
-        "cov_momentum": [Interval(Real, -1, 1, closed="left")],
+        "cov_momentum": [
+            Options(Real, {-1}),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
         "covariance": [StrOptions({"shared", "per_class"})],
         "mean_field_factor": [Interval(Real, 0, None, closed="left")],
         "inference": [StrOptions({"mean_field", "monte_carlo"})],
@@ -237,6 +240,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _absorb(self, rows):
         """Take rows into the posterior."""
         precision = self.posterior_.precision
+        self._share_is_bounded = self.cov_momentum < 0  # of the fit, not as set later
         if self.cov_momentum > 0:
             batch = self.batch_size or len(rows.labels)
             precision = posterior.average_rows(
@@ -251,8 +255,10 @@ class SNGPClassifier(BaseNetworkClassifier):
         with self._inference() as compiled:
             for block, part in self._blocks(rows, batch):
                 logits, features = (out.numpy() for out in compiled.forward(block))
-                weights = self._posterior_weights(logits, rows.weights[part])
-                yield features, weights
+                weights = rows.weights[part]
+                if batch:  # a mean over the batch, in which a weight is a repetition
+                    weights = weights / weights.mean()
+                yield features, self._posterior_weights(logits, weights)
 
     def _posterior_weights(self, logits, weights):
         if self.covariance == "shared":
@@ -280,14 +286,14 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _share_of_prior(self, variance, features):
         prior = self._prior_variance * np.einsum("nm,nm->n", features, features)
         share = variance.mean(axis=1) / prior
-        if self.cov_momentum > 0:  # the ridge decays, and the ratio has no bound
-            return share / (1.0 + share)
-        return np.clip(share, 0.0, 1.0)
+        if self._share_is_bounded:
+            return np.clip(share, 0.0, 1.0)
+        return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
 
-    def _training_scores(self, rows):
+    def _training_scores(self, X, rows):
         """Scores that the rows would have had without their own contribution."""
         if self.cov_momentum > 0:
-            return super()._training_scores(rows)
+            return super()._training_scores(X, rows)
         scores = []
         for features, weights in self._features(rows):
             variance = self.posterior_.variance(features)

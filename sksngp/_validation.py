@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
@@ -75,6 +77,9 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
         Positive.
     classes : ndarray of shape (n_classes,)
     """
+    class_weight = estimator.class_weight
+    if isinstance(class_weight, dict):
+        _check_class_weight(class_weight)
     X, y = check_rows(estimator, X, y, reset=reset)
     check_classification_targets(y)
     weights = _check_sample_weight(
@@ -82,15 +87,49 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     )
     classes = np.unique(y) if known_classes is None else known_classes
     _check_classes(np.unique(y[weights > 0]), classes, known_classes is None)
+    X, y, weights = _weighted(X, y, weights)
     labels = np.searchsorted(classes, y).astype(np.int32)
-    if estimator.class_weight is not None:
-        weights = weights * compute_class_weight(
-            estimator.class_weight, classes=classes, y=y, sample_weight=weights
-        ).take(labels)
-    if not weights.all():
-        kept = weights > 0
-        X, labels, weights = X[kept], labels[kept], weights[kept]
+    if class_weight is not None:
+        weights = weights * _class_weights(class_weight, classes, labels, weights)
+        X, labels, weights = _weighted(X, labels, weights)
+        _check_left(labels, class_weight, known_classes is None)
     return X, labels, weights, classes
+
+
+def _weighted(X, labels, weights):
+    """Leave out rows of weight 0; no copy if there are none."""
+    if weights.all():
+        return X, labels, weights
+    kept = weights > 0
+    return X[kept], labels[kept], weights[kept]
+
+
+def _class_weights(class_weight, classes, labels, weights):
+    """Each row's weight for its class; "balanced" among the classes with rows."""
+    if class_weight != "balanced":
+        of_class = compute_class_weight(class_weight, classes=classes, y=classes)
+        return of_class[labels]
+    # scikit-learn's rule divides by zero for a class without rows.
+    totals = np.bincount(labels, weights)
+    return weights.sum() / (np.count_nonzero(totals) * totals[labels])
+
+
+def _check_class_weight(class_weight):
+    for label, weight in class_weight.items():
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+            raise ValueError(
+                "The weights in class_weight must be finite numbers of at least 0, "
+                f"got {weight!r} for class {label!r}."
+            )
+
+
+def _check_left(labels, class_weight, first):
+    left, needed = len(np.unique(labels)), 2 if first else 1
+    if left < needed:
+        raise ValueError(
+            f"class_weight={class_weight!r} leaves rows of {left} of the classes in y "
+            f"with a weight above 0; at least {needed} must have some."
+        )
 
 
 def _check_classes(present, classes, first):

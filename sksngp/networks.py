@@ -54,8 +54,13 @@ class GaussianProcessOutput(RandomFeatureGaussianProcess):
     """tf-models-official's layer, with random features of the layer's own dtype.
 
     The parent builds its feature layer in Keras' default float type whatever
-    its own `dtype` is, and so cannot run in float64.
+    its own `dtype` is, and so cannot run in float64. It also rounds the factor
+    sqrt(2 / M) to float32, which would leave float64 logits with eight digits.
     """
+
+    def __init__(self, units, num_inducing, **kwargs):
+        super().__init__(units, num_inducing=num_inducing, **kwargs)
+        self.gp_feature_scale = tf.constant(np.sqrt(2.0 / num_inducing), self.dtype)
 
     def _make_random_feature_layer(self, name):
         return tf_keras.layers.Dense(

@@ -9,6 +9,10 @@ import numpy as np
 
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
+#: Bounds on how far the float64 scores of equal rows differ: a posterior variance
+#: loses digits in proportion to itself, a difference of entropies does not.
+RELATIVE_ROUNDING = 1e-9
+ABSOLUTE_ROUNDING = 1e-14
 
 
 def hold_out(
@@ -24,14 +28,17 @@ def hold_out(
     Rows are ranked within their class by a keyed hash of their values, so equal
     rows always fall on the same side: repeating a row or giving it a weight
     leads to the same split, and no held-out row has a twin in training. Every
-    class keeps at least one distinct row for training.
+    class keeps at least one distinct row for training; while some class has
+    another, at least one row is held out.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
     labels : int ndarray of shape (n,)
     fraction : float in [0, 1)
-        Share of each class's distinct rows, rounded up.
+        Share of each class's distinct rows, rounded up. A row that several
+        classes have in common is held out if each of them would do so, which
+        can make the share smaller.
     at_least : int, default=0
         Number of distinct rows below which holding out is of no use. The share
         is raised to reach it, up to a quarter of the rows; where that is too
@@ -51,19 +58,35 @@ def hold_out(
     >>> int(hold_out(X, np.zeros(10, int), 0.2).sum())
     2
     """
-    held_out = np.zeros(len(X), dtype=bool)
+    none = np.zeros(len(X), dtype=bool)
     if not fraction:
-        return held_out
-    digests = _digests(X, seed)
-    share = max(fraction, at_least / len(np.unique(digests)))
+        return none
+    distinct, index = np.unique(_digests(X, seed), return_inverse=True)
+    share = max(fraction, at_least / len(distinct))
     if share > max(fraction, LARGEST_SHARE):
-        return held_out
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        distinct = np.unique(digests[rows])
-        count = min(math.ceil(share * len(distinct)), len(distinct) - 1)
-        held_out[rows] = np.isin(digests[rows], distinct[:count])
-    return held_out
+        return none
+    chosen = _choose(*_distinct_rows_by_class(labels, index), len(distinct), share)
+    return chosen[index] if chosen.sum() >= at_least else none
+
+
+def _distinct_rows_by_class(labels, index):
+    """Sorted indices of each class's distinct rows, end to end, and their numbers."""
+    size = int(index.max()) + 1
+    label, rows = np.divmod(np.unique(labels.astype(np.int64) * size + index), size)
+    return rows, np.bincount(label)
+
+
+def _choose(rows, sizes, size, share):
+    """Of `size` distinct rows the first `share` of each class that they occur in."""
+    needed = np.zeros(size, dtype=bool)
+    needed[rows[np.repeat(sizes, sizes) == 1]] = True  # a class's only row
+    chosen = ~needed
+    for own in np.split(rows, np.cumsum(sizes)[:-1]):
+        # The tolerance keeps 100 * 0.07 = 7.000000000000001 from becoming 8.
+        count = max(math.ceil(share * len(own) - 1e-9), 1)
+        candidates = own[~needed[own]]
+        chosen[candidates[min(count, len(own) - 1) :]] = False
+    return chosen
 
 
 def threshold(scores: np.ndarray, alpha: float) -> float:
@@ -95,6 +118,29 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
     rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
     return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def above_rounding(threshold: float) -> float:
+    """Raise a threshold by more than the scores of equal rows differ.
+
+    The last digits of a score depend on the rows that are predicted with it. If
+    the row that sets the threshold is a common one, those digits would decide
+    whether a large share of the data is flagged.
+
+    Parameters
+    ----------
+    threshold : float
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> 0.3 < above_rounding(0.3) < 0.3 + 1e-9
+    True
+    """
+    return threshold + RELATIVE_ROUNDING * abs(threshold) + ABSOLUTE_ROUNDING
 
 
 def _digests(X, seed):

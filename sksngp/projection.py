@@ -137,7 +137,7 @@ def fit_projection(
 
 def standardise(scaler: StandardScaler | None, X: np.ndarray) -> np.ndarray:
     """Standardised float64 copy of X, cut off at `LARGEST`."""
-    rows = X.astype(np.float64)
+    rows = _row_major(X)
     if scaler is not None:
         rows -= scaler.mean_
         with np.errstate(over="ignore"):
@@ -153,8 +153,13 @@ def chunks(n: int, width: int, budget: int = 2**22) -> Iterator[slice]:
 def _fit_scaler(scaler, X, weights):
     for rows in chunks(*X.shape):
         if weights[rows].any():
-            scaler.partial_fit(X[rows].astype(np.float64), sample_weight=weights[rows])
+            scaler.partial_fit(_row_major(X[rows]), sample_weight=weights[rows])
     return scaler
+
+
+def _row_major(X):
+    """Float64 copy in C order: sums round differently in another order."""
+    return X.astype(np.float64, order="C")
 
 
 def _random_orthonormal(rng, size, columns):
@@ -167,7 +172,8 @@ def _principal_subspace(scaler, X, weights, width, rng):
     """Orthonormal basis of (nearly) the directions of largest weighted variance."""
     center = np.zeros(X.shape[1])
     if scaler is None:
-        center = np.average(X, axis=0, weights=weights)
+        total = sum(weights[rows] @ _row_major(X[rows]) for rows in chunks(*X.shape))
+        center = total / weights.sum()
     basis = _random_orthonormal(rng, X.shape[1], width)
     for _ in range(SUBSPACE_ITERATIONS):
         image = np.zeros_like(basis)

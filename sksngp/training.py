@@ -195,7 +195,7 @@ def train(
     Raises
     ------
     DivergenceError
-        If an epoch's loss is NaN or infinite.
+        If an epoch's loss, or a weight in the end, is NaN or infinite.
     """
     dtype = compiled.architecture.dtype
     data = (
@@ -227,7 +227,18 @@ def train(
             progress.set_postfix(shown)
     if best_weights is None:
         best_weights = compiled.network.dump()
+    _check_finite(best_weights)
     return best_weights, history
+
+
+def _check_finite(weights):
+    # An epoch's losses precede its steps: the last step shows in no loss.
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise DivergenceError(
+                f"The weights {name} are no longer finite. A smaller learning_rate "
+                "usually mends this."
+            )
 
 
 def validation_score(compiled: CompiledNetwork, rows: Rows, chunk: int = 8192) -> float:

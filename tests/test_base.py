@@ -421,6 +421,14 @@ def test_weight_zero_is_removal(make, moons, outputs):
     assert_allclose(outputs(weighted, X), outputs(removed, X), atol=1e-6)
 
 
+def test_rows_of_weight_zero_may_have_an_unknown_class(make, moons, outputs):
+    X, y = moons
+    clf, expected = (make().fit(X, y) for _ in range(2))
+    clf.partial_fit(X, np.where(X[:, 0] > 1, 7, y), sample_weight=X[:, 0] <= 1)
+    expected.partial_fit(X[X[:, 0] <= 1], y[X[:, 0] <= 1])
+    assert_array_equal(outputs(clf, X), outputs(expected, X))
+
+
 def test_unit_of_weights_does_not_change_training(make, moons):
     X, y = moons
     first, second = (
@@ -559,7 +567,7 @@ BAD_PARAMETERS = {
     "standardize": ["yes", None],
     "dtype": ["float16", np.float32],
     "optimizer": ["adagrad", None],
-    "learning_rate": [0, -1.0, np.nan, np.inf, "fast"],
+    "learning_rate": [0, -1.0, np.nan, np.inf, 1e39, "fast"],
     "epochs": [0, 1.5, None],
     "batch_size": [0, 1.5, "auto"],
     "early_stopping": ["yes"],
@@ -577,7 +585,7 @@ BAD_OWN_PARAMETERS = {
         "num_inducing": [0, 2.5],
         "kernel_scale": [0, -1.0, "median"],
         "ridge_penalty": [0, -1],
-        "cov_momentum": [-2, -0.5, 1, None],
+        "cov_momentum": [-2, -0.5, 0, 1, None],
         "covariance": ["diagonal"],
         "mean_field_factor": [-1, None],
         "inference": ["exact"],
@@ -688,12 +696,32 @@ def test_bad_data(make, no_training, X, y, kwargs, match):
 
 @pytest.mark.parametrize(
     "class_weight",
-    [{0: -1.0}, {0: np.nan}, {0: np.inf}, {0: 0.0, 1: 0.0}],
+    [
+        {0: -1.0},
+        {0: np.nan},
+        {0: np.inf},
+        {0: "heavy"},
+        {0: None},
+        {0: 0.0},
+        {0: 0.0, 1: 0.0},
+        {0: 1.0, 2: 1.0},
+    ],
     ids=str,
 )
 def test_bad_class_weight(make, no_training, class_weight):
+    clf = make(class_weight=class_weight)
     with pytest.raises(ValueError, match="class_weight"):
-        make(class_weight=class_weight).fit(ROWS, Y)
+        clf.fit(ROWS, Y)
+    assert not fitted_attributes(clf)
+
+
+def test_class_weight_that_leaves_nothing_of_a_chunk(make, moons):
+    X, y = moons
+    clf = make(class_weight={0: 0.0, 2: 1.0})
+    clf.partial_fit(X, y * 2 - (X[:, 0] > 1) * y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"class_weight.* 0 of the classes"):
+        clf.partial_fit(X[y == 0], y[y == 0])
+    assert clf.partial_fit(X[y == 1], y[y == 1]).n_iter_ == 2
 
 
 def test_bad_rows_at_prediction(make):
@@ -933,6 +961,14 @@ def test_fit_is_finite_or_names_the_learning_rate(
             assert_sound(clf, X)
 
 
+def test_predictions_that_overflow_name_the_learning_rate(small, moons):
+    """Weights that are finite one by one, but not their product."""
+    clf = small(ResNetClassifier, num_layers=20, learning_rate=1e30, epochs=1)
+    with pytest.raises(ValueError, match=r"learning_rate.* 1e\+30"):
+        clf.set_params(batch_size=None).fit(*moons)
+    assert not fitted_attributes(clf)
+
+
 def test_parameters_set_after_fit_wait_for_the_next(make, moons, outputs):
     X, y = moons
     clf = make().fit(X, y)
@@ -1095,7 +1131,10 @@ def test_equal_rows_do_not_pass_the_threshold_together(make, seed, validation_fr
     X = kinds[rng.integers(0, 4, 400)]
     y = rng.integers(0, 2, 400)
     clf = make(validation_fraction=validation_fraction, random_state=seed).fit(X, y)
-    assert clf.predict_ood(X).mean() <= clf.ood_alpha
+    flags = clf.predict_ood(X)
+    assert flags.mean() <= clf.ood_alpha
+    for size in range(1, 17):
+        assert_array_equal(clf.predict_ood(X[:size]), flags[:size])
 
 
 def test_threshold_of_a_stream_is_that_of_fresh_rows(make):

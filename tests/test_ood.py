@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from sksngp import SNGPClassifier
 from sksngp.datasets import two_moons
-from sksngp.ood import LARGEST_SHARE, hold_out, threshold
+from sksngp.ood import LARGEST_SHARE, above_rounding, hold_out, threshold
 
 ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]
 
@@ -76,6 +76,14 @@ def test_rate_of_false_alarms_of_a_fitted_classifier(small):
     assert 0.03 < np.mean(rates) <= 0.1 + 3 * error
 
 
+@pytest.mark.parametrize("score", [0.0, 1e-12, 1e-6, 0.3, 1.0])
+def test_rounding_stays_below_the_threshold_and_little_else(score):
+    raised = above_rounding(score)
+    for rounded in (score * (1 + 1e-10), score + 1e-15):
+        assert rounded < raised
+    assert raised <= score * (1 + 1e-8) + 1e-13
+
+
 # Holding out
 
 
@@ -133,6 +141,34 @@ def test_the_share_of_each_class_is_rounded_up(fraction):
     percent = round(100 * fraction)
     expected = [min(-(-percent * size // 100), size - 1) for size in sizes]
     assert np.bincount(labels[held_out], minlength=4).tolist() == expected
+
+
+def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
+    X = np.arange(300.0)[:, None]
+    X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
+    held_out = hold_out(X, labels, 0.1)
+    np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
+    assert held_out[100:200].any()  # about a tenth, as of the other rows
+    assert 10 <= np.bincount(labels[held_out]).min() <= 20
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, seeds)
+def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
+    X, labels = problem
+    X = X + 0.0  # -0.0 equals 0.0
+    distinct = [set(map(tuple, X[labels == label])) for label in np.unique(labels)]
+    needed = set().union(*(rows for rows in distinct if len(rows) == 1))
+    held_out = hold_out(X, labels, fraction, seed=seed)
+    assert held_out.any() == bool(set().union(*distinct) - needed)
+
+
+@settings(deadline=None)
+@given(labelled_rows(), fractions, st.integers(1, 8), seeds)
+def test_as_many_rows_as_are_of_use_or_none(problem, fraction, at_least, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    assert not 0 < len(np.unique(X[held_out] + 0.0, axis=0)) < at_least
 
 
 def test_equal_values_are_equal_rows_whatever_their_type():

@@ -96,6 +96,17 @@ def test_wide_rows_are_never_further_apart_than_they_were():
     assert ratios.min() > 0.5
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("columns", [5, 40])
+def test_memory_layout_changes_no_bit(columns, standardize):
+    X = table(200, columns)
+    expected = fit(X, standardize=standardize)
+    for layout in (np.asfortranarray(X), X[::-1].copy()[::-1]):
+        fitted = fit(layout, standardize=standardize)
+        np.testing.assert_array_equal(fitted.kernel, expected.kernel)
+        np.testing.assert_array_equal(fitted(layout), expected(X))
+
+
 # Members
 
 

@@ -475,6 +475,14 @@ def test_divergence_is_an_error_and_leaves_a_usable_network(changes):
     assert equal(run(fields, weights, rows)[0], expected)
 
 
+@every_network
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_divergence_in_the_last_step_is_an_error(changes, optimizer):
+    fields, weights, rows = problem(dtype="float32", optimizer=optimizer, **changes)
+    with pytest.raises(DivergenceError, match=r"weights \S+ are .* learning_rate"):
+        run(fields, weights, rows, epochs=1, batch_size=37, learning_rate=np.inf)
+
+
 # Progress
 
 
