@@ -19,7 +19,7 @@ from . import ood, pool
 from ._docs import document
 from ._validation import check_rows, check_training_rows
 from .architecture import Architecture, initial_weights
-from .projection import Rows, chunks, fit_projection
+from .projection import Rows, chunks, fit_projection, padded_blocks
 from .uncertainty import KINDS
 
 #: The optimisers hold their learning rate in float32.
@@ -129,9 +129,9 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _before_training(self, rows, rng):
         """Learn what precedes training from the untrained network."""
 
-    def _load_scalars(self, network):
-        """Set the network's variables that are parameters, not weights."""
-        network.dropout_rate.assign(self.dropout_rate)
+    def _scalars(self) -> dict[str, float]:
+        """Variables of the network that are parameters, not weights."""
+        return {"dropout_rate": self.dropout_rate}
 
     def _after_training(self, rows, streaming):
         """Learn what follows from the trained weights and the training rows."""
@@ -357,12 +357,10 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         )
 
     def _train(self, rows, rng, *, epochs, validation=None, streaming=False):
-        n = len(rows.labels)
         with pool.lease(**self.architecture_) as compiled:
             from .training import train  # not before the lease: it needs TensorFlow
 
-            compiled.network.load(self.weights_)
-            self._load_scalars(compiled.network)
+            compiled.load(self.weights_, **self._scalars())
             compiled.load_optimizer(
                 self.learning_rate, self._optimizer_state if streaming else None
             )
@@ -370,7 +368,7 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
                 compiled,
                 rows,
                 epochs=epochs,
-                batch_size=n if self.batch_size is None else min(self.batch_size, n),
+                batch_size=self.batch_size,
                 seed=int(rng.integers(2**31)),
                 validation=validation if self.early_stopping else None,
                 patience=self.n_iter_no_change,
@@ -499,33 +497,31 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         return model._predict_valid(check_rows(model, X, reset=False), what)
 
     def _predict_valid(self, X, what):
+        dtype = self.architecture_["dtype"]
+        shape = (len(X), len(self.classes_)) if what == "proba" else len(X)
+        result = np.empty(shape)
+
+        def predict(rows, block):
+            values = self._evaluate(compiled, self.projection_(block, dtype), what)
+            result[rows] = values[: rows.stop - rows.start]
+
         width = max(self._row_width(), X.shape[1])
-        blocks = (self.projection_(X[rows]) for rows in chunks(len(X), width))
-        return self._evaluate_blocks(blocks, what)
+        with self._inference() as compiled:
+            pool.run_in_threads(predict, padded_blocks(X, width))
+        return result
 
     def _blocks(self, rows, size=None):
-        """Chunks of projected rows in float64, with their slice."""
+        """Chunks of projected rows, with their slice."""
         n = len(rows.labels)
         parts = gen_batches(n, size) if size else chunks(n, self._row_width())
         for part in parts:
-            yield rows.projected[..., part, :].astype(np.float64), part
-
-    def _evaluate_blocks(self, blocks, what):
-        with self._inference() as compiled:
-            return np.concatenate(
-                [self._evaluate(compiled, block, what) for block in blocks]
-            )
+            yield rows.projected[..., part, :], part
 
     @contextmanager
     def _inference(self):
-        """Lease the network in float64, loaded with the fitted weights.
-
-        In float32 a row's result depends on its place among the other rows,
-        and the posterior's variances lose their digits.
-        """
-        with pool.lease(**{**self.architecture_, "dtype": "float64"}) as compiled:
-            compiled.network.load(self.weights_)
-            self._load_scalars(compiled.network)
+        """Lease a network, loaded with the fitted weights."""
+        with pool.lease(**self.architecture_) as compiled:
+            compiled.load(self.weights_, **self._scalars())
             yield compiled
 
 

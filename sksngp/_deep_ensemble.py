@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
+import numpy as np
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
@@ -105,6 +106,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         return {**super()._architecture(), "members": int(self.num_ensemble)}
 
     def _evaluate(self, compiled, projected, what):
-        samples = softmax(compiled.forward(projected).numpy(), axis=-1)
+        logits = compiled.forward(projected).numpy()
+        samples = softmax(logits.astype(np.float64), axis=-1)
         samples = samples.reshape(-1, *samples.shape[-2:])  # an ensemble of one, too
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -33,7 +33,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
 
     Attributes
     ----------
-    masks_ : float64 ndarray of shape (num_layers, num_samples, 1, num_hidden)
+    masks_ : float64 ndarray of shape (num_samples, num_layers, 1, num_hidden)
         Dropout masks, 0 or 1 / (1 - dropout_rate).
     {shared attributes}
 
@@ -107,14 +107,15 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         self.num_samples = num_samples
 
     def _before_training(self, rows, rng):
-        shape = (self.num_layers, self.num_samples, 1, self.num_hidden)
+        shape = (self.num_samples, self.num_layers, 1, self.num_hidden)
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
 
     def _row_width(self):
-        return self.masks_.shape[1] * super()._row_width()
+        return len(self.masks_) * super()._row_width()
 
     def _evaluate(self, compiled, projected, what):
-        logits = compiled.forward_masked(projected[np.newaxis], self.masks_).numpy()
-        samples = softmax(logits, axis=-1)
+        masks = self.masks_.astype(projected.dtype)
+        logits = compiled.forward_masked(projected[np.newaxis], masks).numpy()
+        samples = softmax(logits.astype(np.float64), axis=-1)
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

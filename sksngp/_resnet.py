@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from scipy.special import softmax
 
 from ._base import BaseNetworkClassifier
@@ -88,5 +89,6 @@ class ResNetClassifier(BaseNetworkClassifier):
         )
 
     def _evaluate(self, compiled, projected, what):
-        proba = softmax(compiled.forward(projected).numpy(), axis=-1)
+        logits = compiled.forward(projected).numpy()
+        proba = softmax(logits.astype(np.float64), axis=-1)
         return proba if what == "proba" else normalised_entropy(proba)

@@ -200,10 +200,12 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _row_width(self):
         return max(super()._row_width(), self.architecture_["num_inducing"])
 
-    def _load_scalars(self, network):
-        super()._load_scalars(network)
-        network.spec_norm_bound.assign(self.spec_norm_bound)
-        network.input_scale.assign(1.0 / np.sqrt(self.kernel_scale_))
+    def _scalars(self):
+        return {
+            **super()._scalars(),
+            "spec_norm_bound": self.spec_norm_bound,
+            "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
+        }
 
     def _before_training(self, rows, rng):
         self.kernel_scale_ = 1.0
@@ -219,7 +221,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         total = square = 0.0
         with self._inference() as compiled:
             for block, part in self._blocks(rows):
-                hidden = compiled.hidden(block).numpy()
+                hidden = _float64(compiled.hidden(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         mean = total / rows.weights.sum()
@@ -254,11 +256,14 @@ class SNGPClassifier(BaseNetworkClassifier):
         """Chunks of random features with the rows' weights in the posterior."""
         with self._inference() as compiled:
             for block, part in self._blocks(rows, batch):
-                logits, features = (out.numpy() for out in compiled.forward(block))
+                logits, features = compiled.forward(block)
                 weights = rows.weights[part]
                 if batch:  # a mean over the batch, in which a weight is a repetition
                     weights = weights / weights.mean()
-                yield features, self._posterior_weights(logits, weights)
+                yield (
+                    _float64(features),
+                    self._posterior_weights(_float64(logits), weights),
+                )
 
     def _posterior_weights(self, logits, weights):
         if self.covariance == "shared":
@@ -267,14 +272,27 @@ class SNGPClassifier(BaseNetworkClassifier):
         return weights[:, None] * proba * (1.0 - proba)
 
     def _evaluate(self, compiled, projected, what):
-        logits, features = (out.numpy() for out in compiled.forward(projected))
         if what == "aleatoric":
-            return normalised_entropy(softmax(logits, axis=1))
-        variance = self.posterior_.variance(features)
+            logits, _ = compiled.forward(projected)
+            return normalised_entropy(softmax(_float64(logits), axis=1))
+        logits, variance, prior = self._posterior_at(compiled, projected)
         if what == "epistemic":
-            return self._share_of_prior(variance, features)
+            return self._epistemic(variance, prior)
         proba = self._probability(logits, variance)
         return proba if what == "proba" else normalised_entropy(proba)
+
+    def _posterior_at(self, compiled, projected):
+        """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
+        logits, features, whitened = compiled.predict(
+            projected, self.posterior_.whitening
+        )
+        norms = np.einsum("gnm,gnm->ng", whitened, whitened)
+        prior = np.einsum("nm,nm->n", features, features)[:, None]
+        return (
+            logits.astype(np.float64),
+            self.posterior_.scale * norms.astype(np.float64),
+            self._prior_variance * prior.astype(np.float64),
+        )
 
     def _probability(self, logits, variance):
         if self.inference == "monte_carlo":
@@ -283,9 +301,8 @@ class SNGPClassifier(BaseNetworkClassifier):
             logits, variance, self.mean_field_factor
         )
 
-    def _share_of_prior(self, variance, features):
-        prior = self._prior_variance * np.einsum("nm,nm->n", features, features)
-        share = variance.mean(axis=1) / prior
+    def _epistemic(self, variance, prior):
+        share = (variance / prior).mean(axis=1)
         if self._share_is_bounded:
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
@@ -295,8 +312,17 @@ class SNGPClassifier(BaseNetworkClassifier):
         if self.cov_momentum > 0:
             return super()._training_scores(X, rows)
         scores = []
-        for features, weights in self._features(rows):
-            variance = self.posterior_.variance(features)
-            variance = posterior.leave_one_out(variance, weights, self.posterior_.scale)
-            scores.append(self._share_of_prior(variance, features))
+        with self._inference() as compiled:
+            for block, part in self._blocks(rows):
+                logits, variance, prior = self._posterior_at(compiled, block)
+                variance = posterior.leave_one_out(
+                    variance,
+                    self._posterior_weights(logits, rows.weights[part]),
+                    self.posterior_.scale,
+                )
+                scores.append(self._epistemic(variance, prior))
         return np.concatenate(scores)
+
+
+def _float64(tensor):
+    return tensor.numpy().astype(np.float64)

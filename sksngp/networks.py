@@ -153,18 +153,42 @@ class ResidualNetwork(tf.Module):
             arch.num_outputs, kernel_initializer="zeros", dtype=arch.dtype
         )
 
-    def hidden(self, projected, masks=None, training=False):
+    def hidden(self, projected, masks=None):
         """Hidden representation (..., n, num_hidden) of projected rows.
 
-        `masks`, where given, multiply the output of each block and are indexed
-        by block first: (num_layers, ..., n or 1, num_hidden).
+        `masks`, where given, multiply the output of each block and have an axis
+        of blocks before that of rows: (..., num_layers, n or 1, num_hidden).
         """
         hidden = projected
+        if masks is not None:
+            masks = tf.unstack(masks, self.architecture.num_layers, axis=-3)
         normalised = self.architecture.num_inducing is not None
         for block, layer in enumerate(self.hidden_layers):
-            update = layer(hidden, training=training) if normalised else layer(hidden)
+            # In training, `normalise` has done what a training call would do.
+            update = layer(hidden, training=False) if normalised else layer(hidden)
             hidden += update if masks is None else update * masks[block]
         return hidden
+
+    def normalise(self):
+        """Bound the hidden kernels' spectral norms by one power iteration each.
+
+        What `SpectralNormalization` does in a training call, for all layers in
+        one batched product.
+        """
+        layers = self.hidden_layers
+        if self.architecture.num_inducing is None or not layers:
+            return
+        kernels = tf.stack([layer.layer.kernel for layer in layers])
+        u = tf.stack([layer.u for layer in layers])
+        v = tf.nn.l2_normalize(tf.matmul(u, kernels, transpose_b=True), axis=-1)
+        image = tf.matmul(v, kernels)
+        u = tf.nn.l2_normalize(image, axis=-1)
+        sigma = tf.reduce_sum(image * u, axis=-1, keepdims=True)
+        kernels *= tf.minimum(1.0, self.spec_norm_bound / sigma)
+        for block, layer in enumerate(layers):
+            layer.u.assign(u[block])
+            layer.v.assign(v[block])
+            layer.layer.kernel.assign(kernels[block])
 
     def output(self, hidden):
         """Logits (..., n, K), and random features (n, num_inducing) or None."""

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +24,7 @@ import numpy as np
 from .architecture import Architecture
 
 if TYPE_CHECKING:
-    from .training import CompiledNetwork
+    from .compiled import CompiledNetwork
 
 _idle: dict = defaultdict(list)
 _lock = threading.Lock()
@@ -50,7 +53,7 @@ def lease(**architecture) -> Iterator[CompiledNetwork]:
         In a process forked after TensorFlow was used, where it would hang.
     """
     _start_tensorflow()
-    from .training import CompiledNetwork
+    from .compiled import CompiledNetwork
 
     key = Architecture(**architecture)
     with _lock:
@@ -77,6 +80,55 @@ def num_traces() -> int:
         return sum(compiled.traces for idle in _idle.values() for compiled in idle)
 
 
+def num_threads() -> int:
+    """How many threads this process was given."""
+    given = os.environ.get("OMP_NUM_THREADS", "")  # by joblib's workers or a user
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_in_threads(function: Callable, items: Iterable[tuple]) -> None:
+    """Call a function for each tuple of arguments, one thread a core.
+
+    TensorFlow and NumPy release the interpreter's lock while they compute. An
+    exception in one call ends them all.
+    """
+    threads = num_threads()
+    items = iter(items)
+    first = list(islice(items, 2))
+    if len(first) < 2 or threads == 1:
+        for item in chain(first, items):
+            function(*item)
+        return
+    lock = threading.Lock()
+    items = chain(first, items)
+
+    def work():
+        while True:
+            with lock:  # items are made as they are needed: memory stays flat
+                item = next(items, None)
+            if item is None or failed:
+                return
+            try:
+                function(*item)
+            except BaseException:
+                failed.append(True)
+                raise
+
+    failed: list = []
+    with ThreadPoolExecutor(threads) as executor:
+        futures = [executor.submit(work) for _ in range(threads)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            failed.append(True)
+            raise
+
+
 def _start_tensorflow():
     """Import TensorFlow once: silently, with the threads this process was given."""
     global _started_in
@@ -93,17 +145,14 @@ def _start_tensorflow():
         if _started_in is not None:
             return
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        first = "tensorflow" not in sys.modules
         import tensorflow as tf
 
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        if threads.isdigit() and int(threads) > 0:
-            # Set by joblib's workers and by users; TensorFlow does not read it.
-            try:
-                tf.config.threading.set_intra_op_parallelism_threads(int(threads))
-                tf.config.threading.set_inter_op_parallelism_threads(int(threads))
-            except RuntimeError:
-                pass  # the user's own code has started TensorFlow already
-        from . import training  # noqa: F401  (imports the rest of the stack)
+        if first:  # else the threads are the user's own choice
+            # Operations this small run fastest undivided, several at a time.
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(num_threads())
+        from . import compiled  # noqa: F401  (imports the rest of the stack)
 
         _started_in = os.getpid()
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
@@ -44,23 +45,24 @@ class Posterior:
         """Precision matrices, float64 of shape (G, M, M)."""
         return self.factor @ self.factor.transpose(0, 2, 1)
 
-    def variance(self, features: np.ndarray) -> np.ndarray:
-        """Predictive variance of the logits.
+    @cached_property
+    def whitening(self) -> np.ndarray:
+        """Upper triangular ``W_g = L_g^-T``, float64 of shape (G, M, M).
 
-        Parameters
-        ----------
-        features : ndarray of shape (n, M)
-
-        Returns
-        -------
-        float64 ndarray of shape (n, G)
+        ``P_g^-1 = W_g W_g^T``, so the variance of a logit is
+        ``scale * |W_g^T phi|^2``.
         """
-        columns = np.asarray(features, dtype=np.float64).T
-        variance = np.empty((len(features), len(self.factor)))
-        for group, factor in enumerate(self.factor):
-            whitened = solve_triangular(factor, columns, lower=True, check_finite=False)
-            variance[:, group] = self.scale * np.einsum("mn,mn->n", whitened, whitened)
-        return variance
+        identity = np.eye(self.factor.shape[1])
+        return np.stack(
+            [solve_triangular(f, identity, lower=True).T.copy() for f in self.factor]
+        )
+
+    def __getstate__(self):
+        # What can be computed again is not worth the bytes of a pickle.
+        return {"factor": self.factor, "scale": self.scale}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
 
 
 def prior(num_features: int, ridge: float, groups: int, scale: float) -> Posterior:

@@ -25,7 +25,9 @@ from sklearn.utils import gen_batches
 #: Rounds of subspace iteration for the leading directions of wide inputs.
 SUBSPACE_ITERATIONS = 4
 #: Standardised values are cut off here, so that no later product overflows.
-LARGEST = 1e100
+LARGEST = {"float32": 1e15, "float64": 1e100}
+#: Numbers of rows that are predicted at once.
+BLOCK_SIZES = (64, 256, 1024)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class InputProjection:
         projected = np.empty((members, len(X), width), dtype)
         for rows in chunks(len(X), max(n_features, members * width)):
             np.matmul(
-                standardise(self.scaler, X[rows]),
+                standardise(self.scaler, X[rows], LARGEST[np.dtype(dtype).name]),
                 self.kernel,
                 out=projected[:, rows],
                 casting="same_kind",
@@ -135,19 +137,55 @@ def fit_projection(
     return InputProjection(scaler, np.stack(kernel))
 
 
-def standardise(scaler: StandardScaler | None, X: np.ndarray) -> np.ndarray:
-    """Standardised float64 copy of X, cut off at `LARGEST`."""
+def standardise(
+    scaler: StandardScaler | None, X: np.ndarray, largest: float = LARGEST["float64"]
+) -> np.ndarray:
+    """Standardised float64 copy of X, cut off at `largest`."""
     rows = _row_major(X)
     if scaler is not None:
         rows -= scaler.mean_
         with np.errstate(over="ignore"):
             rows /= scaler.scale_
-    return np.clip(rows, -LARGEST, LARGEST, out=rows)
+    return np.clip(rows, -largest, largest, out=rows)
 
 
 def chunks(n: int, width: int, budget: int = 2**22) -> Iterator[slice]:
     """Slices of rows such that a chunk of `width` columns stays within `budget`."""
     return gen_batches(n, max(1, budget // max(width, 1)))
+
+
+def padded_blocks(
+    X: np.ndarray, width: int, budget: int = 2**22
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of rows to predict, padded with zeros to one of `BLOCK_SIZES`.
+
+    Matrix products of other shapes may add their terms in another order. With
+    few shapes, none of them narrow, a row's prediction is the same to the last
+    bit whichever rows are predicted beside it.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    width : int
+        Floats that one row needs; a block's stay within `budget`, but for the
+        smallest of blocks.
+
+    Yields
+    ------
+    rows : slice
+    block : ndarray of shape (size, n_features)
+        `X[rows]`, then rows of zeros.
+    """
+    sizes = [size for size in BLOCK_SIZES if size * width <= budget]
+    sizes = sizes or BLOCK_SIZES[:1]
+    for rows in gen_batches(len(X), sizes[-1]):
+        block = X[rows]
+        size = next(size for size in sizes if size >= len(block))
+        if len(block) < size:
+            block = np.concatenate(
+                [block, np.zeros((size - len(block), X.shape[1]), X.dtype)]
+            )
+        yield rows, block
 
 
 def _fit_scaler(scaler, X, weights):

@@ -1,0 +1,366 @@
+"""A network, its optimiser and the functions compiled from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from .architecture import Architecture
+from .networks import GP_WEIGHT_DECAY, ResidualNetwork
+
+#: Random features are whitened in pieces of so many, which spares the zeros of the
+#: triangular factor. Longer sums would be split in another way for few rows than
+#: for many, and a row's last digits would depend on the rows beside it.
+PIECE = 256
+
+#: The optimisers whose update is one fused kernel a variable.
+OPTIMIZERS = {
+    "adam": tf_keras.optimizers.legacy.Adam,
+    "rmsprop": tf_keras.optimizers.legacy.RMSprop,
+    "sgd": lambda: tf_keras.optimizers.legacy.SGD(momentum=0.9, nesterov=True),
+}
+
+
+class CompiledNetwork:
+    """A network with its optimiser and its compiled functions.
+
+    Matrices of this size are too small to share one operation between cores:
+    they would wait for each other more than they compute. Instead an ensemble is
+    held as a few stacks of members, one for each core, and a single network's
+    step takes its rows in two halves; the parts of a step run side by side.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Attributes
+    ----------
+    networks : list of ResidualNetwork
+        One, or the stacks of an ensemble's members.
+    traces : int
+        How often a function of this object was traced; it stops growing once
+        each has been used.
+    """
+
+    def __init__(self, architecture: Architecture):
+        self.architecture = architecture
+        self._stacks = _stacks(architecture.members)
+        self.networks = [
+            ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
+            for stack in self._stacks
+        ]
+        self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in self._stacks]
+        for optimizer, network in zip(self.optimizers, self.networks, strict=True):
+            optimizer.apply_gradients(  # creates the optimiser's variables
+                [(tf.zeros_like(variable), variable) for variable in network.trainable]
+            )
+        self.traces = 0
+        self._loaded: tuple = ()
+        self._whitening: tuple = (None, None)
+        self._compile()
+
+    def _compile(self):
+        arch = self.architecture
+        stack = [] if arch.members == 1 else [arch.members]
+        rows = tf.TensorSpec([*stack, None, arch.num_hidden], arch.dtype)
+        many = tf.TensorSpec([None, None, arch.num_hidden], arch.dtype)
+        masks = tf.TensorSpec([None, arch.num_layers, 1, arch.num_hidden], arch.dtype)
+        inducing = arch.num_inducing or 1
+        whitening = tf.TensorSpec([None, inducing, inducing], arch.dtype)
+        self.hidden = _Compiled(self._hidden, [rows])
+        self.forward = _Compiled(self._forward, [rows])
+        self.forward_masked = _Compiled(self._forward_masked, [many, masks])
+        self._compiled_predict = _Compiled(self._predict, [rows, whitening])
+        labels = tf.TensorSpec([None], tf.int32)
+        weights = tf.TensorSpec([None], arch.dtype)
+        integers = [tf.TensorSpec([], tf.int32)] * 3
+        self._compiled_epoch = _Compiled(
+            self._epoch, [rows, labels, weights, *integers]
+        )
+
+    # Arrays in and out
+
+    def load(self, weights: dict[str, np.ndarray], **scalars: float) -> None:
+        """Take over a model's arrays, and parameters that are variables.
+
+        Loading the same dict again costs nothing, so that a single row is
+        predicted in little time; the arrays in it must therefore not change.
+        """
+        if self._loaded and self._loaded[0] is weights and self._loaded[1] == scalars:
+            return
+        self._loaded = ()
+        for network, stack in zip(self.networks, self._stacks, strict=True):
+            if len(self.networks) == 1:
+                network.load(weights)
+            else:
+                network.load({name: array[stack] for name, array in weights.items()})
+            for name, value in scalars.items():
+                getattr(network, name).assign(value)
+        self._loaded = (weights, scalars)
+
+    def dump(self) -> dict[str, np.ndarray]:
+        """Copy the network's variables into arrays, by name."""
+        return _join([network.dump() for network in self.networks])
+
+    def load_optimizer(self, learning_rate, state=None):
+        """Start the optimiser from a `dump_optimizer`, or afresh."""
+        for optimizer, stack in zip(self.optimizers, self._stacks, strict=True):
+            optimizer.learning_rate = learning_rate
+            for index, variable in enumerate(optimizer.variables()):
+                if state is None:
+                    variable.assign(tf.zeros_like(variable))
+                elif variable.shape.rank == 0 or len(self.networks) == 1:
+                    variable.assign(state[index])
+                else:
+                    variable.assign(state[index][stack])
+
+    def dump_optimizer(self) -> list[np.ndarray]:
+        """Copy of the optimiser's variables: step count and moments."""
+        states = [
+            {index: v.numpy() for index, v in enumerate(optimizer.variables())}
+            for optimizer in self.optimizers
+        ]
+        return list(_join(states).values())
+
+    # Prediction
+
+    def _hidden(self, projected):
+        self.traces += 1
+        return self.networks[0].hidden(projected)
+
+    def _forward(self, projected):
+        self.traces += 1
+        if len(self.networks) > 1:
+            logits = [
+                network.output(network.hidden(projected[stack]))[0]
+                for network, stack in zip(self.networks, self._stacks, strict=True)
+            ]
+            return tf.concat(logits, axis=0)
+        network = self.networks[0]
+        logits, features = network.output(network.hidden(projected))
+        return logits if features is None else (logits, features)
+
+    def _forward_masked(self, projected, masks):
+        self.traces += 1
+        network = self.networks[0]
+        return network.output(network.hidden(projected, masks))[0]
+
+    def _predict(self, projected, whitening):
+        self.traces += 1
+        network = self.networks[0]
+        logits, features = network.output(network.hidden(projected))
+        return logits, features, tf.map_fn(partial(_whiten, features), whitening)
+
+    def predict(self, projected, whitening: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Logits of a Gaussian-process output, and what their variance is made of.
+
+        Parameters
+        ----------
+        projected : array-like of shape (n, num_hidden)
+        whitening : float64 ndarray of shape (G, M, M)
+            Upper triangular. Passing the same array again copies nothing.
+
+        Returns
+        -------
+        logits : ndarray of shape (n, K)
+        features : ndarray of shape (n, M)
+            Random features phi.
+        whitened : ndarray of shape (G, n, M)
+            ``whitening_g^T phi``.
+        """
+        if self._whitening[0] is not whitening:
+            self._whitening = (
+                whitening,
+                tf.constant(whitening, self.architecture.dtype),
+            )
+        outputs = self._compiled_predict(projected, self._whitening[1])
+        return tuple(output.numpy() for output in outputs)
+
+    # Training
+
+    def epoch(self, projected, labels, weights, batch_size, seed, number) -> float:
+        """Go once over the rows in random order.
+
+        Parameters
+        ----------
+        projected : tensor of shape (n, num_hidden) or (members, n, num_hidden)
+        labels, weights : tensor of shape (n,)
+        batch_size : int or None
+            Largest number of rows a step; None takes all. The rows are spread
+            evenly over the steps, so that none is led by a handful of rows.
+        seed, number : int
+            Key of the random draws, and the epoch's place among the others.
+
+        Returns
+        -------
+        float
+            Mean training loss of a member.
+        """
+        n = int(labels.shape[0])
+        steps = 1 if batch_size is None else -(-n // batch_size)
+        self._loaded = ()  # the arrays in the network are no longer a model's
+        return float(
+            self._compiled_epoch(projected, labels, weights, steps, seed, number)
+        )
+
+    def _epoch(self, projected, labels, weights, steps, seed, number):
+        self.traces += 1
+        n = tf.shape(labels)[0]
+        members = self.architecture.members
+        shape = [n] if members == 1 else [members, n]
+        order = tf.argsort(_uniform(shape, seed, 3 * number))
+        total = tf.zeros([], self.architecture.dtype)
+        for step in tf.range(steps):
+            count = n // steps + tf.cast(step < n % steps, n.dtype)
+            start = step * (n // steps) + tf.minimum(step, n % steps)
+            taken = order[..., start : start + count]
+            rows = tf.cast(count, total.dtype)
+            total += rows * self._step(
+                tf.gather(projected, taken, axis=-2, batch_dims=taken.shape.rank - 1),
+                tf.gather(labels, taken),
+                tf.gather(weights, taken) / rows,
+                *self._dropout_draws(tf.shape(taken), seed, number * steps + step),
+            )
+        return total / tf.cast(n * members, total.dtype)
+
+    def _dropout_draws(self, shape, seed, step):
+        """Random bytes of all blocks, and from which value on a unit is kept.
+
+        A byte has 256 values, of which `256 * dropout_rate` should drop; its
+        fraction is made up for by a threshold that is now one value higher, now
+        one lower, so that a unit is dropped with exactly that probability.
+        """
+        if not self.architecture.dropout:
+            return None, None
+        blocks, width = self.architecture.num_layers, self.architecture.num_hidden
+        shape = tf.concat([shape[:-1], [blocks], shape[-1:], [width]], axis=0)
+        size = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform(
+            [(size + 3) // 4],
+            tf.stack([seed, 3 * step + 1]),
+            minval=None,
+            maxval=None,
+            dtype=tf.int32,
+            alg="philox",
+        )
+        draws = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
+        rate = tf.cast(self.networks[0].dropout_rate, tf.float32)
+        threshold = tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
+        return draws, tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
+
+    def _step(self, batch, labels, weights, draws, threshold):
+        """One optimiser step; the members' weighted cross-entropies, summed."""
+        if self.architecture.members == 1:
+            return self._train_network(0, batch, labels, weights, draws, threshold)
+        return tf.add_n(
+            [
+                self._train_network(
+                    index,
+                    batch[stack],
+                    labels[stack],
+                    weights[stack],
+                    None if draws is None else draws[stack],
+                    threshold,
+                )
+                for index, stack in enumerate(self._stacks)
+            ]
+        )
+
+    def _train_network(self, index, batch, labels, weights, draws, threshold):
+        network, optimizer = self.networks[index], self.optimizers[index]
+        masks = None
+        if draws is not None:
+            keep = 1.0 - network.dropout_rate
+            masks = tf.cast(draws >= threshold, keep.dtype) * (1.0 / keep)
+        network.normalise()
+        parts = [slice(None)]
+        if self.architecture.members == 1:
+            half = tf.shape(labels)[0] // 2
+            parts = [slice(None, half), slice(half, None)]
+        losses, gradients = zip(
+            *(
+                _loss_and_gradients(
+                    network,
+                    batch[..., part, :],
+                    labels[..., part],
+                    weights[..., part],
+                    None if masks is None else masks[..., part, :],
+                )
+                for part in parts
+            ),
+            strict=True,
+        )
+        gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+        if network.architecture.num_inducing is not None:
+            beta = network.weights["output/kernel"]
+            position = next(i for i, v in enumerate(network.trainable) if v is beta)
+            gradients[position] += 2.0 * GP_WEIGHT_DECAY * beta
+        optimizer.apply_gradients(zip(gradients, network.trainable, strict=True))
+        return tf.add_n(losses)
+
+
+def _whiten(features, factor):
+    """``factor^T phi`` for each row, without the products by the factor's zeros."""
+    pieces = [slice(start, start + PIECE) for start in range(0, factor.shape[1], PIECE)]
+    columns = []
+    for index, outer in enumerate(pieces):
+        products = [
+            features[:, inner] @ factor[inner, outer] for inner in pieces[: index + 1]
+        ]
+        columns.append(tf.add_n(products))
+    return tf.concat(columns, axis=1)
+
+
+def _loss_and_gradients(network, batch, labels, weights, masks):
+    with tf.GradientTape() as tape:
+        logits, _ = network.output(network.hidden(batch, masks))
+        loss = tf.reduce_sum(
+            weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        )
+    return loss, tape.gradient(loss, network.trainable)
+
+
+def _stacks(members):
+    """Slices of members that train side by side: two or more each, one a core."""
+    threads = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count()
+    parts = np.array_split(np.arange(members), max(1, min(threads, members // 2)))
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def _join(parts):
+    """One dict of arrays from those of the stacks."""
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        key: np.concatenate([part[key] for part in parts]) if array.ndim else array
+        for key, array in parts[0].items()
+    }
+
+
+class _Compiled:
+    """A function traced at its first call, with less overhead than tf.function."""
+
+    def __init__(self, function, signature):
+        self._function = tf.function(function, input_signature=signature)
+        self._signature = signature
+        self._concrete = None
+
+    def __call__(self, *arguments):
+        if self._concrete is None:
+            self._concrete = self._function.get_concrete_function()
+        return self._concrete(
+            *[
+                tf.convert_to_tensor(argument, spec.dtype)
+                for argument, spec in zip(arguments, self._signature, strict=True)
+            ]
+        )
+
+
+def _uniform(shape, seed, counter):
+    # "philox" names the algorithm, so that the numbers do not depend on XLA.
+    return tf.random.stateless_uniform(shape, tf.stack([seed, counter]), alg="philox")
