@@ -327,9 +327,13 @@ def _loss_and_gradients(network, batch, labels, weights, masks):
 
 def _stacks(members):
     """Slices of members that train side by side: two or more each, one a core."""
-    threads = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count()
-    parts = np.array_split(np.arange(members), max(1, min(threads, members // 2)))
+    count = max(1, min(_num_threads(), members // 2))
+    parts = np.array_split(np.arange(members), count)
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def _num_threads():
+    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count()
 
 
 def _join(parts):

@@ -184,7 +184,7 @@ class ResidualNetwork(tf.Module):
         image = tf.matmul(v, kernels)
         u = tf.nn.l2_normalize(image, axis=-1)
         sigma = tf.reduce_sum(image * u, axis=-1, keepdims=True)
-        kernels *= tf.minimum(1.0, self.spec_norm_bound / sigma)
+        kernels *= tf.minimum(self.spec_norm_bound / sigma, 1.0)
         for block, layer in enumerate(layers):
             layer.u.assign(u[block])
             layer.v.assign(v[block])

@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
+# Test processes run side by side and inherit this: each computes with one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris

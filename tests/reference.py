@@ -57,3 +57,10 @@ def gradient(weights, projected, labels, row_weights, *, input_scale=1.0, decay=
         result[f"hidden_{block}/bias"] = inner.sum(axis=0)
         delta = delta + inner @ kernel.T
     return result
+
+
+def variance_of(posterior, features):
+    """Variances (n, G) at random features: scale phi^T P^-1 phi."""
+    columns = np.asarray(features, dtype=np.float64).T
+    whitened = posterior.whitening.transpose(0, 2, 1) @ columns
+    return posterior.scale * np.square(whitened).sum(axis=1).T

@@ -511,12 +511,12 @@ def test_early_stopping_keeps_the_best_weights(make, moons, spied):
 
     [(compiled, validation, weights, _)] = spied
     assert 0.1 * len(y) <= len(validation.labels) <= 0.15 * len(y)
-    compiled.network.load(weights)
+    compiled.load(weights)
     assert training.validation_score(compiled, validation) == max(scores)
     for name, array in clf.weights_.items():
         if not (isinstance(clf, SNGPClassifier) and name.startswith("hidden_")):
             assert_array_equal(array, weights[name])  # the rest is projected
-    compiled.network.load(clf.weights_)
+    compiled.load(clf.weights_)
     kept = training.validation_score(compiled, validation)
     assert kept == pytest.approx(max(scores), abs=0.02)
 

@@ -9,7 +9,9 @@ from sksngp.uncertainty import KINDS, decompose
 
 @pytest.fixture
 def make(small):
-    return lambda **params: small(DeepEnsembleClassifier, **params)
+    return lambda **params: small(
+        DeepEnsembleClassifier, **{"dtype": "float64", **params}
+    )
 
 
 def member(clf, index):
@@ -56,7 +58,7 @@ def test_members_are_networks_of_their_own(make, iris):
 def test_one_member_is_the_single_network(make, small, iris):
     X, y = iris
     one = make(num_ensemble=1).fit(X, y)
-    single = small(ResNetClassifier).fit(X, y)
+    single = small(ResNetClassifier, dtype="float64").fit(X, y)
     assert one.loss_curve_ == single.loss_curve_
     np.testing.assert_array_equal(one.predict_proba(X), single.predict_proba(X))
     np.testing.assert_allclose(

@@ -9,13 +9,16 @@ from sksngp.uncertainty import KINDS, decompose
 
 @pytest.fixture
 def make(small):
-    return lambda **params: small(MCDropoutClassifier, **params)
+    return lambda **params: small(MCDropoutClassifier, **{"dtype": "float64", **params})
 
 
 def thinned_probabilities(clf, X):
     """Softmax of each thinned network, (S, n, K), in NumPy."""
     weights = {name: w.astype(np.float64) for name, w in clf.weights_.items()}
-    return softmax(forward(weights, clf.projection_(X), masks=clf.masks_)[1], axis=-1)
+    return softmax(
+        forward(weights, clf.projection_(X), masks=clf.masks_.swapaxes(0, 1))[1],
+        axis=-1,
+    )
 
 
 @pytest.mark.parametrize("params", [{}, {"num_samples": 1}, {"dropout_rate": 0.7}])
@@ -34,7 +37,7 @@ def test_prediction_is_the_average_of_thinned_networks(make, iris, params):
 def test_masks_keep_the_mean_and_drop_the_rate(make, iris, rate):
     clf = make(dropout_rate=rate, num_samples=400, epochs=1).fit(*iris)
     masks = clf.masks_
-    assert masks.shape == (2, 400, 1, 16)
+    assert masks.shape == (400, 2, 1, 16)
     np.testing.assert_allclose(masks[masks > 0], 1 / (1 - rate))
     deviation = np.sqrt(rate * (1 - rate) / masks.size)
     assert (masks == 0).mean() == pytest.approx(rate, abs=5 * deviation)

@@ -10,6 +10,7 @@ from reference import forward
 
 from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
+from sksngp.networks import ResidualNetwork
 
 NETWORKS = {
     "dense": {},
@@ -35,13 +36,22 @@ def problem(dtype="float64", seed=0, **changes):
     return fields, weights, rng.normal(size=shape).astype(dtype)
 
 
+def loaded(fields, weights, **scalars):
+    """The network of an architecture, with weights and scalars."""
+    network = ResidualNetwork(Architecture(**fields))
+    network.load(weights)
+    for name, value in scalars.items():
+        getattr(network, name).assign(value)
+    return network
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
 def test_weights_have_the_names_and_shapes_of_the_arrays(changes, dtype):
     fields, weights, _ = problem(dtype, **changes)
     with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        dumped = compiled.network.dump()
+        compiled.load(weights)
+        dumped = compiled.dump()
     assert dumped.keys() == weights.keys()
     for name, array in dumped.items():
         assert array.dtype == dtype
@@ -51,10 +61,10 @@ def test_weights_have_the_names_and_shapes_of_the_arrays(changes, dtype):
 def test_load_casts_and_dump_copies():
     fields, weights, _ = problem("float32")
     with pool.lease(**{**fields, "dtype": "float64"}) as compiled:
-        compiled.network.load(weights)
-        dumped = compiled.network.dump()
+        compiled.load(weights)
+        dumped = compiled.dump()
         before = {name: array.copy() for name, array in dumped.items()}
-        compiled.network.load({name: 0 * array for name, array in weights.items()})
+        compiled.load({name: 0 * array for name, array in weights.items()})
     for name, array in dumped.items():
         assert array.dtype == np.float64
         np.testing.assert_array_equal(array, before[name])
@@ -67,11 +77,9 @@ def test_network_computes_what_numpy_does(changes, dtype):
     fields, weights, projected = problem(dtype, **changes)
     weights64 = {name: array.astype(np.float64) for name, array in weights.items()}
     expected = forward(weights64, projected.astype(np.float64), input_scale=0.3)
-    with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        compiled.network.input_scale.assign(0.3)
-        hidden = compiled.network.hidden(tf.constant(projected))
-        outputs = (hidden, *compiled.network.output(hidden))
+    network = loaded(fields, weights, input_scale=0.3)
+    hidden = network.hidden(tf.constant(projected))
+    outputs = (hidden, *network.output(hidden))
     for ours, reference in zip(outputs, expected, strict=True):
         if reference is None:
             assert ours is None
@@ -84,9 +92,7 @@ def test_network_computes_what_numpy_does(changes, dtype):
 def test_masks_multiply_the_output_of_each_block():
     fields, weights, projected = problem(num_layers=3)
     masks = np.random.default_rng(1).integers(0, 3, size=(3, 1, 16)).astype(float)
-    with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        hidden = compiled.network.hidden(tf.constant(projected), masks).numpy()
+    hidden = loaded(fields, weights).hidden(tf.constant(projected), masks).numpy()
     expected = forward(weights, projected, masks=masks)[0]
     np.testing.assert_allclose(hidden, expected, rtol=1e-12)
     assert not np.allclose(hidden, forward(weights, projected)[0])
@@ -94,16 +100,15 @@ def test_masks_multiply_the_output_of_each_block():
 
 def test_zero_masks_leave_the_identity():
     fields, weights, projected = problem(num_layers=3)
-    with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        hidden = compiled.network.hidden(tf.constant(projected), np.zeros((3, 1, 16)))
+    network = loaded(fields, weights)
+    hidden = network.hidden(tf.constant(projected), np.zeros((3, 1, 16)))
     np.testing.assert_array_equal(hidden, projected)
 
 
 def test_members_of_a_stack_are_networks_of_their_own():
     fields, weights, projected = problem(members=3)
     with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
+        compiled.load(weights)
         stacked = compiled.forward(projected).numpy()
     for member in range(3):
         one = {
@@ -111,7 +116,7 @@ def test_members_of_a_stack_are_networks_of_their_own():
             for name, array in weights.items()
         }
         with pool.lease(**{**fields, "members": 1}) as compiled:
-            compiled.network.load(one)
+            compiled.load(one)
             logits = compiled.forward(projected[member]).numpy()
         np.testing.assert_allclose(stacked[member], logits, rtol=1e-12)
 
@@ -131,10 +136,8 @@ def test_output_is_that_of_the_official_layer(kernel_scale):
     official._random_feature.bias.assign(weights["random_features/bias"])
     official._gp_output_layer.kernel.assign(weights["output/kernel"])
     official._gp_output_bias.assign(weights["output/bias"])
-    with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        compiled.network.input_scale.assign(1 / np.sqrt(kernel_scale))
-        logits, features = compiled.network.output(tf.constant(projected))
+    network = loaded(fields, weights, input_scale=1 / np.sqrt(kernel_scale))
+    logits, features = network.output(tf.constant(projected))
     for ours, theirs in zip((logits, features), official(projected), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
@@ -149,14 +152,13 @@ def test_hidden_layer_trains_as_the_official_one(bound):
     dense.bias.assign(weights["hidden_0/bias"])
     official.u.assign(weights["hidden_0/u"])
     official.v.assign(weights["hidden_0/v"])
-    with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        compiled.network.spec_norm_bound.assign(bound)
-        for _ in range(3):
-            expected = projected + official(projected, training=True)
-            hidden = compiled.network.hidden(tf.constant(projected), training=True)
-            np.testing.assert_allclose(hidden, expected, rtol=1e-6)
-        trained = compiled.network.dump()
+    network = loaded(fields, weights, spec_norm_bound=bound)
+    for _ in range(3):
+        expected = projected + official(projected, training=True)
+        network.normalise()
+        hidden = network.hidden(tf.constant(projected))
+        np.testing.assert_allclose(hidden, expected, rtol=1e-6, atol=1e-6)
+    trained = network.dump()
     np.testing.assert_allclose(trained["hidden_0/kernel"], dense.kernel, rtol=1e-6)
     np.testing.assert_allclose(trained["hidden_0/u"], official.u, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(trained["hidden_0/v"], official.v, rtol=1e-5, atol=1e-7)
@@ -167,10 +169,9 @@ def test_hidden_layer_trains_as_the_official_one(bound):
 def test_prediction_normalises_nothing():
     fields, weights, projected = problem(**NETWORKS["gp"])
     with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        compiled.network.spec_norm_bound.assign(1e-3)
+        compiled.load(weights, spec_norm_bound=1e-3)
         compiled.forward(projected)
-        after = compiled.network.dump()
+        after = compiled.dump()
     assert all(np.array_equal(after[name], weights[name]) for name in weights)
 
 
@@ -188,8 +189,8 @@ def test_prediction_normalises_nothing():
 )
 def test_gradients_update_everything_but_features_and_power_iteration(changes, frozen):
     fields, weights, _ = problem(**changes)
-    with pool.lease(**fields) as compiled:
-        trainable = {id(variable) for variable in compiled.network.trainable}
-        named = compiled.network.weights.items()
-        assert {name for name, v in named if id(v) not in trainable} == frozen
-        assert len(trainable) == len(weights) - len(frozen)
+    network = loaded(fields, weights)
+    trainable = {id(variable) for variable in network.trainable}
+    named = network.weights.items()
+    assert {name for name, v in named if id(v) not in trainable} == frozen
+    assert len(trainable) == len(weights) - len(frozen)

@@ -119,7 +119,7 @@ def test_threads_never_share_a_network():
                 with lock:
                     clashes.extend(in_use & {id(compiled)})
                     in_use.add(id(compiled))
-                compiled.network.dropout_rate.assign(0.25)
+                compiled.networks[0].dropout_rate.assign(0.25)
                 with lock:
                     in_use.discard(id(compiled))
 
@@ -206,8 +206,9 @@ for name in ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
     assert os.environ.get(name) == before[2].get(name, os.environ.get(name))
 
 import tensorflow as tf
-threads = int(os.environ.get("OMP_NUM_THREADS", 0))
-assert tf.config.threading.get_intra_op_parallelism_threads() == threads
+threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
+assert pool.num_threads() == threads
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == threads
 """
 

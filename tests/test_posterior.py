@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from official.nlp.modeling.layers import gaussian_process
+from reference import variance_of
 from scipy.special import expit, softmax
 
 from sksngp.posterior import (
@@ -57,7 +58,7 @@ def test_shared_variance_is_the_closed_form(shape, ridge, weighted):
     weights = np.ones(shape[0])
     if weighted:
         weights = np.random.default_rng(2).uniform(0, 3, shape[0])
-    variance = learn(features, weights, ridge).variance(rows)
+    variance = variance_of(learn(features, weights, ridge), rows)
     expected = closed_form(features, weights, rows, ridge)
     assert variance.shape == (60, 1)
     np.testing.assert_allclose(variance[:, 0], expected, rtol=1e-9)
@@ -69,7 +70,7 @@ def test_per_class_variance_is_the_closed_form(shape, classes):
     features, rows = draw(*shape), draw(60, shape[1], seed=1)
     p = proba(shape[0], classes)
     weights = np.random.default_rng(2).uniform(0.5, 3, shape[0])[:, None]
-    variance = learn(features, weights * p * (1 - p), 0.1, scale=1.0).variance(rows)
+    variance = variance_of(learn(features, weights * p * (1 - p), 0.1, scale=1.0), rows)
     assert variance.shape == (60, classes)
     for k in range(classes):
         expected = closed_form(
@@ -91,7 +92,7 @@ def test_variance_is_positive_falls_with_rows_and_stays_below_the_prior(
 ):
     features, rows = draw(n, m, seed), draw(8, m, seed + 1)
     none, some, all_ = (
-        learn(features[:k], np.full(k, size), ridge).variance(rows)
+        variance_of(learn(features[:k], np.full(k, size), ridge), rows)
         for k in (0, n // 2, n)
     )
     np.testing.assert_allclose(none[:, 0], np.square(rows).sum(axis=1), rtol=1e-12)
@@ -106,12 +107,14 @@ def test_prior(scale):
     np.testing.assert_allclose(before.precision, [0.3 * np.eye(7)] * 2, rtol=1e-14)
     rows = draw(9, 7)
     expected = scale / 0.3 * np.square(rows).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(before.variance(rows), expected.repeat(2, 1), rtol=1e-12)
+    np.testing.assert_allclose(
+        variance_of(before, rows), expected.repeat(2, 1), rtol=1e-12
+    )
 
 
 def test_float32_features_are_summed_and_solved_in_float64():
     features, rows = draw(400, 20).astype(np.float32), draw(5, 20, 1).astype(np.float32)
-    variance = learn(features, np.ones(400), 1e-4).variance(rows)
+    variance = variance_of(learn(features, np.ones(400), 1e-4), rows)
     expected = closed_form(
         features.astype(np.float64), np.ones(400), rows.astype(np.float64), 1e-4
     )
@@ -197,7 +200,7 @@ def test_variance_is_that_of_the_official_layer(momentum, ridge):
     else:
         precision = add_rows(start, chunks)
     np.testing.assert_allclose(precision[0], layer.precision_matrix, atol=1e-5)
-    variance = factorise(precision, ridge).variance(rows)[:, 0]
+    variance = variance_of(factorise(precision, ridge), rows)[:, 0]
     np.testing.assert_allclose(variance, expected, rtol=2e-4)
 
 
@@ -212,7 +215,7 @@ def test_per_class_variance_is_the_official_binary_one():
     layer(tf.constant(features), tf.constant(logit), training=True)
     expected = np.diag(layer(tf.constant(rows), training=False)) / 0.1
     p = np.hstack([expit(logit), expit(-logit)])
-    variance = learn(features, p * (1 - p), 0.1, scale=1.0).variance(rows)
+    variance = variance_of(learn(features, p * (1 - p), 0.1, scale=1.0), rows)
     np.testing.assert_allclose(variance, expected[:, None].repeat(2, 1), rtol=1e-6)
 
 
@@ -254,7 +257,7 @@ def test_a_singular_matrix_is_mended_with_a_warning(size):
     jitter = np.diag(added).mean()
     assert 0 < jitter <= 1.01e-6 * unit
     np.testing.assert_allclose(added, jitter * np.eye(12), atol=1e-13 * unit)
-    assert np.isfinite(mended.variance(draw(5, 12))).all()
+    assert np.isfinite(variance_of(mended, draw(5, 12))).all()
 
 
 def test_an_indefinite_matrix_is_an_error():
@@ -275,18 +278,18 @@ def test_leave_one_out_is_the_refit_without_the_row(shape, ridge, form):
     if form == "per class":
         p = proba(shape[0], 3)
         weights, scale = weights * p * (1 - p), 1.0
-    variance = learn(features, weights, ridge, scale).variance(features)
+    variance = variance_of(learn(features, weights, ridge, scale), features)
     ours = leave_one_out(variance, weights, scale)
     for i in range(min(shape[0], 10)):
         rest = np.delete(features, i, axis=0), np.delete(weights, i, axis=0)
-        refitted = learn(*rest, ridge, scale).variance(features[i : i + 1])
+        refitted = variance_of(learn(*rest, ridge, scale), features[i : i + 1])
         np.testing.assert_allclose(ours[i], refitted[0], rtol=1e-8)
 
 
 def test_leave_one_out_of_a_row_without_weight_changes_nothing():
     features, weights = draw(20, 6), np.ones((20, 1))
     weights[3] = 0.0
-    variance = learn(features, weights, 0.1).variance(features)
+    variance = variance_of(learn(features, weights, 0.1), features)
     ours = leave_one_out(variance, weights, 0.1)
     assert ours[3] == variance[3]
     assert (ours > variance).sum() == 19

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from official.nlp.modeling.layers import RandomFeatureGaussianProcess
 from official.nlp.modeling.layers.gaussian_process import mean_field_logits
+from reference import variance_of
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 from sklearn.datasets import load_iris, load_wine
@@ -18,7 +19,7 @@ ALL_ROWS = {"validation_fraction": 0.0}  # every row trains, in the order of X
 
 @pytest.fixture
 def make(small):
-    return lambda **params: small(SNGPClassifier, **params)
+    return lambda **params: small(SNGPClassifier, **{"dtype": "float64", **params})
 
 
 def network_outputs(clf, X):
@@ -123,7 +124,7 @@ def test_prediction_is_that_of_the_official_layer(
     )
     np.testing.assert_allclose(features, their_features, atol=1e-5)
     np.testing.assert_allclose(logits, their_logits, atol=2e-5)
-    variance = clf.posterior_.variance(features)[:, 0]
+    variance = variance_of(clf.posterior_, features)[:, 0]
     np.testing.assert_allclose(variance, np.diag(covariance), rtol=1e-3, atol=1e-5)
     adjusted = mean_field_logits(their_logits, covariance, clf.mean_field_factor)
     np.testing.assert_allclose(
@@ -161,7 +162,7 @@ def test_per_class_posterior_is_the_papers(make, iris):
     ).fit(X, y)
     _, logits, features = network_outputs(clf, X)
     p = softmax(logits, axis=1)
-    variance = clf.posterior_.variance(features)
+    variance = variance_of(clf.posterior_, features)
     for k in range(3):
         precision = clf.ridge_penalty * np.eye(64)
         precision += (features.T * (p * (1 - p))[:, k]) @ features
@@ -186,7 +187,9 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
     clf = make(epochs=20).fit(X, y)
     rows = np.vstack([X, far_rows(X, 5)])
     _, logits, features = network_outputs(clf, rows)
-    share = clf.posterior_.variance(features)[:, 0] / np.square(features).sum(axis=1)
+    share = variance_of(clf.posterior_, features)[:, 0] / np.square(features).sum(
+        axis=1
+    )
     expected = {
         "total": normalised_entropy(clf.predict_proba(rows)),
         "aleatoric": normalised_entropy(softmax(logits, axis=1)),
@@ -204,7 +207,9 @@ def test_momentum_squeezes_the_unbounded_ratio(make, iris):
     clf = make(cov_momentum=0.5, batch_size=8, ridge_penalty=1e-3, **ALL_ROWS).fit(X, y)
     rows = np.vstack([X, far_rows(X, 5)])
     features = network_outputs(clf, rows)[2]
-    ratio = clf.posterior_.variance(features)[:, 0] / np.square(features).sum(axis=1)
+    ratio = variance_of(clf.posterior_, features)[:, 0] / np.square(features).sum(
+        axis=1
+    )
     assert ratio.max() > 2
     score = clf.predict_uncertainty(rows, kind="epistemic")
     np.testing.assert_allclose(score, ratio / (1 + ratio), rtol=1e-8)
@@ -232,7 +237,7 @@ def test_monte_carlo_is_the_average_over_the_fitted_draws(make, iris, covariance
     ).fit(X, y)
     assert clf.noise_.shape == (40, 3)
     _, logits, features = network_outputs(clf, X)
-    deviation = np.sqrt(clf.posterior_.variance(features))
+    deviation = np.sqrt(variance_of(clf.posterior_, features))
     expected = softmax(logits + deviation * clf.noise_[:, None], axis=-1).mean(axis=0)
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-10)
 

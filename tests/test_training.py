@@ -2,7 +2,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from reference import forward, gradient
 from scipy.special import log_softmax
 
@@ -35,10 +34,9 @@ def problem(n=37, seed=0, **changes):
 @contextmanager
 def loaded(fields, weights, *, learning_rate=0.01, dropout_rate=0.0, bound=1e6):
     with pool.lease(**fields) as compiled:
-        compiled.network.load(weights)
-        compiled.network.spec_norm_bound.assign(bound)
-        compiled.network.input_scale.assign(0.7)
-        compiled.network.dropout_rate.assign(dropout_rate)
+        compiled.load(
+            weights, spec_norm_bound=bound, input_scale=0.7, dropout_rate=dropout_rate
+        )
         compiled.load_optimizer(learning_rate)
         yield compiled
 
@@ -257,101 +255,7 @@ def test_every_row_counts_once_an_epoch(changes, batch_size):
     np.testing.assert_allclose(history.loss, expected, rtol=1e-13)
 
 
-def batches(monkeypatch, compiled, rows, *, batch_size, seed=5, numbers=(0, 1, 2)):
-    """Rows of each batch of each epoch, as the uncompiled epoch takes them."""
-    seen = []
-    monkeypatch.setattr(
-        compiled,
-        "_step",
-        lambda batch, labels, weights, masks: seen.append(batch.numpy()) or 0.0,
-    )
-    importance = tf.constant(rows.weights)
-    for number in numbers:
-        compiled._epoch(
-            rows.projected, rows.labels, importance, batch_size, seed, number
-        )
-    return seen
-
-
-@pytest.mark.parametrize("members", [1, 3])
-def test_epochs_are_permutations_that_differ(monkeypatch, members):
-    fields, _, rows = problem(members=members)
-    with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
-        seen = batches(patch, compiled, rows, batch_size=8)
-        other_seed = batches(patch, compiled, rows, batch_size=8, seed=6)
-    assert [batch.shape[-2] for batch in seen] == [8, 8, 8, 8, 5] * 3
-    epochs = [np.concatenate(seen[i : i + 5], axis=-2) for i in (0, 5, 10)]
-    epochs.append(np.concatenate(other_seed[:5], axis=-2))
-    orders = [
-        np.argmax((epoch[..., None, :] == rows.projected[..., None, :, :]).all(-1), -1)
-        for epoch in epochs
-    ]
-    orders = np.concatenate([order.reshape(members, 37) for order in orders])
-    np.testing.assert_array_equal(
-        np.sort(orders), np.tile(np.arange(37), (len(orders), 1))
-    )
-    assert len(np.unique(orders, axis=0)) == 4 * members
-
-
-def test_no_random_draw_is_used_twice(monkeypatch):
-    fields, weights, rows = problem(dropout=True)
-    counters, uniform = [], training._uniform
-
-    def record(shape, seed, counter):
-        counters.append(int(counter))
-        return uniform(shape, seed, counter)
-
-    monkeypatch.setattr(training, "_uniform", record)
-    with loaded(fields, weights) as compiled:
-        batches(monkeypatch, compiled, rows, batch_size=8)
-    assert len(counters) == 3 * (1 + 5)
-    assert len(set(counters)) == len(counters)
-
-
-def test_each_place_is_equally_likely(monkeypatch):
-    fields, _, _ = problem()
-    rows = Rows(np.tile(np.arange(10.0)[:, None], 6), np.zeros(10, int), np.ones(10))
-    with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
-        seen = batches(patch, compiled, rows, batch_size=10, numbers=range(1000))
-    places = np.array([batch[:, 0] for batch in seen])
-    counts = np.array([np.bincount(place.astype(int)) for place in places.T])
-    assert np.abs(counts - 100).max() < 5 * np.sqrt(1000 * 0.1 * 0.9)
-
-
 # Dropout
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
-@pytest.mark.parametrize("members", [1, 3])
-def test_masks(members, rate, dtype):
-    fields, weights, _ = problem(dropout=True, members=members, dtype=dtype)
-    shape = (4000, 6) if members == 1 else (members, 4000, 6)
-    with loaded(fields, weights, dropout_rate=rate) as compiled:
-        masks, again, later, reseeded = (
-            compiled._dropout_masks(tf.zeros(shape, dtype), seed, counter).numpy()
-            for seed, counter in [(1, 1), (1, 1), (1, 3), (2, 1)]
-        )
-    assert masks.shape == (1, *shape) and masks.dtype == dtype
-    deviation = np.sqrt(rate * (1 - rate) / masks.size)
-    assert (masks == 0).mean() == pytest.approx(rate, abs=5 * deviation)
-    assert masks.mean() == pytest.approx(1, abs=5 * deviation / (1 - rate) + 1e-6)
-    np.testing.assert_allclose(masks[masks > 0], 1 / (1 - rate), rtol=1e-6)
-    np.testing.assert_array_equal(masks, again)
-    if rate:
-        for other in (later, reseeded):
-            assert 0 < np.mean((masks == 0) & (other == 0)) < 0.95 * rate
-
-
-def test_masks_of_blocks_members_rows_and_units_are_independent():
-    fields, weights, _ = problem(dropout=True, members=2, num_layers=2)
-    with loaded(fields, weights, dropout_rate=0.5) as compiled:
-        masks = compiled._dropout_masks(tf.zeros((2, 9000, 6), "float64"), 1, 1)
-    kept = (masks.numpy() > 0).transpose(0, 1, 3, 2).reshape(-1, 9000)
-    correlation = np.corrcoef(kept) - np.eye(len(kept))
-    assert np.abs(correlation).max() < 5 / np.sqrt(9000)
-    within = np.corrcoef(kept[:, :-1].ravel(), kept[:, 1:].ravel())[0, 1]
-    assert abs(within) < 5 / np.sqrt(kept.size)
 
 
 def test_dropout_rate_zero_is_no_dropout():
@@ -427,7 +331,7 @@ def test_early_stopping_returns_the_best_weights(
     after_epoch, left = [], iter(scores)
 
     def scripted(compiled, rows):
-        after_epoch.append(compiled.network.dump())
+        after_epoch.append(compiled.dump())
         return next(left)
 
     monkeypatch.setattr(training, "validation_score", scripted)
