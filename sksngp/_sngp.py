@@ -250,7 +250,8 @@ class SNGPClassifier(BaseNetworkClassifier):
             )
         else:
             precision = posterior.add_rows(precision, self._features(rows))
-        self.posterior_ = posterior.factorise(precision, self.posterior_.scale)
+        ridge = None if self.cov_momentum > 0 else self.posterior_.ridge
+        self.posterior_ = posterior.factorise(precision, self.posterior_.scale, ridge)
 
     def _features(self, rows, batch=None):
         """Chunks of random features with the rows' weights in the posterior."""
@@ -283,16 +284,21 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _posterior_at(self, compiled, projected):
         """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
-        logits, features, whitened = compiled.predict(
-            projected, self.posterior_.whitening
-        )
-        norms = np.einsum("gnm,gnm->ng", whitened, whitened)
-        prior = np.einsum("nm,nm->n", features, features)[:, None]
-        return (
-            logits.astype(np.float64),
-            self.posterior_.scale * norms.astype(np.float64),
-            self._prior_variance * prior.astype(np.float64),
-        )
+        directions = self.posterior_.directions
+        if directions is None:
+            logits, features, products = compiled.whiten(
+                projected, self.posterior_.whitening
+            )
+        else:
+            logits, features, products = compiled.project(projected, directions)
+        norms = np.einsum("gnm,gnm->ng", products, products).astype(np.float64)
+        prior = np.einsum("nm,nm->n", features, features)[:, None].astype(np.float64)
+        if directions is None:
+            variance = self.posterior_.scale * norms
+        else:
+            # Rounding must not leave a variance of 0, the mark of a certain row.
+            variance = self._prior_variance * np.maximum(prior - norms, 1e-7 * prior)
+        return logits.astype(np.float64), variance, self._prior_variance * prior
 
     def _probability(self, logits, variance):
         if self.inference == "monte_carlo":

@@ -61,7 +61,7 @@ class CompiledNetwork:
             )
         self.traces = 0
         self._loaded: tuple = ()
-        self._whitening: tuple = (None, None)
+        self._matrix: tuple = (None, None)
         self._compile()
 
     def _compile(self):
@@ -75,7 +75,9 @@ class CompiledNetwork:
         self.hidden = _Compiled(self._hidden, [rows])
         self.forward = _Compiled(self._forward, [rows])
         self.forward_masked = _Compiled(self._forward_masked, [many, masks])
-        self._compiled_predict = _Compiled(self._predict, [rows, whitening])
+        directions = tf.TensorSpec([inducing, None], arch.dtype)
+        self._compiled_whiten = _Compiled(self._whiten, [rows, whitening])
+        self._compiled_project = _Compiled(self._project, [rows, directions])
         labels = tf.TensorSpec([None], tf.int32)
         weights = tf.TensorSpec([None], arch.dtype)
         integers = [tf.TensorSpec([], tf.int32)] * 3
@@ -150,13 +152,25 @@ class CompiledNetwork:
         network = self.networks[0]
         return network.output(network.hidden(projected, masks))[0]
 
-    def _predict(self, projected, whitening):
+    def _whiten(self, projected, whitening):
         self.traces += 1
-        network = self.networks[0]
-        logits, features = network.output(network.hidden(projected))
+        logits, features = self._output(projected)
         return logits, features, tf.map_fn(partial(_whiten, features), whitening)
 
-    def predict(self, projected, whitening: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _project(self, projected, directions):
+        self.traces += 1
+        logits, features = self._output(projected)
+        products = [
+            features[:, piece] @ directions[piece]
+            for piece in _pieces(self.architecture.num_inducing or 1)
+        ]
+        return logits, features, tf.add_n(products)[tf.newaxis]
+
+    def _output(self, projected):
+        network = self.networks[0]
+        return network.output(network.hidden(projected))
+
+    def whiten(self, projected, whitening: np.ndarray) -> tuple[np.ndarray, ...]:
         """Logits of a Gaussian-process output, and what their variance is made of.
 
         Parameters
@@ -173,13 +187,16 @@ class CompiledNetwork:
         whitened : ndarray of shape (G, n, M)
             ``whitening_g^T phi``.
         """
-        if self._whitening[0] is not whitening:
-            self._whitening = (
-                whitening,
-                tf.constant(whitening, self.architecture.dtype),
-            )
-        outputs = self._compiled_predict(projected, self._whitening[1])
-        return tuple(output.numpy() for output in outputs)
+        return self._with_matrix(self._compiled_whiten, projected, whitening)
+
+    def project(self, projected, directions: np.ndarray) -> tuple[np.ndarray, ...]:
+        """As `whiten`, with ``directions^T phi`` (1, n, r) for directions (M, r)."""
+        return self._with_matrix(self._compiled_project, projected, directions)
+
+    def _with_matrix(self, function, projected, matrix):
+        if self._matrix[0] is not matrix:
+            self._matrix = matrix, tf.constant(matrix, self.architecture.dtype)
+        return tuple(output.numpy() for output in function(projected, self._matrix[1]))
 
     # Training
 
@@ -306,7 +323,7 @@ class CompiledNetwork:
 
 def _whiten(features, factor):
     """``factor^T phi`` for each row, without the products by the factor's zeros."""
-    pieces = [slice(start, start + PIECE) for start in range(0, factor.shape[1], PIECE)]
+    pieces = _pieces(features.shape[1])
     columns = []
     for index, outer in enumerate(pieces):
         products = [
@@ -314,6 +331,10 @@ def _whiten(features, factor):
         ]
         columns.append(tf.add_n(products))
     return tf.concat(columns, axis=1)
+
+
+def _pieces(size):
+    return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
 
 
 def _loss_and_gradients(network, batch, labels, weights, masks):

@@ -101,7 +101,7 @@ def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
     fitted = factorise(add_rows(start.precision, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
-        _, ours, whitened = compiled.predict(rows.projected, fitted.whitening)
+        _, ours, whitened = compiled.whiten(rows.projected, fitted.whitening)
     np.testing.assert_allclose(ours, features, atol=1e-12)
     for group in range(groups):
         precision = 0.1 * np.eye(num_inducing)
@@ -131,7 +131,7 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
 
         def outputs(block):
             if "num_inducing" in fields:
-                logits, features, whitened = compiled.predict(block, whitening)
+                logits, features, whitened = compiled.whiten(block, whitening)
                 return [logits, features, whitened[0]]
             return [compiled.forward(block).numpy()]
 

@@ -1,3 +1,4 @@
+import pickle
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ from reference import variance_of
 from scipy.special import expit, softmax
 
 from sksngp.posterior import (
+    TRUNCATION,
     add_rows,
     average_rows,
     factorise,
@@ -393,3 +395,60 @@ def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance
     assert total_variation[better] < error
     assert total_variation[better] < total_variation[worse]
     assert total_variation[better] < total_variation[0.0] / 2
+
+
+# Few directions
+
+
+def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
+    """Posterior of a kernel on the plane, and features around and far from it."""
+    rng = np.random.default_rng(seed)
+    omega = rng.normal(size=(2, num_features)) / scale
+    shift = rng.uniform(0, 2 * np.pi, num_features)
+
+    def features(rows):
+        return np.sqrt(2 / num_features) * np.cos(rows @ omega + shift)
+
+    train, far = rng.normal(size=(n, 2)), rng.normal(size=(100, 2)) * 30
+    start = prior(num_features, ridge, 1, ridge)
+    precision = add_rows(start.precision, [(features(train), np.ones((n, 1)))])
+    rows = features(np.vstack([train[:100], far]))
+    return factorise(precision, ridge, ridge), rows
+
+
+@pytest.mark.parametrize("n", [0, 50, 2000])
+@pytest.mark.parametrize("ridge", [0.3, 1.0])
+def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
+    fitted, rows = low_dimensional(n, ridge=ridge)
+    directions = fitted.directions
+    assert directions.shape[0] == 256 and directions.shape[1] < 64
+    squares = np.square(rows).sum(axis=1) - np.square(rows @ directions).sum(axis=1)
+    exact = variance_of(fitted, rows)[:, 0] * ridge / fitted.scale
+    error = np.abs(squares / exact - 1)
+    assert error.max() <= TRUNCATION
+    if n:  # some of it was left out, or the bound went untested
+        assert error.max() > TRUNCATION / 1e4
+
+
+def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
+    many, _ = low_dimensional(2000, scale=0.05)
+    assert many.directions is None
+    few, _ = low_dimensional(200)
+    assert few.directions is not None
+    assert factorise(few.precision, 1.0).directions is None  # a moving average
+    per_class = factorise(np.repeat(few.precision, 2, axis=0), 1.0, 1.0)
+    assert per_class.directions is None
+    small, _ = low_dimensional(200, num_features=20)
+    assert small.directions is None
+    fine, _ = low_dimensional(2000, ridge=1e-2)
+    assert fine.directions is None  # float32 could not tell the variances apart
+
+
+def test_pickle_leaves_out_what_can_be_computed_again():
+    fitted, rows = low_dimensional(200)
+    bytes_before = len(pickle.dumps(fitted))
+    expected = variance_of(fitted, rows), fitted.directions
+    assert len(pickle.dumps(fitted)) == bytes_before < 1.1 * fitted.factor.nbytes
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(variance_of(again, rows), expected[0])
+    np.testing.assert_array_equal(again.directions, expected[1])
