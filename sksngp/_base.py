@@ -381,12 +381,15 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
 
-    def _set_threshold(self, scores):
-        if not np.isfinite(scores).all():
+    def _check_overflow(self, values):
+        if not np.isfinite(values).all():
             raise ValueError(
                 "The trained weights are so large that predictions overflow. A smaller "
                 f"learning_rate usually mends this; it is {self.learning_rate}."
             )
+
+    def _set_threshold(self, scores):
+        self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
         self.ood_threshold_ = ood.above_rounding(threshold)

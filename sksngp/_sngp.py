@@ -258,6 +258,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         with self._inference() as compiled:
             for block, part in self._blocks(rows, batch):
                 logits, features = compiled.forward(block)
+                self._check_overflow(features)
                 weights = rows.weights[part]
                 if batch:  # a mean over the batch, in which a weight is a repetition
                     weights = weights / weights.mean()
