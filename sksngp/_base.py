@@ -5,22 +5,20 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
 from ._docs import document
-from ._validation import check_rows, check_training_rows
+from ._prediction import PredictionMixin
+from ._validation import check_training_rows
 from .architecture import Architecture, initial_weights
-from .projection import Rows, chunks, fit_projection, padded_blocks
-from .uncertainty import KINDS
+from .projection import Rows, fit_projection
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
@@ -28,7 +26,7 @@ LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 STREAM_SCORES = 1000
 
 
-class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
+class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC):
     """Base of the residual-network classifiers.
 
     A subclass says what network it needs (`_architecture`), what its prediction
@@ -393,139 +391,6 @@ class BaseNetworkClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
         self.ood_threshold_ = ood.above_rounding(threshold)
-
-    # Prediction
-
-    def predict(self, X) -> np.ndarray:
-        """Predict the most probable class.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels of the type seen in `fit`.
-        """
-        check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
-        return model.classes_[model.predict_proba(X).argmax(axis=1)]
-
-    def predict_proba(self, X) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`.
-        """
-        return self._predict(X, "proba")
-
-    def predict_log_proba(self, X) -> np.ndarray:
-        """Logarithm of `predict_proba`.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples, n_classes)
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
-        """Predict how uncertain the classifier is.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-        kind : {"total", "aleatoric", "epistemic"}, default="total"
-            The uncertainty of the prediction as a whole; the part that stems
-            from classes which overlap, which more data would not remove; the
-            part that stems from a lack of data like the row. The class's
-            documentation says how each is computed.
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples,)
-            In [0, 1]; higher is less certain.
-        """
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
-        return self._predict(X, kind)
-
-    def predict_ood(self, X) -> np.ndarray:
-        """Flag rows unlike those the classifier was fitted on.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-
-        Returns
-        -------
-        bool ndarray of shape (n_samples,)
-            True where the epistemic uncertainty exceeds `ood_threshold_`.
-        """
-        check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
-        return model._predict(X, "epistemic") > model.ood_threshold_
-
-    def score_samples(self, X) -> np.ndarray:
-        """Score how normal rows are: minus the epistemic uncertainty.
-
-        The sign and the name are those of scikit-learn's outlier detectors;
-        ``Pipeline`` and ``GridSearchCV`` forward this method.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples,)
-            In [-1, 0]; higher is more like the training data.
-        """
-        return -self._predict(X, "epistemic")
-
-    def _predict(self, X, what):
-        check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
-        return model._predict_valid(check_rows(model, X, reset=False), what)
-
-    def _predict_valid(self, X, what):
-        dtype = self.architecture_["dtype"]
-        shape = (len(X), len(self.classes_)) if what == "proba" else len(X)
-        result = np.empty(shape)
-
-        def predict(rows, block):
-            values = self._evaluate(compiled, self.projection_(block, dtype), what)
-            result[rows] = values[: rows.stop - rows.start]
-
-        width = max(self._row_width(), X.shape[1])
-        with self._inference() as compiled:
-            pool.run_in_threads(predict, padded_blocks(X, width))
-        return result
-
-    def _blocks(self, rows, size=None):
-        """Chunks of projected rows, with their slice."""
-        n = len(rows.labels)
-        parts = gen_batches(n, size) if size else chunks(n, self._row_width())
-        for part in parts:
-            yield rows.projected[..., part, :], part
-
-    @contextmanager
-    def _inference(self):
-        """Lease a network, loaded with the fitted weights."""
-        with pool.lease(**self.architecture_) as compiled:
-            compiled.load(self.weights_, **self._scalars())
-            yield compiled
 
 
 def _generator(random_state, *spawn_key):

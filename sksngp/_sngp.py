@@ -228,21 +228,23 @@ class SNGPClassifier(BaseNetworkClassifier):
         return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
 
     def _after_training(self, rows, streaming):
-        if not streaming or not hasattr(self, "posterior_"):
-            self.posterior_ = self._prior()
         self.weights_ = project_spectral_norm(self.weights_, self.spec_norm_bound)
-        self._absorb(rows)
+        self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
 
-    def _prior(self):
-        groups = len(self.classes_) if self.covariance == "per_class" else 1
-        scale = self.ridge_penalty if self.covariance == "shared" else 1.0
-        self._prior_variance = scale / self.ridge_penalty
-        return posterior.prior(self.num_inducing, self.ridge_penalty, groups, scale)
-
-    def _absorb(self, rows):
-        """Take rows into the posterior."""
-        precision = self.posterior_.precision
-        self._share_is_bounded = self.cov_momentum < 0  # of the fit, not as set later
+    def _absorb(self, rows, afresh=False):
+        """Take rows into the posterior, or into the prior."""
+        shared = self.covariance == "shared"
+        if afresh:
+            groups = 1 if shared else len(self.classes_)
+            scale = self.ridge_penalty if shared else 1.0
+            ridge = None if self.cov_momentum > 0 else self.ridge_penalty
+            self._prior_variance = scale / self.ridge_penalty
+            precision = posterior.prior_precision(
+                self.num_inducing, self.ridge_penalty, groups
+            )
+        else:
+            scale, ridge = self.posterior_.scale, self.posterior_.ridge
+            precision = self.posterior_.precision
         if self.cov_momentum > 0:
             batch = self.batch_size or len(rows.labels)
             precision = posterior.average_rows(
@@ -250,8 +252,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             )
         else:
             precision = posterior.add_rows(precision, self._features(rows))
-        ridge = None if self.cov_momentum > 0 else self.posterior_.ridge
-        self.posterior_ = posterior.factorise(precision, self.posterior_.scale, ridge)
+        self.posterior_ = posterior.factorise(precision, scale, ridge)
 
     def _features(self, rows, batch=None):
         """Chunks of random features with the rows' weights in the posterior."""
@@ -310,7 +311,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _epistemic(self, variance, prior):
         share = (variance / prior).mean(axis=1)
-        if self._share_is_bounded:
+        if self.posterior_.ridge is not None:
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
 

@@ -231,18 +231,26 @@ class CompiledNetwork:
         members = self.architecture.members
         shape = [n] if members == 1 else [members, n]
         order = tf.argsort(_uniform(shape, seed, 3 * number))
-        total = tf.zeros([], self.architecture.dtype)
-        for step in tf.range(steps):
+
+        def advance(step, total):
             count = n // steps + tf.cast(step < n % steps, n.dtype)
             start = step * (n // steps) + tf.minimum(step, n % steps)
             taken = order[..., start : start + count]
             rows = tf.cast(count, total.dtype)
-            total += rows * self._step(
+            loss = self._step(
                 tf.gather(projected, taken, axis=-2, batch_dims=taken.shape.rank - 1),
                 tf.gather(labels, taken),
                 tf.gather(weights, taken) / rows,
                 *self._dropout_draws(tf.shape(taken), seed, number * steps + step),
             )
+            return step + 1, total + rows * loss
+
+        _, total = tf.while_loop(
+            lambda step, total: step < steps,
+            advance,
+            (tf.constant(0), tf.zeros([], self.architecture.dtype)),
+            parallel_iterations=1,
+        )
         return total / tf.cast(n * members, total.dtype)
 
     def _dropout_draws(self, shape, seed, step):
@@ -371,7 +379,10 @@ class _Compiled:
     """A function traced at its first call, with less overhead than tf.function."""
 
     def __init__(self, function, signature):
-        self._function = tf.function(function, input_signature=signature)
+        # Without AutoGraph, which takes most of the time of tracing.
+        self._function = tf.function(
+            function, input_signature=signature, autograph=False
+        )
         self._signature = signature
         self._concrete = None
 

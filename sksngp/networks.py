@@ -15,18 +15,39 @@ rather than constants of the graph: changing them compiles nothing.
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.nlp.modeling.layers import (
-    RandomFeatureGaussianProcess,
-    SpectralNormalization,
-)
 
 from .architecture import Architecture
 
 #: Weight decay of the Gaussian-process output, the default of the layer.
 GP_WEIGHT_DECAY = 1e-6
+
+
+def _official_layers(file):
+    """A module of tf-models-official's layers, without the package around it.
+
+    That package imports TensorFlow Text and Keras 3, which take longer than all
+    the rest of ours and serve layers that nothing here uses.
+    """
+    root = importlib.util.find_spec("official").submodule_search_locations[0]
+    path = Path(root, "nlp", "modeling", "layers", file)
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SpectralNormalization = _official_layers(
+    "spectral_normalization.py"
+).SpectralNormalization
+RandomFeatureGaussianProcess = _official_layers(
+    "gaussian_process.py"
+).RandomFeatureGaussianProcess
 
 
 class StackedDense(tf_keras.layers.Layer):

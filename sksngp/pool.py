@@ -146,7 +146,8 @@ def _start_tensorflow():
             return
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         first = "tensorflow" not in sys.modules
-        import tensorflow as tf
+        with _without_keras_3():
+            import tensorflow as tf
 
         if first:  # else the threads are the user's own choice
             # Operations this small run fastest undivided, several at a time.
@@ -155,6 +156,24 @@ def _start_tensorflow():
         from . import compiled  # noqa: F401  (imports the rest of the stack)
 
         _started_in = os.getpid()
+
+
+@contextmanager
+def _without_keras_3():
+    """Keep TensorFlow's import from importing Keras 3, which nothing here uses.
+
+    It does so only to have its optimisers registered, takes a third of its time
+    over it and goes on without; `tf.keras` then loads Keras at its first use.
+    """
+    name = "keras.src.optimizers"
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # an import of it now raises ImportError
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
 
 
 @contextmanager

@@ -87,10 +87,9 @@ class Posterior:
         self.__dict__.update(state)
 
 
-def prior(num_features: int, ridge: float, groups: int, scale: float) -> Posterior:
-    """Posterior before any row: precision ``ridge * I`` for each of the groups."""
-    factor = np.tile(np.sqrt(ridge) * np.eye(num_features), (groups, 1, 1))
-    return Posterior(factor, scale, ridge)
+def prior_precision(num_features: int, ridge: float, groups: int) -> np.ndarray:
+    """Precision before any row, ``ridge * I`` for each group: float64 (G, M, M)."""
+    return np.tile(ridge * np.eye(num_features), (groups, 1, 1))
 
 
 def add_rows(

@@ -23,7 +23,7 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    _base,
+    _prediction,
     pool,
     training,
 )
@@ -1007,7 +1007,9 @@ def test_prediction_during_a_refit_sees_one_model(
     old, new = np.array(["a", "b"])[y], np.array(["c", "d"])[y]
     clf, refitted = make().fit(X, old), make().fit(X[::-1], new[::-1])
     allowed = [getattr(clf, predict)(X), getattr(refitted, predict)(X)]
-    module, name = (pool, "lease") if moment == "lease" else (_base, "check_is_fitted")
+    module, name = (
+        (pool, "lease") if moment == "lease" else (_prediction, "check_is_fitted")
+    )
     real, calls = getattr(module, name), []
 
     def refit_first(*args, **kwargs):

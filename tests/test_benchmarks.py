@@ -51,15 +51,15 @@ def test_operations_of_fits():
 
     work = flops.fit(SNGP, n, columns, epochs, batch)
     iterations = epochs * 3 * 2 * (2 * 2 * 16)  # steps, blocks, two products each
-    assert work["float32"] == epochs * n * (134 + 196) + iterations
     features, gram = 2 * (16 + 16 + 20), 5 * 6
-    expected = 2 * n * columns * 4 + n * (features + gram) + 125 / 3
+    assert work["float32"] == epochs * n * (134 + 196) + iterations + n * features
+    expected = 2 * n * columns * 4 + n * gram + 125 / 3
     assert work["float64"] == pytest.approx(expected)
 
 
 def test_operations_of_predictions():
-    assert flops.predict(DENSE, 10, 2) == {"float64": 10 * (16 + 88)}
-    assert flops.predict(SNGP, 10, 2) == {"float64": 10 * (16 + 134 + 30)}
+    assert flops.predict(DENSE, 10, 2) == {"float64": 160, "float32": 880}
+    assert flops.predict(SNGP, 10, 2) == {"float64": 160, "float32": 10 * (134 + 30)}
 
 
 def test_ideal_seconds():

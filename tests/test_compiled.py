@@ -8,7 +8,7 @@ from sksngp import compiled as module
 from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.compiled import CompiledNetwork
-from sksngp.posterior import add_rows, factorise, prior
+from sksngp.posterior import add_rows, factorise, prior_precision
 from sksngp.projection import Rows
 
 # Loading
@@ -96,9 +96,9 @@ def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
     fields, weights, rows = problem(num_inducing=num_inducing)
     features = forward(weights, rows.projected, input_scale=0.7)[2]
     importance = np.random.default_rng(0).uniform(size=(37, groups))
-    start = prior(num_inducing, 0.1, groups, 0.1)
+    start = prior_precision(num_inducing, 0.1, groups)
     chunks = [(features, importance)]
-    fitted = factorise(add_rows(start.precision, chunks), 0.1)
+    fitted = factorise(add_rows(start, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
         _, ours, whitened = compiled.whiten(rows.projected, fitted.whitening)

@@ -17,7 +17,7 @@ from sksngp.posterior import (
     factorise,
     leave_one_out,
     mean_field_probability,
-    prior,
+    prior_precision,
     sampled_probability,
 )
 
@@ -37,8 +37,8 @@ def learn(features, weights, ridge, scale=None):
     """Our posterior after all rows at once; one group per column of weights."""
     weights = weights if weights.ndim == 2 else weights[:, None]
     scale = ridge if scale is None else scale
-    start = prior(features.shape[1], ridge, weights.shape[1], scale)
-    return factorise(add_rows(start.precision, [(features, weights)]), scale)
+    start = prior_precision(features.shape[1], ridge, weights.shape[1])
+    return factorise(add_rows(start, [(features, weights)]), scale)
 
 
 def closed_form(features, weights, rows, ridge, scale=None):
@@ -105,7 +105,7 @@ def test_variance_is_positive_falls_with_rows_and_stays_below_the_prior(
 @pytest.mark.parametrize("scale", ["ridge", 1.0])
 def test_prior(scale):
     scale = 0.3 if scale == "ridge" else scale
-    before = prior(7, 0.3, 2, scale)
+    before = factorise(prior_precision(7, 0.3, 2), scale)
     np.testing.assert_allclose(before.precision, [0.3 * np.eye(7)] * 2, rtol=1e-14)
     rows = draw(9, 7)
     expected = scale / 0.3 * np.square(rows).sum(axis=1, keepdims=True)
@@ -131,7 +131,7 @@ def test_float32_features_are_summed_and_solved_in_float64():
 def test_rows_in_chunks_are_the_rows_at_once(groups):
     features = draw(100, 12)
     weights = np.random.default_rng(3).uniform(0, 2, size=(100, groups))
-    start = prior(12, 0.5, groups, 0.5).precision
+    start = prior_precision(12, 0.5, groups)
     kept = start.copy()
     whole = add_rows(start, [(features, weights)])
     parts = [(features[i : i + 7], weights[i : i + 7]) for i in range(0, 100, 7)]
@@ -145,7 +145,7 @@ def test_rows_in_chunks_are_the_rows_at_once(groups):
 def test_weight_is_repetition(update):
     features = draw(30, 12)
     counts = np.random.default_rng(3).integers(0, 4, size=30)
-    start = prior(12, 0.5, 1, 0.5).precision
+    start = prior_precision(12, 0.5, 1)
     repeated = np.repeat(features, counts, axis=0)
     if update is average_rows:  # a mean over rows: count them as they come
         counts, momentum = counts * (30 / counts.sum()), (0.9,)
@@ -161,7 +161,7 @@ def test_average_is_the_hand_rolled_one(momentum):
     features = draw(90, 12)
     weights = np.random.default_rng(3).uniform(0, 2, size=(90, 2))
     parts = [(features[i : i + 20], weights[i : i + 20]) for i in range(0, 90, 20)]
-    start = prior(12, 0.5, 2, 0.5).precision
+    start = prior_precision(12, 0.5, 2)
     ours = average_rows(start, parts, momentum)
     for group in range(2):
         expected = momentum ** len(parts) * 0.5 * np.eye(12)
@@ -196,7 +196,7 @@ def test_variance_is_that_of_the_official_layer(momentum, ridge):
     )
     expected = official_variance(layer, parts, rows)
     chunks = [(part.astype(np.float64), np.ones((len(part), 1))) for part in parts]
-    start = prior(12, ridge, 1, ridge).precision
+    start = prior_precision(12, ridge, 1)
     if momentum > 0:
         precision = average_rows(start, chunks, momentum)
     else:
@@ -239,7 +239,7 @@ def test_mean_field_is_the_official_one(factor):
 def test_factor_is_that_of_the_precision(groups):
     features = draw(50, 12)
     weights = np.random.default_rng(3).uniform(0, 2, size=(50, groups))
-    precision = add_rows(prior(12, 1e-6, groups, 1.0).precision, [(features, weights)])
+    precision = add_rows(prior_precision(12, 1e-6, groups), [(features, weights)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         factorised = factorise(precision, 0.7)
@@ -410,8 +410,8 @@ def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
         return np.sqrt(2 / num_features) * np.cos(rows @ omega + shift)
 
     train, far = rng.normal(size=(n, 2)), rng.normal(size=(100, 2)) * 30
-    start = prior(num_features, ridge, 1, ridge)
-    precision = add_rows(start.precision, [(features(train), np.ones((n, 1)))])
+    start = prior_precision(num_features, ridge, 1)
+    precision = add_rows(start, [(features(train), np.ones((n, 1)))])
     rows = features(np.vstack([train[:100], far]))
     return factorise(precision, ridge, ridge), rows
 

@@ -270,7 +270,9 @@ def learn(clf, rows):
     chunk = network_outputs(clf, rows)[2], np.ones((len(rows), 1))
     precision = clf.ridge_penalty * np.eye(clf.num_inducing)[None]
     precision = posterior.add_rows(precision, [chunk])
-    clf.posterior_ = posterior.factorise(precision, clf.ridge_penalty)
+    clf.posterior_ = posterior.factorise(
+        precision, clf.ridge_penalty, clf.ridge_penalty
+    )
     return clf
 
 

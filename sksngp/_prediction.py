@@ -1,0 +1,154 @@
+"""How the classifiers predict: from rows, block by block, to labels and scores."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from . import pool
+from ._validation import check_rows
+from .projection import chunks, padded_blocks
+from .uncertainty import KINDS
+
+
+class PredictionMixin:
+    """Methods of a fitted classifier.
+
+    They need `architecture_`, `weights_`, `projection_`, `classes_` and
+    `ood_threshold_`, and from the class `_evaluate`, `_row_width` and `_scalars`.
+    """
+
+    def predict(self, X) -> np.ndarray:
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels of the type seen in `fit`.
+        """
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model.classes_[model.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        return self._predict(X, "proba")
+
+    def predict_log_proba(self, X) -> np.ndarray:
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
+        """Predict how uncertain the classifier is.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        kind : {"total", "aleatoric", "epistemic"}, default="total"
+            The uncertainty of the prediction as a whole; the part that stems
+            from classes which overlap, which more data would not remove; the
+            part that stems from a lack of data like the row. The class's
+            documentation says how each is computed.
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples,)
+            In [0, 1]; higher is less certain.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
+        return self._predict(X, kind)
+
+    def predict_ood(self, X) -> np.ndarray:
+        """Flag rows unlike those the classifier was fitted on.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        bool ndarray of shape (n_samples,)
+            True where the epistemic uncertainty exceeds `ood_threshold_`.
+        """
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model._predict(X, "epistemic") > model.ood_threshold_
+
+    def score_samples(self, X) -> np.ndarray:
+        """Score how normal rows are: minus the epistemic uncertainty.
+
+        The sign and the name are those of scikit-learn's outlier detectors;
+        ``Pipeline`` and ``GridSearchCV`` forward this method.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples,)
+            In [-1, 0]; higher is more like the training data.
+        """
+        return -self._predict(X, "epistemic")
+
+    def _predict(self, X, what):
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return model._predict_valid(check_rows(model, X, reset=False), what)
+
+    def _predict_valid(self, X, what):
+        dtype = self.architecture_["dtype"]
+        shape = (len(X), len(self.classes_)) if what == "proba" else len(X)
+        result = np.empty(shape)
+
+        def predict(rows, block):
+            values = self._evaluate(compiled, self.projection_(block, dtype), what)
+            result[rows] = values[: rows.stop - rows.start]
+
+        width = max(self._row_width(), X.shape[1])
+        with self._inference() as compiled:
+            pool.run_in_threads(predict, padded_blocks(X, width))
+        return result
+
+    def _blocks(self, rows, size=None):
+        """Chunks of projected rows, with their slice."""
+        n = len(rows.labels)
+        parts = gen_batches(n, size) if size else chunks(n, self._row_width())
+        for part in parts:
+            yield rows.projected[..., part, :], part
+
+    @contextmanager
+    def _inference(self):
+        """Lease a network, loaded with the fitted weights."""
+        with pool.lease(**self.architecture_) as compiled:
+            compiled.load(self.weights_, **self._scalars())
+            yield compiled
