@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import tf_keras
 from sklearn.base import clone
 
-from benchmarks import flops, timing, tutorial
+from benchmarks import flops, settings, timing
 from benchmarks.report import Check, Row
+from benchmarks.tutorial_process import TutorialProcess
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -69,7 +69,7 @@ class Contest:
         self.folder = Path(folder)
         self.repeats = repeats
         self.quick = quick
-        self.epochs = 2 if quick else tutorial.EPOCHS
+        self.epochs = 2 if quick else settings.EPOCHS
         self.members = 3 if quick else 10
         self.X, self.y = two_moons(200 if quick else 1000, random_state=0)
         self.X_test, self.y_test = two_moons(1000, random_state=1)
@@ -79,35 +79,40 @@ class Contest:
 
     # The contestants
 
+    @cached_property
+    def tutorial(self) -> TutorialProcess:
+        """The recipe, started on first use."""
+        return TutorialProcess()
+
     def ours(self, Classifier, **params):
         """One of our classifiers, unfitted, set up like the tutorial's."""
-        settings = {
-            "learning_rate": tutorial.LEARNING_RATE,
+        alike = {
+            "learning_rate": settings.LEARNING_RATE,
             "epochs": self.epochs,
             "standardize": False,
             "validation_fraction": 0,
             "random_state": 0,
         }
         if Classifier is SNGPClassifier:
-            settings |= {"kernel_scale": 1.0, "ridge_penalty": 1.0}
+            alike |= {"kernel_scale": 1.0, "ridge_penalty": 1.0}
         if Classifier is DeepEnsembleClassifier:
-            settings["num_ensemble"] = self.members
-        return Classifier(**{**settings, **params})
+            alike["num_ensemble"] = self.members
+        return Classifier(**{**alike, **params})
 
     def fit_ours(self, seed: int, Classifier, **params):
         """Fit one of ours."""
         return self.ours(Classifier, random_state=seed, **params).fit(self.X, self.y)
 
-    def fit_tutorial(self, seed: int, fit: Callable, **params):
+    def fit_tutorial(self, seed: int, function: str, **params):
         """Fit one of the tutorial's."""
-        tf_keras.utils.set_random_seed(seed)
-        return fit(self.X, self.y, epochs=self.epochs, **params)
+        fit = getattr(self.tutorial, function)
+        return fit(self.X, self.y, seed=seed, epochs=self.epochs, **params)
 
     @cached_property
     def sngps(self) -> dict:
         """A fitted SNGP of each side."""
         return {
-            "tutorial": self.fit_tutorial(0, tutorial.fit_sngp),
+            "tutorial": self.fit_tutorial(0, "fit_sngp"),
             "ours": self.fit_ours(0, SNGPClassifier),
         }
 
@@ -116,24 +121,29 @@ class Contest:
         """Networks with dropout of each side, one for each of a few seeds."""
         seeds = range(min(self.repeats, 3))
         return {
-            "tutorial": [
-                self.fit_tutorial(s, tutorial.fit_deterministic) for s in seeds
-            ],
+            "tutorial": [self.fit_tutorial(s, "fit_deterministic") for s in seeds],
             "ours": [self.fit_ours(s, MCDropoutClassifier) for s in seeds],
         }
 
     # How they are judged
 
-    def judge(self, predict: dict[str, Callable]) -> Callable:
+    def judge(self, predict: tuple[str, Callable]) -> Callable:
         """``judge(side, model)``: accuracy and OOD AUROC of a fitted model.
 
-        ``predict[side](model, X)`` gives class probabilities and a score that is
-        higher for rows that are stranger.
+        `predict` is one of `AWARE`, `SINGLE`, `ENSEMBLE` and `DROPOUT`.
         """
 
+        def say(side, model, X):
+            if side == "ours":
+                return predict[1](model, X)
+            answer = getattr(self.tutorial, predict[0])(model, X)
+            if isinstance(answer, tuple):  # with variances
+                return answer
+            return answer, normalised_entropy(answer)
+
         def judged(side, model):
-            proba, known = predict[side](model, self.X_test)
-            _, unknown = predict[side](model, self.X_ood)
+            proba, known = say(side, model, self.X_test)
+            _, unknown = say(side, model, self.X_ood)
             return {
                 "accuracy": float((proba.argmax(axis=1) == self.y_test).mean()),
                 "AUROC": ood_auroc(known, unknown),
@@ -301,30 +311,11 @@ def ours_entropy(classifier, X):
     return classifier.predict_proba(X), classifier.predict_uncertainty(X, "total")
 
 
-def tutorial_entropy(predict: Callable) -> Callable:
-    """Probabilities by one of the recipe's functions, and their entropy."""
-
-    def predicted(model, X):
-        proba = predict(model, X)
-        return proba, normalised_entropy(proba)
-
-    return predicted
-
-
-#: ``predict`` arguments of `Contest.judge`.
-AWARE = {"tutorial": tutorial.predict_sngp, "ours": ours_aware}
-SINGLE = {
-    "tutorial": tutorial_entropy(tutorial.predict_deterministic),
-    "ours": ours_entropy,
-}
-ENSEMBLE = {
-    "tutorial": tutorial_entropy(tutorial.predict_ensemble),
-    "ours": ours_entropy,
-}
-DROPOUT = {
-    "tutorial": tutorial_entropy(tutorial.predict_dropout),
-    "ours": ours_entropy,
-}
+#: For `Contest.judge`: the recipe's function, and ours, for each kind of model.
+AWARE = ("predict_sngp", ours_aware)
+SINGLE = ("predict_deterministic", ours_entropy)
+ENSEMBLE = ("predict_ensemble", ours_entropy)
+DROPOUT = ("predict_dropout", ours_entropy)
 
 #: Classifiers by what the fits' rows call them.
 CLASSIFIERS = {

@@ -22,7 +22,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks import tutorial
+from benchmarks import settings
 from benchmarks.contest import Contest, ours_aware
 from benchmarks.report import shown, table, time_text
 from benchmarks.timing import seconds_of
@@ -30,7 +30,7 @@ from sksngp import SNGPClassifier
 from sksngp.metrics import ood_auroc
 from sksngp.uncertainty import normalised_entropy
 
-LAYERS = (tutorial.NUM_HIDDEN,) * tutorial.NUM_LAYERS
+LAYERS = (settings.NUM_HIDDEN,) * settings.NUM_LAYERS
 LEARNING_RATE = 1e-3
 
 #: ``predict(X)``: class probabilities, and a score that is higher for stranger rows.
@@ -41,7 +41,7 @@ def sklearn_mlp(X, y, epochs: int, seed: int) -> Predict:
     """scikit-learn's multi-layer perceptron; entropy."""
     model = MLPClassifier(
         LAYERS,
-        batch_size=min(tutorial.BATCH_SIZE, len(X)),
+        batch_size=min(settings.BATCH_SIZE, len(X)),
         max_iter=epochs,
         random_state=seed,
     )
@@ -71,7 +71,7 @@ def laplace_torch(X, y, epochs: int, seed: int) -> Predict:
     network = torch.nn.Sequential(*_torch_layers(X.shape[1]))
     network.append(torch.nn.Linear(LAYERS[-1], int(y.max()) + 1))
     rows = torch.utils.data.DataLoader(
-        _torch_data(X, y), batch_size=tutorial.BATCH_SIZE, shuffle=True
+        _torch_data(X, y), batch_size=settings.BATCH_SIZE, shuffle=True
     )
     _torch_train(network, rows, epochs)
     model = Laplace(network, "classification")  # last layer, Kronecker factors
@@ -103,7 +103,7 @@ def sngp_package(X, y, epochs: int, seed: int) -> Predict:
         model.train_model(
             _torch_data(X, y),
             epochs=epochs,
-            batch_size=tutorial.BATCH_SIZE,
+            batch_size=settings.BATCH_SIZE,
             lr=LEARNING_RATE,
         )
 

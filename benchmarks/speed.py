@@ -29,7 +29,7 @@ from statistics import median
 import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from benchmarks import flops, report, timing, tutorial
+from benchmarks import flops, report, timing
 from benchmarks.contest import (
     AWARE,
     DROPOUT,
@@ -56,10 +56,9 @@ MEGABYTES = 300
 
 def fit_row(contest, key, title, Classifier, function, predict, target=None):
     """Row of a warm fit."""
-    fit = getattr(tutorial, function)
     seconds, judged, ideal = contest.timed(
         {
-            "tutorial": lambda seed: contest.fit_tutorial(seed, fit),
+            "tutorial": lambda seed: contest.fit_tutorial(seed, function),
             "ours": lambda seed: contest.fit_ours(seed, Classifier),
         },
         contest.fit_work(contest.ours(Classifier)),
@@ -115,16 +114,17 @@ def ensemble_fit(contest):
         for epochs in (contest.epochs, max(1, contest.epochs // 5))
     )
     members, X, y = contest.members, contest.X, contest.y
-    fit = tutorial.fit_ensemble
     work = contest.fit_work(long)
     seconds, judged, ideal = contest.timed(
         {
-            "tutorial": lambda s: contest.fit_tutorial(s, fit, members=members),
+            "tutorial": lambda s: contest.fit_tutorial(
+                s, "fit_ensemble", members=members
+            ),
             "ours": lambda seed: long.set_params(random_state=seed).fit(X, y),
             "ours, fewer epochs": lambda seed: short.fit(X, y),
         },
         work,
-        lambda side, model: side in ENSEMBLE and contest.judge(ENSEMBLE)(side, model),
+        lambda side, model: "," not in side and contest.judge(ENSEMBLE)(side, model),
     )
     del judged["ours, fewer epochs"]
     title = f"ensemble of {members} fit, warm"
@@ -152,7 +152,7 @@ def dropout_predict(contest):
     work = contest.architecture(models["ours"][0])
     seconds, _, ideal = contest.timed(
         {
-            "tutorial": lambda seed: tutorial.predict_dropout(
+            "tutorial": lambda seed: contest.tutorial.predict_dropout(
                 turn("tutorial", seed), rows, passes
             ),
             "ours": lambda seed: turn("ours", seed).predict_proba(rows),
@@ -174,10 +174,11 @@ def sngp_predict(contest):
     """Prediction of ten thousand rows."""
     n = 1_000 if contest.quick else 10_000
     models, rows = contest.sngps, np.array(contest.rows(n))
+    recipe = contest.tutorial.predict_sngp
     work = flops.predict(contest.architecture(models["ours"]), *rows.shape)
     seconds, _, ideal = contest.timed(
         {
-            "tutorial": lambda _: tutorial.predict_sngp(models["tutorial"], rows),
+            "tutorial": lambda _: recipe(models["tutorial"], rows),
             "ours": lambda _: models["ours"].predict_proba(rows),
         },
         work,
@@ -228,7 +229,9 @@ def _times_by_size(contest, sizes):
         if n <= LARGEST_COVARIANCE:
             seconds[n]["tutorial"] = []
     calls = {
-        "tutorial": lambda rows: tutorial.predict_sngp(models["tutorial"], rows),
+        "tutorial": lambda rows: contest.tutorial.predict_sngp(
+            models["tutorial"], np.array(rows)
+        ),
         "ours": models["ours"].predict_proba,
     }
     for call in calls.values():
@@ -257,8 +260,8 @@ def grid_search(contest):
         return found.cv_results_["split0_test_score"][BOUNDS.index(0.9)]
 
     def recipe(_):
-        model = tutorial.fit_sngp(X[train], y[train], epochs=contest.epochs)
-        proba, _ = tutorial.predict_sngp(model, X[test])
+        model = contest.tutorial.fit_sngp(X[train], y[train], epochs=contest.epochs)
+        proba, _ = contest.tutorial.predict_sngp(model, X[test])
         return (proba.argmax(axis=1) == y[test]).mean()
 
     def without_pool(_):
@@ -288,7 +291,7 @@ def one_row(contest):
     """Prediction of a single row."""
     models, row = contest.sngps, contest.X_test[:1]
     calls = {
-        "tutorial": lambda: tutorial.predict_sngp(models["tutorial"], row),
+        "tutorial": lambda: contest.tutorial.predict_sngp(models["tutorial"], row),
         "ours": lambda: models["ours"].predict_proba(row),
     }
     seconds = {}

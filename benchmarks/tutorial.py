@@ -17,13 +17,15 @@ from official.nlp.modeling.layers import (
 )
 from official.nlp.modeling.layers.gaussian_process import mean_field_logits
 
-LEARNING_RATE = 1e-4
-EPOCHS = 100
-BATCH_SIZE = 128
-NUM_LAYERS = 6
-NUM_HIDDEN = 128
-DROPOUT_RATE = 0.1
-SPEC_NORM_BOUND = 0.9
+from benchmarks.settings import (
+    BATCH_SIZE,
+    DROPOUT_RATE,
+    EPOCHS,
+    LEARNING_RATE,
+    NUM_HIDDEN,
+    NUM_LAYERS,
+    SPEC_NORM_BOUND,
+)
 
 
 class DeepResNet(tf_keras.Model):

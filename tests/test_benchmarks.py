@@ -2,13 +2,15 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import flops, report, scaling, speed, timing, tutorial
+from benchmarks import flops, report, scaling, settings, speed, timing
 from benchmarks.contest import AWARE, SINGLE, Contest
 from benchmarks.report import Check, Row
+from benchmarks.tutorial_process import TutorialProcess
 from sksngp import ResNetClassifier, SNGPClassifier
 from sksngp.architecture import Architecture
 from sksngp.datasets import two_moons
@@ -246,12 +248,12 @@ def contest(tmp_path):
 
 def test_ours_is_set_up_like_the_tutorials(contest):
     classifier = contest.ours(SNGPClassifier)
-    assert classifier.learning_rate == tutorial.LEARNING_RATE
-    assert classifier.batch_size == tutorial.BATCH_SIZE
-    assert classifier.num_layers == tutorial.NUM_LAYERS
-    assert classifier.num_hidden == tutorial.NUM_HIDDEN
-    assert classifier.dropout_rate == tutorial.DROPOUT_RATE
-    assert classifier.spec_norm_bound == tutorial.SPEC_NORM_BOUND
+    assert classifier.learning_rate == settings.LEARNING_RATE
+    assert classifier.batch_size == settings.BATCH_SIZE
+    assert classifier.num_layers == settings.NUM_LAYERS
+    assert classifier.num_hidden == settings.NUM_HIDDEN
+    assert classifier.dropout_rate == settings.DROPOUT_RATE
+    assert classifier.spec_norm_bound == settings.SPEC_NORM_BOUND
     assert classifier.kernel_scale == classifier.ridge_penalty == 1.0
     assert not classifier.standardize and not classifier.validation_fraction
     assert contest.architecture(classifier).num_inducing == 1024
@@ -288,37 +290,52 @@ def test_rows_are_memory_mapped(contest):
     assert rows.shape == (10, 2) and rows.dtype == np.float32
 
 
+@pytest.fixture(scope="module")
+def recipe():
+    return TutorialProcess()
+
+
 @pytest.mark.parametrize(
     ("Classifier", "params", "fit", "predict"),
     [
-        (ResNetClassifier, {}, tutorial.fit_deterministic, SINGLE),
-        (SNGPClassifier, {"num_inducing": 64}, tutorial.fit_sngp, AWARE),
+        (ResNetClassifier, {}, "fit_deterministic", SINGLE),
+        (SNGPClassifier, {"num_inducing": 64}, "fit_sngp", AWARE),
     ],
 )
-def test_both_sides_train_and_answer(contest, Classifier, params, fit, predict):
+def test_both_sides_train_and_answer(contest, recipe, Classifier, params, fit, predict):
+    contest.tutorial = recipe
     X, y = two_moons(64, random_state=0)
     models = {
-        "tutorial": fit(X, y, epochs=1),
+        "tutorial": getattr(recipe, fit)(X, y, epochs=1, seed=0),
         "ours": contest.ours(Classifier, epochs=1, **params).fit(X, y),
     }
     judge = contest.judge(predict)
     for side, model in models.items():
-        proba, score = predict[side](model, X)
-        assert proba.shape == (64, 2) and score.shape == (64,)
-        np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-5)
         assert set(judge(side, model)) == {"accuracy", "AUROC"}
+    proba = getattr(recipe, predict[0])(models["tutorial"], X)
+    proba = proba[0] if isinstance(proba, tuple) else proba
+    assert proba.shape == (64, 2)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_the_tutorials_ensembles_answer():
+def test_the_tutorials_ensembles_answer(recipe):
     X, y = two_moons(64, random_state=0)
-    models = tutorial.fit_ensemble(X, y, members=2, epochs=1)
-    assert tutorial.predict_ensemble(models, X).shape == (64, 2)
-    assert tutorial.predict_dropout(models[0], X, passes=2).shape == (64, 2)
+    models = recipe.fit_ensemble(X, y, members=2, epochs=1)
+    assert recipe.predict_ensemble(models, X).shape == (64, 2)
+    single = recipe.fit_deterministic(X, y, epochs=1)
+    assert recipe.predict_dropout(single, X, passes=2).shape == (64, 2)
+
+
+def test_an_error_over_there_is_one_here_and_ends_nothing(recipe):
+    with pytest.raises(RuntimeError, match="predict_sngp failed"):
+        recipe.predict_sngp(None, np.zeros((2, 2)))
+    X, y = two_moons(64, random_state=0)
+    recipe.fit_deterministic(X, y, epochs=1)
 
 
 def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
     monkeypatch.setattr(speed, "LARGEST_COVARIANCE", 10)
-    monkeypatch.setattr(tutorial, "predict_sngp", lambda model, rows: None)
+    contest.tutorial = SimpleNamespace(predict_sngp=lambda model, rows: None)
     contest.sngps = {"tutorial": None, "ours": Predicting()}
     seconds = speed._times_by_size(contest, [10])
     assert set(seconds[10]) == {"ours", "tutorial"}
