@@ -14,8 +14,8 @@ standardize : bool, default=True
     Centre and scale the columns first. Distances between rows mean little
     while columns have different units.
 dtype : {"float32", "float64"}, default="float32"
-    Floating type of training. Prediction is always float64, because in
-    float32 a row's result depends on its place among the other rows.
+    Floating type of the network, in training and prediction. The posterior is
+    summed and factorised in float64 either way, and results are float64.
 optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
     The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
 learning_rate : float, default=1e-3

@@ -1,44 +1,32 @@
 """Prediction holds memory flat in the number of rows."""
 
-import json
-import subprocess
-import sys
+import numpy as np
+import pytest
 
-PROGRAM = """
-import json
-import resource
-import sys
+from benchmarks.timing import peak_memory
+
+SETUP = """
 import numpy as np
 import sksngp
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 4))
-rows = np.lib.format.open_memmap(sys.argv[1], "w+", np.float32, (100_000, 4))
-rows[:] = rng.normal(size=rows.shape)
-
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-growth = {}
-for name in ("MCDropoutClassifier", "DeepEnsembleClassifier", "SNGPClassifier"):
-    classifier = getattr(sksngp, name)(num_layers=1, num_hidden=64, epochs=1)
-    classifier.fit(X, X[:, 0] > 0).predict_uncertainty(rows[:10_000])
-    before = peak()
-    classifier.predict_uncertainty(rows)
-    growth[name] = peak() - before
-print(json.dumps(growth))
+rows = np.load({path!r}, mmap_mode="r")
+rows.max()
+classifier = sksngp.{name}(num_layers=1, num_hidden=64, epochs=1)
+classifier.fit(X, X[:, 0] > 0).predict_uncertainty(rows[:10_000])
 """
 
 
-def test_memory_does_not_grow_with_rows(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "rows.npy")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # For ten times the rows, the random features alone would take 800 MB more, and
-    # the hidden representations of ten networks 460 MB.
-    assert all(megabytes < 100 for megabytes in json.loads(done.stdout).values())
+@pytest.mark.parametrize(
+    "name", ["MCDropoutClassifier", "DeepEnsembleClassifier", "SNGPClassifier"]
+)
+def test_memory_does_not_grow_with_rows(name, tmp_path):
+    path = str(tmp_path / "rows.npy")
+    rows = np.random.default_rng(0).normal(size=(100_000, 4)).astype(np.float32)
+    np.save(path, rows)
+    setup = SETUP.format(path=path, name=name)
+    megabytes = peak_memory(setup, "classifier.predict_uncertainty(rows)")
+    # The random features alone would take 400 MB, and the hidden representations of
+    # ten networks 250 MB.
+    assert 0 < megabytes < 100

@@ -3,6 +3,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -165,6 +166,52 @@ def test_what_the_last_user_left_has_no_effect(Classifier, small, iris, outputs)
     np.testing.assert_array_equal(actual, expected)
 
 
+# Threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_every_item_is_worked_on_once(monkeypatch, threads, count):
+    monkeypatch.setattr(pool, "num_threads", lambda: threads)
+    seen = []
+    items = ((item, -item) for item in range(count))
+    pool.run_in_threads(lambda a, b: seen.append((a, b)), items)
+        lambda a, b: seen.append((a, b)), ((i, -i) for i in range(count))
+    )
+    assert sorted(seen) == [(i, -i) for i in range(count)]
+
+
+def test_items_are_made_as_they_are_needed(monkeypatch):
+    monkeypatch.setattr(pool, "num_threads", lambda: 2)
+    waiting, most = set(), []
+
+    def items():
+        for item in range(100):
+            waiting.add(item)
+            most.append(len(waiting))
+            yield (item,)
+
+    pool.run_in_threads(waiting.discard, items())
+    assert max(most) <= 4
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_ends_the_work(monkeypatch, threads, error):
+    monkeypatch.setattr(pool, "num_threads", lambda: threads)
+    calls = []
+
+    def work(item):
+        calls.append(item)
+        if item == 3:
+            raise error("three")
+        time.sleep(0.001)
+
+    with pytest.raises(error, match="three"):
+        pool.run_in_threads(work, ((i,) for i in range(10_000)))
+    assert len(calls) < 100
+
+
 # The process
 
 
@@ -205,7 +252,10 @@ assert (random.getstate(), np.random.get_state()[1].tolist()) == before[:2]
 for name in ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
     assert os.environ.get(name) == before[2].get(name, os.environ.get(name))
 
+assert "keras" not in sys.modules  # Keras 3, which nothing here uses
+
 import tensorflow as tf
+assert tf.keras.__name__ and tf.keras.layers.Dense.__module__.startswith("keras.")
 threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
 assert pool.num_threads() == threads
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
