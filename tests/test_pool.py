@@ -176,8 +176,6 @@ def test_every_item_is_worked_on_once(monkeypatch, threads, count):
     seen = []
     items = ((item, -item) for item in range(count))
     pool.run_in_threads(lambda a, b: seen.append((a, b)), items)
-        lambda a, b: seen.append((a, b)), ((i, -i) for i in range(count))
-    )
     assert sorted(seen) == [(i, -i) for i in range(count)]
 
 
