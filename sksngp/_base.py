@@ -104,6 +104,10 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
 
     # What a subclass fills in
 
+    #: Parameters, besides those of the architecture, that further training of a
+    #: fitted classifier cannot change.
+    _settled: tuple[str, ...] = ()
+
     def _architecture(self) -> dict[str, Any]:
         """Fields of `sksngp.architecture.Architecture`."""
         return {
@@ -150,12 +154,12 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
     def _training_scores(self, X, rows):
         """Epistemic scores of rows that the model has learnt from.
 
-        Like every score that sets the threshold, what `predict_uncertainty` says:
-        projected in float32, as for training, they would differ in eight digits.
+        Like every score that sets the threshold, what `predict_uncertainty` says, to
+        the last digit.
         """
         return self._predict_valid(X, "epistemic")
 
-    def _absorb(self, rows):
+    def _absorb_held_out(self, rows):
         """Learn from rows whose scores have been taken for the threshold."""
 
     # Fitting
@@ -214,7 +218,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self._set_threshold(self._training_scores(X, rows))
         else:
             self._set_threshold(self._predict_valid(X[held_out], "epistemic"))
-            self._absorb(validation)
+            self._absorb_held_out(validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -301,11 +305,12 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         return self.classes_
 
     def _check_architecture(self):
-        if self.architecture_ != self._architecture():
+        now = {name: getattr(self, name) for name in self._settled}
+        if self.architecture_ != self._architecture() or self._settled_as != now:
             raise ValueError(
-                "The network that was fitted cannot be trained further with other "
-                f"parameters. Fitted: {self.architecture_}; now: "
-                f"{self._architecture()}. To start anew, call fit with "
+                "What was fitted cannot be trained further with other parameters. "
+                f"Fitted: {self.architecture_ | self._settled_as}; now: "
+                f"{self._architecture() | now}. To start anew, call fit with "
                 "warm_start=False."
             )
 
@@ -341,6 +346,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             rng,
             _log_prior(labels, weights, len(self.classes_)),
         )
+        self._settled_as = {name: getattr(self, name) for name in self._settled}
         self._optimizer_state = None
         self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], None
 

@@ -24,7 +24,8 @@ learning_rate : float, default=1e-3
 epochs : int, default=100
     Passes over the training rows, as in the tutorial.
 batch_size : int or None, default=128
-    Rows an optimiser step, as in the tutorial. None takes all of them.
+    Rows an optimiser step at most, as in the tutorial; the rows are spread
+    evenly over the steps. None takes all of them.
 early_stopping : bool, default=False
     Stop when the log-likelihood of the held-out rows has not risen for
     `n_iter_no_change` epochs, and keep the weights of the best epoch.
@@ -46,7 +47,7 @@ ood_alpha : float in (0, 1), default=0.05
 random_state : int, RandomState instance or None, default=None
     Seeds weights, shuffling, dropout and the choice of held-out rows. An int
     makes results repeatable bit for bit on one machine. Global random states
-    are neither read (unless None) nor changed.
+    are neither read nor changed, but by None, which draws on NumPy's.
 verbose : int, default=0
     Above 0, show a progress bar with the loss and the validation score."""
 

@@ -106,6 +106,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         )
         self.num_samples = num_samples
 
+    _settled = ("num_samples", "dropout_rate")
+
     def _before_training(self, rows, rng):
         shape = (self.num_samples, self.num_layers, 1, self.num_hidden)
         kept = rng.random(shape) >= self.dropout_rate

@@ -134,10 +134,14 @@ class PredictionMixin:
             values = self._evaluate(compiled, self.projection_(block, dtype), what)
             result[rows] = values[: rows.stop - rows.start]
 
+        self._prepare()
         width = max(self._row_width(), X.shape[1])
         with self._inference() as compiled:
             pool.run_in_threads(predict, padded_blocks(X, width))
         return result
+
+    def _prepare(self):
+        """Compute what all blocks need, before the threads start."""
 
     def _blocks(self, rows, size=None):
         """Chunks of projected rows, with their slice."""

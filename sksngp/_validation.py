@@ -10,6 +10,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+#: Sums of squares of rows must not overflow with their weights.
+LARGEST_WEIGHT = 1e100
+
 
 def check_rows(estimator, X, y="no_validation", *, reset):
     """Check `X`, and `y` where given, as scikit-learn does, and the range of `X`.
@@ -85,6 +88,11 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     weights = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
+    if weights.max() > LARGEST_WEIGHT:
+        raise ValueError(
+            f"sample_weight holds {weights.max():.3g}, beyond the largest that is "
+            f"allowed, {LARGEST_WEIGHT:.3g}. Only ratios of weights matter to training."
+        )
     classes = np.unique(y) if known_classes is None else known_classes
     _check_classes(np.unique(y[weights > 0]), classes, known_classes is None)
     X, y, weights = _weighted(X, y, weights)

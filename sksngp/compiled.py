@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from .architecture import Architecture
-from .networks import GP_WEIGHT_DECAY, ResidualNetwork
+from .networks import GP_WEIGHT_DECAY, ResidualNetwork, private_seeds
 
 #: Random features are whitened in pieces of so many, which spares the zeros of the
 #: triangular factor. Longer sums would be split in another way for few rows than
@@ -50,10 +50,11 @@ class CompiledNetwork:
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
         self._stacks = _stacks(architecture.members)
-        self.networks = [
-            ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
-            for stack in self._stacks
-        ]
+        with private_seeds():
+            self.networks = [
+                ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
+                for stack in self._stacks
+            ]
         self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in self._stacks]
         for optimizer, network in zip(self.optimizers, self.networks, strict=True):
             optimizer.apply_gradients(  # creates the optimiser's variables
@@ -91,7 +92,8 @@ class CompiledNetwork:
         """Take over a model's arrays, and parameters that are variables.
 
         Loading the same dict again costs nothing, so that a single row is
-        predicted in little time; the arrays in it must therefore not change.
+        predicted in little time. The arrays must therefore not change, and become
+        read-only.
         """
         if self._loaded and self._loaded[0] is weights and self._loaded[1] == scalars:
             return
@@ -103,6 +105,8 @@ class CompiledNetwork:
                 network.load({name: array[stack] for name, array in weights.items()})
             for name, value in scalars.items():
                 getattr(network, name).assign(value)
+        for array in weights.values():
+            array.flags.writeable = False
         self._loaded = (weights, scalars)
 
     def dump(self) -> dict[str, np.ndarray]:
@@ -194,9 +198,11 @@ class CompiledNetwork:
         return self._with_matrix(self._compiled_project, projected, directions)
 
     def _with_matrix(self, function, projected, matrix):
-        if self._matrix[0] is not matrix:
-            self._matrix = matrix, tf.constant(matrix, self.architecture.dtype)
-        return tuple(output.numpy() for output in function(projected, self._matrix[1]))
+        known, tensor = self._matrix
+        if known is not matrix:
+            tensor = tf.constant(matrix, self.architecture.dtype)
+            self._matrix = matrix, tensor
+        return tuple(output.numpy() for output in function(projected, tensor))
 
     # Training
 
@@ -275,8 +281,7 @@ class CompiledNetwork:
         )
         draws = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
         rate = tf.cast(self.networks[0].dropout_rate, tf.float32)
-        threshold = tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
-        return draws, tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
+        return draws, tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
 
     def _step(self, batch, labels, weights, draws, threshold):
         """One optimiser step; the members' weighted cross-entropies, summed."""
@@ -300,8 +305,8 @@ class CompiledNetwork:
         network, optimizer = self.networks[index], self.optimizers[index]
         masks = None
         if draws is not None:
-            keep = 1.0 - network.dropout_rate
-            masks = tf.cast(draws >= threshold, keep.dtype) * (1.0 / keep)
+            masks = _kept(draws, threshold, network.dropout_rate.dtype)
+            masks *= 1.0 / (1.0 - network.dropout_rate)
         network.normalise()
         parts = [slice(None)]
         if self.architecture.members == 1:
@@ -343,6 +348,12 @@ def _whiten(features, factor):
 
 def _pieces(size):
     return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
+
+
+def _kept(draws, threshold, dtype):
+    """1 for a unit whose byte is at least the threshold, in 0 to 256; else 0."""
+    at_least = tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
+    return tf.cast(draws >= at_least, dtype) * tf.cast(threshold < 256.0, dtype)
 
 
 def _loss_and_gradients(network, batch, labels, weights, masks):

@@ -16,11 +16,14 @@ rather than constants of the graph: changing them compiles nothing.
 from __future__ import annotations
 
 import importlib.util
+import random
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src import backend
 
 from .architecture import Architecture
 
@@ -48,6 +51,22 @@ SpectralNormalization = _official_layers(
 RandomFeatureGaussianProcess = _official_layers(
     "gaussian_process.py"
 ).RandomFeatureGaussianProcess
+
+
+@contextmanager
+def private_seeds():
+    """Let Keras' layers draw seeds of their own in this thread.
+
+    Else they draw on the global `random`, for initial values that are never used:
+    a network starts from arrays.
+    """
+    local = backend._SEED_GENERATOR  # thread-local
+    before = getattr(local, "generator", None)
+    local.generator = random.Random(0)
+    try:
+        yield
+    finally:
+        local.generator = before
 
 
 class StackedDense(tf_keras.layers.Layer):

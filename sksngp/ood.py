@@ -9,8 +9,9 @@ import numpy as np
 
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
-#: Bounds on how far the float64 scores of equal rows differ: a posterior variance
-#: loses digits in proportion to itself, a difference of entropies does not.
+#: Bounds on how far the scores of equal rows differ where a network is float64, or
+#: a machine's products do not add in one order: a posterior variance loses digits in
+#: proportion to itself, a difference of entropies does not.
 RELATIVE_ROUNDING = 1e-9
 ABSOLUTE_ROUNDING = 1e-14
 
@@ -123,8 +124,8 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
 def above_rounding(threshold: float) -> float:
     """Raise a threshold by more than the scores of equal rows differ.
 
-    The last digits of a score depend on the rows that are predicted with it. If
-    the row that sets the threshold is a common one, those digits would decide
+    The last digits of a float64 score depend on the rows that are predicted with
+    it. If the row that sets the threshold is a common one, those digits would decide
     whether a large share of the data is flagged.
 
     Parameters

@@ -59,7 +59,7 @@ def lease(**architecture) -> Iterator[CompiledNetwork]:
     with _lock:
         compiled = _idle[key].pop() if _idle[key] else None
     if compiled is None:
-        with _loading, _global_seeds_untouched():
+        with _loading:
             compiled = CompiledNetwork(key)
     try:
         yield compiled
@@ -163,7 +163,8 @@ def _without_keras_3():
     """Keep TensorFlow's import from importing Keras 3, which nothing here uses.
 
     It does so only to have its optimisers registered, takes a third of its time
-    over it and goes on without; `tf.keras` then loads Keras at its first use.
+    over it and goes on without; `tf.keras` then loads Keras at its first use. A
+    thread that imports Keras in just these seconds gets an ImportError.
     """
     name = "keras.src.optimizers"
     if "keras" in sys.modules:
@@ -178,7 +179,7 @@ def _without_keras_3():
 
 @contextmanager
 def _global_seeds_untouched():
-    """Restore the global random states that TensorFlow's import and layers draw on."""
+    """Restore the global random states that TensorFlow's import draws on."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         yield

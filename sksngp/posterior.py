@@ -22,11 +22,11 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, qr, solve_triangular
 from scipy.special import softmax
 
-#: Largest relative error of a variance from `Posterior.directions`.
+#: Largest relative error of a variance from `Posterior.directions`, but for rounding.
 TRUNCATION = 1e-3
-#: Largest eigenvalue over ridge at which it is used: float32 leaves a difference of
-#: sums that small a share of the prior too few digits.
-LARGEST_RATIO = 1e4
+#: Largest eigenvalue over ridge at which they are used: the smaller a share of the
+#: prior a variance is, the fewer digits float32 leaves the difference of two sums.
+LARGEST_RATIO = 1e3
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _leading_directions(precision, ridge):
     vectors = basis @ vectors
     outside = np.linalg.norm(gram - (vectors * values) @ vectors.T)
     kept = values + outside > allowed
-    if kept[0]:
+    if kept.all() or not kept.any():
         return None
     values, vectors = values[kept], vectors[:, kept]
     return vectors * np.sqrt(values / (ridge + values))

@@ -236,6 +236,24 @@ def test_global_random_states_are_left_alone():
         np.testing.assert_array_equal(before, after)
 
 
+def test_building_networks_leaves_other_threads_draws_alone():
+    stop, drawn = threading.Event(), []
+
+    def draw():
+        while not stop.is_set():
+            drawn.append((random.random(), np.random.rand()))
+            time.sleep(0.0005)
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(draw)
+        for width in (31, 33, 35):
+            with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": width}):
+                pass
+        stop.set()
+        future.result()
+    assert len(set(drawn)) == len(drawn) > 10
+
+
 FRESH_PROCESS = """
 import os, random, sys
 import numpy as np

@@ -416,8 +416,8 @@ def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
     return factorise(precision, ridge, ridge), rows
 
 
-@pytest.mark.parametrize("n", [0, 50, 2000])
-@pytest.mark.parametrize("ridge", [0.3, 1.0])
+@pytest.mark.parametrize("n", [50, 400])
+@pytest.mark.parametrize("ridge", [0.5, 1.0])
 def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
     fitted, rows = low_dimensional(n, ridge=ridge)
     directions = fitted.directions
@@ -426,8 +426,7 @@ def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
     exact = variance_of(fitted, rows)[:, 0] * ridge / fitted.scale
     error = np.abs(squares / exact - 1)
     assert error.max() <= TRUNCATION
-    if n:  # some of it was left out, or the bound went untested
-        assert error.max() > TRUNCATION / 1e4
+    assert error.max() > TRUNCATION / 1e4  # or nothing was left out
 
 
 def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
@@ -438,6 +437,8 @@ def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
     assert factorise(few.precision, 1.0).directions is None  # a moving average
     per_class = factorise(np.repeat(few.precision, 2, axis=0), 1.0, 1.0)
     assert per_class.directions is None
+    for nothing, _ in (low_dimensional(0), low_dimensional(50, ridge=1e6)):
+        assert nothing.directions is None  # all scores would be the same
     small, _ = low_dimensional(200, num_features=20)
     assert small.directions is None
     fine, _ = low_dimensional(2000, ridge=1e-2)

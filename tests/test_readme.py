@@ -14,3 +14,11 @@ def test_python_blocks_run(capsys, monkeypatch, tmp_path):
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
     assert "flagged" in capsys.readouterr().out
+
+
+def test_pictures_are_there_and_nothing_is_left_to_fill_in():
+    text = README.read_text()
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert pictures
+    assert all((README.parent / picture).is_file() for picture in pictures)
+    assert "@@" not in text

@@ -8,7 +8,7 @@ from official.nlp.modeling.layers.gaussian_process import mean_field_logits
 from reference import variance_of
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine
 
 from sksngp import SNGPClassifier, posterior
 from sksngp.architecture import Architecture, initial_weights
@@ -387,3 +387,48 @@ def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
     np.testing.assert_allclose(scores[-3:].mean(axis=1), left / 2048, atol=0.01)
     assert clf.predict_ood(far_rows(X, 16.0)).all()
     assert clf.predict_proba(far_rows(X, 16.0)).max() < clf.predict_proba(X).max()
+
+
+# What a stream cannot change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cov_momentum": 0.5},
+        {"covariance": "per_class", "inference": "monte_carlo"},
+        {"ridge_penalty": 2.0},
+        {"kernel_scale": 3.0},
+        {"num_samples": 7},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_stream_goes_on_as_it_began(make, iris, change):
+    X, y = iris
+    clf = make(num_samples=5).fit(X, y)
+    expected = clf.predict_proba(X)
+    clf.set_params(**change)
+    with pytest.raises(ValueError, match=rf"{next(iter(change))}.*warm_start=False"):
+        clf.partial_fit(X, y)
+    clf.set_params(**{name: make(num_samples=5).get_params()[name] for name in change})
+    np.testing.assert_array_equal(clf.predict_proba(X), expected)
+    clf.partial_fit(X, y)
+
+
+def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
+    X, y = load_digits(return_X_y=True)
+    flagged = []
+    for seed in range(3):
+        clf = make(
+            cov_momentum=0.9, num_inducing=256, ood_alpha=0.1, random_state=seed
+        ).fit(X[::2], y[::2])
+        flagged.append(clf.predict_ood(X[1::2]).mean())
+    # Binomial noise of the threshold's 90 rows and of 898 fresh ones, three times.
+    assert np.mean(flagged) < 0.1 + 3 * 0.033 / np.sqrt(3)
+
+
+def test_an_edit_of_fitted_arrays_is_refused(make, iris):
+    clf = make().fit(*iris)
+    clf.predict(iris[0])
+    with pytest.raises(ValueError, match="read-only"):
+        clf.weights_["output/bias"][:] = 0
