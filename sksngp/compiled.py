@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from .architecture import Architecture
-from .networks import GP_WEIGHT_DECAY, ResidualNetwork, private_seeds
+from .networks import GP_WEIGHT_DECAY, ResidualNetwork
 
 #: Random features are whitened in pieces of so many, which spares the zeros of the
 #: triangular factor. Longer sums would be split in another way for few rows than
@@ -50,11 +50,10 @@ class CompiledNetwork:
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
         self._stacks = _stacks(architecture.members)
-        with private_seeds():
-            self.networks = [
-                ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
-                for stack in self._stacks
-            ]
+        self.networks = [
+            ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
+            for stack in self._stacks
+        ]
         self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in self._stacks]
         for optimizer, network in zip(self.optimizers, self.networks, strict=True):
             optimizer.apply_gradients(  # creates the optimiser's variables

@@ -16,14 +16,11 @@ rather than constants of the graph: changing them compiles nothing.
 from __future__ import annotations
 
 import importlib.util
-import random
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tf_keras.src import backend
 
 from .architecture import Architecture
 
@@ -53,20 +50,23 @@ RandomFeatureGaussianProcess = _official_layers(
 ).RandomFeatureGaussianProcess
 
 
-@contextmanager
-def private_seeds():
-    """Let Keras' layers draw seeds of their own in this thread.
+class NormalisedDense(SpectralNormalization):
+    """tf-models-official's wrapper of a dense layer, built without random values.
 
-    Else they draw on the global `random`, for initial values that are never used:
-    a network starts from arrays.
+    The parent draws u and v by an initialiser of Keras 3, which takes as long to
+    import as a small fit, and by the global `random`. Here they are loaded from
+    arrays, as all weights are.
     """
-    local = backend._SEED_GENERATOR  # thread-local
-    before = getattr(local, "generator", None)
-    local.generator = random.Random(0)
-    try:
-        yield
-    finally:
-        local.generator = before
+
+    def build(self, input_shape):
+        tf_keras.layers.Wrapper.build(self, input_shape)
+        self.w = self.layer.kernel
+        self.w_shape = self.w.shape.as_list()
+        for name, size in (("v", self.w_shape[0]), ("u", self.w_shape[1])):
+            vector = self.add_weight(
+                name=name, shape=(1, size), initializer="zeros", trainable=False
+            )
+            setattr(self, name, vector)
 
 
 class StackedDense(tf_keras.layers.Layer):
@@ -169,9 +169,7 @@ class ResidualNetwork(tf.Module):
         )
         if self.architecture.num_inducing is None:
             return dense
-        return SpectralNormalization(
-            dense, norm_multiplier=self.spec_norm_bound, dtype=dtype
-        )
+        return NormalisedDense(dense, norm_multiplier=self.spec_norm_bound, dtype=dtype)
 
     def make_output_layer(self):
         """The layer from the last hidden representation to logits."""
