@@ -83,9 +83,6 @@ class Posterior:
         # What can be computed again is not worth the bytes of a pickle.
         return {"factor": self.factor, "scale": self.scale, "ridge": self.ridge}
 
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-
 
 def prior_precision(num_features: int, ridge: float, groups: int) -> np.ndarray:
     """Precision before any row, ``ridge * I`` for each group: float64 (G, M, M)."""
