@@ -91,6 +91,16 @@ def run_child(code: str) -> str:
     return done.stdout
 
 
+def run_until_done(code: str) -> float:
+    """Seconds from the start of a fresh process until it has run the code.
+
+    What Python takes to end the process comes after the last line, and isn't
+    counted.
+    """
+    start = time.time()  # the clock that two processes share
+    return float(run_child(f"{code}\nimport time\nprint(time.time())")) - start
+
+
 class PeakMemory:
     """Growth of this process's peak memory since the object was made.
 
@@ -197,7 +207,7 @@ def matmul_rate(
     """
     import tensorflow as tf  # not at the top: children that only meter stay light
 
-    from sksngp.pool import num_threads
+    from sksngp.startup import num_threads
 
     rates = []
     for size in sizes:

@@ -3,10 +3,14 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from ._deep_ensemble import DeepEnsembleClassifier
-from ._mc_dropout import MCDropoutClassifier
-from ._resnet import ResNetClassifier
-from ._sngp import SNGPClassifier
+from .startup import collector_paused
+
+with collector_paused():  # scikit-learn and SciPy make many objects that stay
+    from ._deep_ensemble import DeepEnsembleClassifier
+    from ._mc_dropout import MCDropoutClassifier
+    from ._resnet import ResNetClassifier
+    from ._sngp import SNGPClassifier
+
 from ._version import __version__
 
 __all__ = [

@@ -109,7 +109,8 @@ def project_spectral_norm(
     projected = dict(weights)
     for name, kernel in weights.items():
         if name.startswith("hidden_") and name.endswith("/kernel"):
-            norm = np.linalg.norm(kernel.astype(np.float64), 2)
+            gram = kernel.T.astype(np.float64) @ kernel
+            norm = np.sqrt(np.linalg.eigvalsh(gram)[-1])
             if norm > bound:
                 # The margin keeps rounding from lifting the norm above the bound.
                 projected[name] = kernel * kernel.dtype.type((1 - 1e-6) * bound / norm)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +11,7 @@ import tf_keras
 
 from .architecture import Architecture
 from .networks import GP_WEIGHT_DECAY, ResidualNetwork
+from .startup import collector_paused, num_threads
 
 #: Random features are whitened in pieces of so many, which spares the zeros of the
 #: triangular factor. Longer sums would be split in another way for few rows than
@@ -307,22 +307,12 @@ class CompiledNetwork:
             masks = _kept(draws, threshold, network.dropout_rate.dtype)
             masks *= 1.0 / (1.0 - network.dropout_rate)
         network.normalise()
-        parts = [slice(None)]
         if self.architecture.members == 1:
-            half = tf.shape(labels)[0] // 2
-            parts = [slice(None, half), slice(half, None)]
+            parts = _halves(batch, labels, weights, masks)
+        else:
+            parts = [(batch, labels, weights, masks)]
         losses, gradients = zip(
-            *(
-                _loss_and_gradients(
-                    network,
-                    batch[..., part, :],
-                    labels[..., part],
-                    weights[..., part],
-                    None if masks is None else masks[..., part, :],
-                )
-                for part in parts
-            ),
-            strict=True,
+            *(_loss_and_gradients(network, *part) for part in parts), strict=True
         )
         gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
         if network.architecture.num_inducing is not None:
@@ -355,6 +345,16 @@ def _kept(draws, threshold, dtype):
     return tf.cast(draws >= at_least, dtype) * tf.cast(threshold < 256.0, dtype)
 
 
+def _halves(batch, labels, weights, masks):
+    """The first and the second half of a batch's rows."""
+    half = tf.shape(labels)[0] // 2
+    sizes = [half, tf.shape(labels)[0] - half]
+    parts = [tf.split(rows, sizes, num=2) for rows in (batch, labels, weights)]
+    # Masks have an axis of blocks before that of rows.
+    parts.append([None] * 2 if masks is None else tf.split(masks, sizes, 1, num=2))
+    return zip(*parts, strict=True)
+
+
 def _loss_and_gradients(network, batch, labels, weights, masks):
     with tf.GradientTape() as tape:
         logits, _ = network.output(network.hidden(batch, masks))
@@ -366,13 +366,9 @@ def _loss_and_gradients(network, batch, labels, weights, masks):
 
 def _stacks(members):
     """Slices of members that train side by side: two or more each, one a core."""
-    count = max(1, min(_num_threads(), members // 2))
+    count = max(1, min(num_threads(), members // 2))
     parts = np.array_split(np.arange(members), count)
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
-
-
-def _num_threads():
-    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count()
 
 
 def _join(parts):
@@ -398,7 +394,8 @@ class _Compiled:
 
     def __call__(self, *arguments):
         if self._concrete is None:
-            self._concrete = self._function.get_concrete_function()
+            with collector_paused():
+                self._concrete = self._function.get_concrete_function()
         return self._concrete(
             *[
                 tf.convert_to_tensor(argument, spec.dtype)

@@ -113,6 +113,20 @@ class GaussianProcessOutput(RandomFeatureGaussianProcess):
         )
 
 
+@tf.custom_gradient
+def _add_masked(hidden, update, mask):
+    """``hidden + update * mask``.
+
+    TensorFlow's own gradient would find out anew in every step that nothing was
+    broadcast: a fifth of the graph's operations.
+    """
+
+    def gradient(upstream):
+        return upstream, upstream * mask, None
+
+    return hidden + update * mask, gradient
+
+
 class ResidualNetwork(tf.Module):
     """Residual blocks ``h + dropout(relu(dense(h)))`` and an output layer.
 
@@ -204,7 +218,10 @@ class ResidualNetwork(tf.Module):
         for block, layer in enumerate(self.hidden_layers):
             # In training, `normalise` has done what a training call would do.
             update = layer(hidden, training=False) if normalised else layer(hidden)
-            hidden += update if masks is None else update * masks[block]
+            if masks is None:
+                hidden += update
+            else:
+                hidden = _add_masked(hidden, update, masks[block])
         return hidden
 
     def normalise(self):
@@ -223,10 +240,11 @@ class ResidualNetwork(tf.Module):
         u = tf.nn.l2_normalize(image, axis=-1)
         sigma = tf.reduce_sum(image * u, axis=-1, keepdims=True)
         kernels *= tf.minimum(self.spec_norm_bound / sigma, 1.0)
-        for block, layer in enumerate(layers):
-            layer.u.assign(u[block])
-            layer.v.assign(v[block])
-            layer.layer.kernel.assign(kernels[block])
+        parts = (tf.unstack(stacked, len(layers)) for stacked in (kernels, u, v))
+        for layer, kernel, left, right in zip(layers, *parts, strict=True):
+            layer.layer.kernel.assign(kernel)
+            layer.u.assign(left)
+            layer.v.assign(right)
 
     def output(self, hidden):
         """Logits (..., n, K), and random features (n, num_inducing) or None."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cholesky, eigh, qr, solve_triangular
+from scipy.linalg import cholesky, eigh, lapack, qr
 from scipy.special import softmax
 
 #: Largest relative error of a variance from `Posterior.directions`, but for rounding.
@@ -61,10 +61,8 @@ class Posterior:
         ``P_g^-1 = W_g W_g^T``, so the variance of a logit is
         ``scale * |W_g^T phi|^2``.
         """
-        identity = np.eye(self.factor.shape[1])
-        return np.stack(
-            [solve_triangular(f, identity, lower=True).T.copy() for f in self.factor]
-        )
+        # A row-major L is a column-major L^T, the order in which LAPACK works.
+        return np.stack([lapack.dtrtri(factor.T)[0] for factor in self.factor])
 
     @cached_property
     def directions(self) -> np.ndarray | None:
@@ -174,7 +172,8 @@ def _cholesky(matrix):
     unit = np.trace(matrix) / len(matrix)
     for jitter in (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
         try:
-            factor = cholesky(matrix + jitter * unit * np.eye(len(matrix)), lower=True)
+            raised = matrix + jitter * unit * np.eye(len(matrix)) if jitter else matrix
+            factor = cholesky(raised, lower=True)
         except np.linalg.LinAlgError:
             continue
         if jitter:

@@ -55,7 +55,7 @@ def test_other_arrays_other_scalars_and_training_load_anew():
     [(1, 2, [1]), (2, 2, [2]), (3, 8, [3]), (5, 2, [3, 2]), (10, 4, [3, 3, 2, 2])],
 )
 def test_stacks_part_the_members(monkeypatch, members, threads, sizes):
-    monkeypatch.setattr(module, "_num_threads", lambda: threads)
+    monkeypatch.setattr(module, "num_threads", lambda: threads)
     stacks = module._stacks(members)
     assert [stack.stop - stack.start for stack in stacks] == sizes
     assert np.concatenate([np.arange(members)[s] for s in stacks]).tolist() == list(
@@ -68,7 +68,7 @@ def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
     data = [tf.constant(a) for a in (rows.projected, rows.labels, rows.weights)]
     results = []
     for threads in (1, 2):
-        monkeypatch.setattr(module, "_num_threads", lambda n=threads: n)
+        monkeypatch.setattr(module, "num_threads", lambda n=threads: n)
         compiled = CompiledNetwork(Architecture(**fields))
         assert len(compiled.networks) == threads
         compiled.load(weights, dropout_rate=0.3)

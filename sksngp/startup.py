@@ -1,0 +1,116 @@
+"""Starting TensorFlow: fast, silent and without a trace in global state.
+
+Only the first use of a network in a process comes here; importing the library
+does not.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+_lock = threading.Lock()
+_started_in: int | None = None  # the process in which TensorFlow was first used
+
+
+def num_threads() -> int:
+    """How many threads this process was given."""
+    given = os.environ.get("OMP_NUM_THREADS", "")  # by joblib's workers or a user
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow once: silently, with the threads this process was given.
+
+    Raises
+    ------
+    RuntimeError
+        In a process forked after TensorFlow was used, where it would hang.
+    """
+    global _started_in
+    if _started_in == os.getpid():
+        return
+    if _started_in is not None:
+        raise RuntimeError(
+            "This process was forked after TensorFlow had been used in its parent, "
+            "and TensorFlow cannot run in such a process. Start worker processes "
+            "with the 'loky', 'spawn' or 'forkserver' method, or fit and predict "
+            "in the parent only after forking."
+        )
+    with _lock, _global_seeds_untouched(), collector_paused():
+        if _started_in is not None:
+            return
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        first = "tensorflow" not in sys.modules
+        with _without_keras_3():
+            import tensorflow as tf
+
+        if first:  # else the threads are the user's own choice
+            # Operations this small run fastest undivided, several at a time.
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(num_threads())
+        from . import compiled  # noqa: F401  (imports the rest of the stack)
+
+        _started_in = os.getpid()
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause Python's cycle collector while many objects are made that stay.
+
+    It would go through all of them again and again: half a second of the first
+    fit in a process. Leaves a collector alone that is off already.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # else an application has frozen objects
+            # Files what was made among the old objects, without a look at each.
+            gc.freeze()
+            gc.unfreeze()
+        gc.enable()
+
+
+@contextmanager
+def _without_keras_3():
+    """Keep TensorFlow's import from importing Keras 3, which nothing here uses.
+
+    It does so only to have its optimisers registered, takes a third of its time
+    over it and goes on without; `tf.keras` then loads Keras at its first use. A
+    thread that imports Keras in just these seconds gets an ImportError.
+    """
+    name = "keras.src.optimizers"
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # an import of it now raises ImportError
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
+
+
+@contextmanager
+def _global_seeds_untouched():
+    """Restore the global random states that TensorFlow's import draws on."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
