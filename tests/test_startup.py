@@ -1,0 +1,172 @@
+import gc
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+
+from sksngp import ResNetClassifier, pool, startup
+
+FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
+
+
+def test_a_forked_process_is_refused(monkeypatch, small, iris):
+    with pool.lease(**FIELDS):
+        pass
+    clf = small(ResNetClassifier).fit(*iris)
+    monkeypatch.setattr(startup, "_started_in", os.getpid() + 1)
+    for action in (
+        lambda: clf.predict(iris[0]),
+        lambda: small(ResNetClassifier).fit(*iris),
+        lambda: pool.lease(**FIELDS).__enter__(),
+    ):
+        with pytest.raises(RuntimeError, match=r"forked .*'loky', 'spawn'"):
+            action()
+
+
+def test_global_random_states_are_left_alone():
+    python, numpy = random.getstate(), np.random.get_state()
+    with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
+        pass
+    assert random.getstate() == python
+    for before, after in zip(numpy, np.random.get_state(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_building_networks_leaves_other_threads_draws_alone():
+    stop, drawn = threading.Event(), []
+
+    def draw():
+        while not stop.is_set():
+            drawn.append((random.random(), np.random.rand()))
+            time.sleep(0.0005)
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(draw)
+        for width in (31, 33, 35):
+            with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": width}):
+                pass
+        stop.set()
+        future.result()
+    assert len(set(drawn)) == len(drawn) > 10
+
+
+FRESH_PROCESS = """
+import gc, os, random, sys
+import numpy as np
+from sksngp import pool, startup
+
+random.seed(0), np.random.seed(0)
+before = random.getstate(), np.random.get_state()[1].tolist(), dict(os.environ)
+assert "tensorflow" not in sys.modules
+with pool.lease(num_outputs=2, num_layers=1, num_hidden=4, num_inducing=8):
+    pass
+assert (random.getstate(), np.random.get_state()[1].tolist()) == before[:2]
+for name in ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
+    assert os.environ.get(name) == before[2].get(name, os.environ.get(name))
+
+assert "keras" not in sys.modules  # Keras 3, which nothing here uses
+
+import tensorflow as tf
+assert tf.keras.__name__ and tf.keras.layers.Dense.__module__.startswith("keras.")
+threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
+assert startup.num_threads() == threads
+assert gc.isenabled()
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert tf.config.threading.get_inter_op_parallelism_threads() == threads
+"""
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}]
+)
+def test_first_use_is_silent_and_heeds_the_environment(given):
+    kept = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    result = subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS],
+        env=environment | given | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def threads_of_this_process():
+    with pool.lease(**FIELDS):
+        pass
+    import tensorflow as tf
+
+    threading_config = tf.config.threading
+    return (
+        startup.num_threads(),
+        threading_config.get_inter_op_parallelism_threads(),
+        threading_config.get_intra_op_parallelism_threads(),
+    )
+
+
+def test_a_worker_starts_no_more_threads_than_it_was_given(monkeypatch):
+    # joblib divides the cores among its workers unless this says otherwise.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    given = max(1, len(os.sched_getaffinity(0)) // 2)
+    with Parallel(n_jobs=2, backend="loky") as parallel:
+        found = parallel(delayed(threads_of_this_process)() for _ in range(2))
+    assert found == [(given, given, 1)] * 2
+
+
+# The cycle collector
+
+
+def test_the_collector_is_paused_and_comes_back():
+    with startup.collector_paused():
+        assert not gc.isenabled()
+        with startup.collector_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), startup.collector_paused():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_collector_that_is_off_stays_off():
+    gc.disable()
+    try:
+        with startup.collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_garbage_made_in_a_pause_is_still_collected():
+    class Node:
+        pass
+
+    with startup.collector_paused():
+        node = Node()
+        node.itself = node
+        watch = weakref.ref(node)
+        del node
+    assert watch() is not None
+    gc.collect()
+    assert watch() is None
+
+
+def test_what_an_application_froze_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with startup.collector_paused():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()
