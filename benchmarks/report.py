@@ -249,8 +249,16 @@ def _draw_ratios(axes, rows):
         axes.text(row.ratio, place, f" {row.ratio:.1f}", va="center")
         if row.target is not None:
             axes.vlines(row.target, place - 0.45, place + 0.45, colors="black", lw=3)
-    axes.set_yticks(places, [row.title for row in rows])
+    axes.set_yticks(places, [_with_rival(row) for row in rows])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="times faster", title="Ratio; black: the target")
+    axes.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
+    axes.minorticks_off()
     axes.margins(x=0.15)
     axes.axvline(1, color="grey", lw=1)
+
+
+def _with_rival(row):
+    """A row's title, with the other side where it isn't the tutorial's."""
+    rival = "" if row.against == "tutorial" else f", against {row.against}"
+    return f"{row.title}{rival}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
 from ._docs import document
 from ._prediction import PredictionMixin
-from ._validation import check_training_rows
+from ._validation import check_rows, check_training_rows
 from .architecture import Architecture, initial_weights
 from .projection import Rows, fit_projection
 
@@ -283,6 +285,50 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
             self._set_threshold(latest)
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def calibrate_ood(self, X):
+        """Set the threshold for flags anew, by rows that need no labels.
+
+        For rows from where the classifier is used: their share of flags is then at
+        most `ood_alpha` even if they are not like the training rows. Nothing else
+        changes. After ``set_params(ood_alpha=...)`` it makes the new rate effective.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+            Rows in distribution that were not used in `fit`; 99 for an `ood_alpha`
+            of 0.01, 19 for 0.05. The promise is for an average over such samples;
+            for one sample of n rows, the realised share strays by about
+            ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
+
+        Returns
+        -------
+        self : object
+            The estimator, with new `ood_scores_` and `ood_threshold_`.
+
+        Warns
+        -----
+        UserWarning
+            If the rows are too few for `ood_alpha`; no row will be flagged.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_moons
+        >>> from sksngp import SNGPClassifier
+        >>> clf = SNGPClassifier(epochs=5, num_layers=1, random_state=0)
+        >>> clf = clf.fit(*make_moons(random_state=0))
+        >>> X, _ = make_moons(1000, noise=0.3, random_state=1)
+        >>> bool(clf.calibrate_ood(X).predict_ood(X).mean() <= 0.05)
+        True
+        """
+        check_is_fitted(self)
+        fitted = copy.copy(self)
+        fitted._check_parameters()
+        X = check_rows(fitted, X, reset=False)
+        fitted._set_threshold(fitted._predict_valid(X, "epistemic"))
+        self.__dict__ = fitted.__dict__
+        return self
+
     def _check_stream(self, classes, first):
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True.")
@@ -396,6 +442,15 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
+        if math.isinf(threshold):
+            warnings.warn(
+                f"predict_ood will flag no row: {len(scores)} rows are too few to "
+                f"keep the promise of ood_alpha={self.ood_alpha}, for which it takes "
+                f"{math.ceil(1 / self.ood_alpha - 1 - 1e-9)}. Choose a larger "
+                "ood_alpha, or call calibrate_ood with more rows.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.ood_threshold_ = ood.above_rounding(threshold)
 
 

@@ -43,7 +43,8 @@ class_weight : dict, "balanced" or None, default=None
 warm_start : bool, default=False
     Whether `fit` goes on from the weights of the last one, for `epochs` more.
 ood_alpha : float in (0, 1), default=0.05
-    Share of rows from the training distribution that `predict_ood` may flag.
+    Share of rows from the training distribution that `predict_ood` flags at most,
+    in expectation (split-conformal).
 random_state : int, RandomState instance or None, default=None
     Seeds weights, shuffling, dropout and the choice of held-out rows. An int
     makes results repeatable bit for bit on one machine. Global random states
@@ -66,9 +67,11 @@ validation_scores_ : list of float or None
     Log-likelihood of the held-out rows after each epoch that was trained
     with `early_stopping`.
 ood_scores_ : ndarray
-    Epistemic uncertainty of the rows that set the threshold.
+    Epistemic uncertainty of the rows that set the threshold: those held out, or
+    those last passed to `calibrate_ood`.
 ood_threshold_ : float
-    Epistemic uncertainty above which `predict_ood` flags a row.
+    Epistemic uncertainty above which `predict_ood` flags a row; infinite where
+    the rows were too few for `ood_alpha`.
 weights_ : dict of str to ndarray
     The network's arrays by name.
 projection_ : sksngp.projection.InputProjection

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from . import pool
+from . import ood, pool
 from ._validation import check_rows
 from .projection import chunks, padded_blocks
 from .uncertainty import KINDS
@@ -97,11 +97,35 @@ class PredictionMixin:
         Returns
         -------
         bool ndarray of shape (n_samples,)
-            True where the epistemic uncertainty exceeds `ood_threshold_`.
+            True where the epistemic uncertainty exceeds `ood_threshold_`: for at
+            most a share `ood_alpha` of fresh rows like the training rows, in
+            expectation.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
         return model._predict(X, "epistemic") > model.ood_threshold_
+
+    def ood_pvalue(self, X) -> np.ndarray:
+        """Say how unusual rows are among those the classifier was fitted on.
+
+        The p-value of the hypothesis that a row comes from the distribution of the
+        training rows, by how its epistemic uncertainty ranks among `ood_scores_`
+        (Bates et al. 2023, arXiv 2104.08279, equation 2): of rows that do come from
+        it, at most a share alpha has a p-value of alpha or less, for every alpha.
+        ``ood_pvalue(X) <= ood_alpha`` is what `predict_ood` flags.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float64 ndarray of shape (n_samples,)
+            In (0, 1]; the smallest value is ``1 / (1 + len(ood_scores_))``.
+        """
+        check_is_fitted(self)
+        model = copy.copy(self)  # one model, even while another thread refits
+        return ood.pvalues(model._predict(X, "epistemic"), model.ood_scores_)
 
     def score_samples(self, X) -> np.ndarray:
         """Score how normal rows are: minus the epistemic uncertainty.

@@ -96,8 +96,7 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     Of fresh rows from the distribution that gave `scores`, an expected share of
     at most `alpha` exceeds the ``ceil((n + 1) (1 - alpha))``-th smallest score
     (Vovk, Gammerman and Shafer 2005; Bates et al. 2023, arXiv 2104.08279,
-    equation 2). With fewer than 1 / alpha - 1 rows no threshold promises that;
-    the largest score is returned then.
+    equation 2). With fewer than 1 / alpha - 1 rows only infinity promises that.
 
     Parameters
     ----------
@@ -118,11 +117,43 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     """
     # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
     rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
-    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
-def above_rounding(threshold: float) -> float:
-    """Raise a threshold by more than the scores of equal rows differ.
+def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+    """Conformal p-values of out-of-distribution scores.
+
+    ``p = (1 + #{i: c_i >= s}) / (n + 1)``: the chance of a score as high as s for a
+    fresh row from the distribution that gave the n scores c_i, in the sense that
+    P(p <= alpha) <= alpha for every alpha (Bates et al. 2023, arXiv 2104.08279,
+    equation 2). ``p <= alpha`` where the score is above `threshold`.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (m,)
+        Of the rows in question; higher is more unusual.
+    calibration : ndarray of shape (n,)
+        Of rows from the distribution that the scoring model was not trained on.
+
+    Returns
+    -------
+    float64 ndarray of shape (m,)
+        Multiples of 1 / (n + 1), the smallest p-value that n rows can give.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pvalues(np.array([0.0, 98.5, 200.0]), np.arange(1.0, 100.0))
+    array([1.  , 0.02, 0.01])
+    """
+    # As the threshold: a calibration row and its twin must count as equal.
+    ordered = np.sort(above_rounding(calibration))
+    at_least = len(ordered) - np.searchsorted(ordered, scores)
+    return (1 + at_least) / (1 + len(ordered))
+
+
+def above_rounding(threshold):
+    """Raise thresholds by more than the scores of equal rows differ.
 
     The last digits of a float64 score depend on the rows that are predicted with
     it. If the row that sets the threshold is a common one, those digits would decide
@@ -130,18 +161,18 @@ def above_rounding(threshold: float) -> float:
 
     Parameters
     ----------
-    threshold : float
+    threshold : float or ndarray
 
     Returns
     -------
-    float
+    float or ndarray
 
     Examples
     --------
     >>> 0.3 < above_rounding(0.3) < 0.3 + 1e-9
     True
     """
-    return threshold + RELATIVE_ROUNDING * abs(threshold) + ABSOLUTE_ROUNDING
+    return threshold + RELATIVE_ROUNDING * np.abs(threshold) + ABSOLUTE_ROUNDING
 
 
 def _digests(X, seed):

@@ -74,6 +74,11 @@ def assert_sound(clf, X):
     epistemic = clf.predict_uncertainty(X, kind="epistemic")
     assert_array_equal(flags, epistemic > clf.ood_threshold_)
     assert_array_equal(clf.score_samples(X), -epistemic)
+    pvalues = clf.ood_pvalue(X)
+    assert ((pvalues > 0) & (pvalues <= 1)).all()
+    if len(X):
+        assert flags[pvalues < clf.ood_alpha].all()
+        assert not flags[pvalues > clf.ood_alpha].any()
 
 
 # Forms of X and y
@@ -1156,6 +1161,60 @@ def test_far_rows_are_flagged(small, moons):
     ring = np.column_stack([np.cos(angle), np.sin(angle)])
     for radius in (8, 30, 1e3):
         assert clf.predict_ood(radius * ring).mean() > 0.9
+
+
+def test_too_few_rows_for_a_threshold_are_told(make, iris):
+    X, y = iris
+    with pytest.warns(UserWarning, match=r"no row: 15 rows .* ood_alpha=0.05.* 19\."):
+        clf = make().fit(X[::10], y[::10])
+    assert clf.ood_threshold_ == np.inf
+    assert not clf.predict_ood(1e3 * X).any()
+
+
+# Recalibration
+
+
+def test_recalibration_keeps_the_promise_where_the_rows_have_moved(small):
+    X, y = make_blobs(6000, 3, centers=4, cluster_std=2.0, random_state=1)
+    clf = small(SNGPClassifier, ood_alpha=0.1).fit(X[:1000], y[:1000])
+    moved = X[1000:] + 6.0
+    assert clf.predict_ood(moved).mean() > 0.2
+    before = clf.predict_proba(moved)
+    assert clf.calibrate_ood(moved[:1000]) is clf
+    assert len(clf.ood_scores_) == 1000
+    assert 0.06 < clf.predict_ood(moved[1000:]).mean() < 0.14
+    assert_array_equal(clf.predict_proba(moved), before)
+
+
+def test_recalibration_makes_a_new_rate_effective(make, moons):
+    X, y = moons
+    clf = make().fit(X[::2], y[::2])
+    for alpha in (0.05, 0.3):
+        clf.set_params(ood_alpha=alpha).calibrate_ood(X[1::2])
+        expected = np.sort(clf.predict_uncertainty(X[1::2], "epistemic"))
+        rank = round((100 + 1) * (1 - alpha) + 0.499)
+        assert clf.ood_threshold_ == pytest.approx(expected[rank - 1])
+
+
+def test_refused_recalibration_changes_nothing(make, moons):
+    X, y = moons
+    with pytest.raises(NotFittedError):
+        make().calibrate_ood(X)
+    clf = make().fit(X, y)
+    state = dict(vars(clf))
+    for rows, match in [
+        (X[:, :1], "features"),
+        (X[:0], "0 sample"),
+        (X * np.nan, "NaN"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            clf.calibrate_ood(rows)
+        assert vars(clf) == state
+    clf.ood_alpha = 1.5
+    with pytest.raises(ValueError, match="ood_alpha"):
+        clf.calibrate_ood(X)
+    with pytest.warns(UserWarning, match="no row: 5 rows"):
+        clf.set_params(ood_alpha=0.05).calibrate_ood(X[:5])
 
 
 # Processes

@@ -19,14 +19,19 @@ BELOW = {
     "posterior": set(),
     "uncertainty": set(),
     "ood": set(),
-    "metrics": set(),
+    "metrics/_checks": set(),
+    "metrics/_calibration": {"_checks"},
+    "metrics/_ood": {"_checks"},
+    "metrics/_selective": {"_checks"},
+    "metrics/_scorers": {"_calibration", "_ood", "_selective"},
+    "metrics/__init__": {"_calibration", "_ood", "_scorers", "_selective"},
     "datasets": set(),
     "projection": set(),
     "networks": {"architecture"},
     "compiled": {"architecture", "networks", "startup"},
     "training": {"compiled", "projection"},
     "pool": {"architecture", "compiled", "startup"},
-    "_prediction": {"_validation", "pool", "projection", "uncertainty"},
+    "_prediction": {"_validation", "ood", "pool", "projection", "uncertainty"},
     "_base": {
         "_docs",
         "_prediction",
@@ -52,7 +57,14 @@ BELOW = {
     "inspection/_common": set(),
     "inspection/_uncertainty": {"_common"},
     "inspection/_ood_histogram": {"_common"},
-    "inspection/__init__": {"_ood_histogram", "_uncertainty"},
+    "inspection/_reliability": {"_common", "metrics"},
+    "inspection/_risk_coverage": {"_common", "metrics"},
+    "inspection/__init__": {
+        "_ood_histogram",
+        "_reliability",
+        "_risk_coverage",
+        "_uncertainty",
+    },
     "_cli_data": set(),
     "_cli_compare": {"__init__", "_cli_data", "datasets", "inspection", "metrics"},
     "__main__": {"_cli_compare", "_cli_data"},
@@ -66,7 +78,8 @@ def siblings(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             names = [node.module] if node.module else [a.name for a in node.names]
             for name in (name.split(".")[0] for name in names):
-                is_module = any(path.parent.glob(f"{name}.py")) or name == "inspection"
+                folder = path.parents[node.level - 1]
+                is_module = any(folder.glob(f"{name}.py")) or (folder / name).is_dir()
                 found.add(name if is_module else "__init__")
     return found
 

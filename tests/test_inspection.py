@@ -17,9 +17,20 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import validate_data
 
 from sksngp import SNGPClassifier
-from sksngp.inspection import OODHistogramDisplay, UncertaintyDisplay
+from sksngp.inspection import (
+    OODHistogramDisplay,
+    ReliabilityDisplay,
+    RiskCoverageDisplay,
+    UncertaintyDisplay,
+)
 from sksngp.inspection._common import COLORS
 from sksngp.inspection._uncertainty import SURFACES
+from sksngp.metrics import (
+    area_under_risk_coverage,
+    expected_calibration_error,
+    reliability_curve,
+    risk_coverage_curve,
+)
 
 matplotlib.use("Agg")
 
@@ -416,3 +427,66 @@ def test_with_a_fitted_classifier(data):
     assert histogram.scores_in.mean() < histogram.scores_out.mean()
     flags = pipe[-1].predict_ood(pipe[:-1].transform(far))
     assert histogram.flagged_out_ == flags.mean()
+
+
+# Reliability, and risk by coverage
+
+
+@pytest.fixture
+def judged():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(3), 300)
+    y = np.array([rng.choice(3, p=p) for p in proba])
+    return proba, y
+
+
+class Fixed(ClassifierMixin, BaseEstimator):
+    """Says what it was fitted on."""
+
+    def fit(self, proba, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, proba):
+        return np.asarray(proba)
+
+
+def test_reliability_of_predictions(judged, ax):
+    proba, y = judged
+    display = ReliabilityDisplay.from_predictions(y, proba, n_bins=5, ax=ax)
+    curve = reliability_curve(y, proba, n_bins=5)
+    np.testing.assert_array_equal(display.line_.get_xdata(), curve.confidence)
+    np.testing.assert_array_equal(display.line_.get_ydata(), curve.accuracy)
+    error = expected_calibration_error(y, proba, n_bins=5)
+    assert display.expected_calibration_error_ == pytest.approx(error)
+    sizes = display.markers_.get_sizes()
+    np.testing.assert_array_equal(np.argsort(sizes), np.argsort(curve.share))
+    assert display.ax_ is ax
+    assert display.line_.get_label() == f"ECE {error:.3f}"
+
+
+def test_risk_coverage_of_predictions(judged, ax):
+    proba, y = judged
+    correct, doubt = proba.argmax(axis=1) == y, 1 - proba.max(axis=1)
+    display = RiskCoverageDisplay.from_predictions(correct, doubt, ax=ax, name="it")
+    coverage, risk = risk_coverage_curve(correct, doubt)
+    np.testing.assert_array_equal(display.line_.get_xdata(), coverage)
+    np.testing.assert_array_equal(display.line_.get_ydata(), risk)
+    area = area_under_risk_coverage(correct, doubt)
+    assert display.area_under_risk_coverage_ == pytest.approx(area)
+    assert display.line_.get_label() == f"it (AURC {area:.4f})"
+
+
+@pytest.mark.parametrize("Display", [ReliabilityDisplay, RiskCoverageDisplay])
+def test_several_classifiers_on_the_same_axes(judged, ax, Display):
+    proba, y = judged
+    clf = Fixed().fit(proba, y)
+    first = Display.from_estimator(clf, proba, y, ax=ax)
+    second = Display.from_estimator(clf, proba, y, name="twin", ax=ax, linestyle="--")
+    assert first.line_.get_label().startswith("Fixed (")
+    assert second.line_.get_label().startswith("twin (")
+    assert first.line_.get_color() != second.line_.get_color()
+    assert second.line_.get_linestyle() == "--"
+    assert len({line.get_label() for line in ax.lines}) == len(ax.lines)
+    with pytest.raises(NotFittedError):
+        Display.from_estimator(Fixed(), proba, y, ax=ax)

@@ -10,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
+from sklearn.metrics import average_precision_score, brier_score_loss
 
 from sksngp.metrics import (
     area_under_risk_coverage,
+    brier_decomposition,
     expected_calibration_error,
     fpr_at_tpr,
     ood_auroc,
+    ood_average_precision,
+    reliability_curve,
+    risk_coverage_curve,
 )
 
 # Few values, so that ties are common; exact under the transforms below.
@@ -336,3 +341,93 @@ def test_aurc_of_useless_score_is_error_rate(correct):
 def test_aurc_refuses(correct, uncertainty, message):
     with pytest.raises(ValueError, match=message):
         area_under_risk_coverage(correct, uncertainty)
+
+
+# Bins of equal weight, curves, and the parts of the Brier score
+
+
+def test_bins_of_equal_weight_by_hand():
+    confidence = np.array([0.5, 0.6, 0.7, 0.9])
+    proba = np.column_stack([confidence, 1 - confidence])
+    curve = reliability_curve([0, 1, 0, 0], proba, n_bins=2, strategy="quantile")
+    np.testing.assert_allclose(curve.confidence, [0.55, 0.8])
+    np.testing.assert_allclose(curve.accuracy, [0.5, 1.0])
+    np.testing.assert_allclose(curve.share, [0.5, 0.5])
+
+
+@given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
+def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
+    y_true, proba, weight = problem
+    given_ = {"labels": range(proba.shape[1]), "sample_weight": weight}
+    given_ |= {"n_bins": n_bins, "strategy": strategy}
+    curve = reliability_curve(y_true, proba, **given_)
+    assert len(curve.share) <= n_bins
+    assert curve.share.sum() == pytest.approx(1)
+    assert (np.diff(curve.confidence) > 0).all()
+    right = proba.argmax(axis=1) == y_true
+    assert curve.share @ curve.accuracy == pytest.approx(weight @ right / weight.sum())
+    error = expected_calibration_error(y_true, proba, **given_)
+    assert error == pytest.approx(curve.share @ abs(curve.accuracy - curve.confidence))
+    repeated = np.repeat(np.arange(len(y_true)), weight)
+    given_["sample_weight"] = None
+    for ours, theirs in zip(
+        curve,
+        reliability_curve(y_true[repeated], proba[repeated], **given_),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs)
+
+
+@given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
+def test_parts_make_up_the_brier_score(problem, n_bins, strategy):
+    y_true, proba, weight = problem
+    parts = brier_decomposition(
+        y_true,
+        proba,
+        labels=range(proba.shape[1]),
+        sample_weight=weight,
+        n_bins=n_bins,
+        strategy=strategy,
+    )
+    labels = list(range(proba.shape[1]))
+    score = brier_score_loss(
+        y_true, proba, labels=labels, sample_weight=weight, scale_by_half=False
+    )
+    assert parts.reliability - parts.resolution + parts.uncertainty == pytest.approx(
+        score, abs=1e-9
+    )
+    assert parts.reliability >= 0
+    assert 0 <= parts.uncertainty <= 1 - 1 / len(labels) + rounding
+
+
+def test_resolution_of_few_distinct_forecasts_is_murphys():
+    rng = np.random.default_rng(0)
+    forecast = rng.choice([0.1, 0.4, 0.8], 500)
+    y_true = (rng.random(500) < forecast**2).astype(int)
+    parts = brier_decomposition(y_true, np.column_stack([1 - forecast, forecast]))
+    base = y_true.mean()
+    reliability = resolution = 0.0
+    for value in np.unique(forecast):
+        rows = forecast == value
+        reliability += 2 * rows.mean() * (value - y_true[rows].mean()) ** 2
+        resolution += 2 * rows.mean() * (y_true[rows].mean() - base) ** 2
+    assert parts.reliability == pytest.approx(reliability)
+    assert parts.resolution == pytest.approx(resolution)
+    assert parts.uncertainty == pytest.approx(2 * base * (1 - base))
+
+
+@given(scores, scores)
+def test_average_precision_is_scikit_learns(known, unknown):
+    y_true = [0] * len(known) + [1] * len(unknown)
+    expected = average_precision_score(y_true, known + unknown)
+    assert ood_average_precision(known, unknown) == pytest.approx(expected)
+
+
+@given(arrays(bool, st.integers(1, 30)), st.data())
+def test_the_area_is_the_mean_of_the_curve(correct, data):
+    level = st.integers(0, 5).map(float)
+    uncertainty = data.draw(arrays(float, len(correct), elements=level))
+    coverage, risk = risk_coverage_curve(correct, uncertainty)
+    np.testing.assert_allclose(coverage * len(correct), 1 + np.arange(len(correct)))
+    assert risk[-1] == pytest.approx(1 - correct.mean())
+    assert risk.mean() == pytest.approx(area_under_risk_coverage(correct, uncertainty))

@@ -2,13 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sksngp import SNGPClassifier
 from sksngp.datasets import two_moons
-from sksngp.ood import LARGEST_SHARE, above_rounding, hold_out, threshold
+from sksngp.ood import LARGEST_SHARE, above_rounding, hold_out, pvalues, threshold
 
 ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]
 
@@ -24,7 +24,7 @@ def test_threshold_is_the_conformal_order_statistic(n, alpha):
     rank = next(
         r for r in range(n + 2) if 100 * r >= (n + 1) * round(100 - 100 * alpha)
     )
-    assert threshold(scores, alpha) == min(rank, n)
+    assert threshold(scores, alpha) == (rank if rank <= n else np.inf)
 
 
 @settings(deadline=None)
@@ -35,7 +35,6 @@ def test_threshold_is_the_conformal_order_statistic(n, alpha):
 def test_among_exchangeable_rows_at_most_a_share_alpha_is_flagged(scores, alpha):
     """What makes the guarantee: any of the n + 1 rows may be the fresh one."""
     scores = np.array(scores, dtype=float)
-    assume(len(scores) * alpha >= 1)
     flagged = sum(
         score > threshold(np.delete(scores, i), alpha) for i, score in enumerate(scores)
     )
@@ -54,14 +53,15 @@ def test_realised_rate_of_false_alarms(n, alpha):
     assert rates.mean() >= alpha - 1 / (n + 1) - 3 * error
 
 
-def test_too_few_scores_give_the_largest():
-    assert threshold(np.array([3.0, 7.0, 1.0]), 0.05) == 7.0
+def test_too_few_scores_flag_nothing():
+    assert threshold(np.arange(18.0), 0.05) == np.inf
+    assert threshold(np.arange(19.0), 0.05) == 18.0
 
 
 def test_threshold_is_one_of_the_scores_and_falls_with_alpha():
     scores = np.random.default_rng(0).normal(size=50)
     thresholds = [threshold(scores, alpha) for alpha in ALPHAS]
-    assert set(thresholds) <= set(scores)
+    assert set(thresholds[1:]) <= set(scores)
     assert thresholds == sorted(thresholds, reverse=True)
 
 
@@ -82,6 +82,47 @@ def test_rounding_stays_below_the_threshold_and_little_else(score):
     for rounded in (score * (1 + 1e-10), score + 1e-15):
         assert rounded < raised
     assert raised <= score * (1 + 1e-8) + 1e-13
+
+
+# P-values
+
+some_scores = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1)
+
+
+@given(some_scores, some_scores)
+def test_pvalue_counts_the_rows_as_unusual(scores, calibration):
+    expected = [
+        (1 + sum(c >= s for c in calibration)) / (1 + len(calibration)) for s in scores
+    ]
+    found = pvalues(np.array(scores), np.array(calibration))
+    np.testing.assert_allclose(found, expected)
+
+
+@settings(deadline=None)
+@given(some_scores, some_scores, st.sampled_from(ALPHAS))
+def test_a_small_pvalue_is_a_flag(scores, calibration, alpha):
+    scores, calibration = np.array(scores), np.array(calibration)
+    flags = scores > above_rounding(threshold(calibration, alpha))
+    # In whole percents and counts: p and alpha are rounded.
+    counts = np.round(pvalues(scores, calibration) * (1 + len(calibration)))
+    small = 100 * counts <= round(100 * alpha) * (1 + len(calibration))
+    np.testing.assert_array_equal(flags, small)
+
+
+@pytest.mark.parametrize("n", [10, 99, 500])
+def test_pvalues_of_fresh_rows_are_no_smaller_than_uniform(n):
+    rng = np.random.default_rng(n)
+    found = np.array([pvalues(rng.random(1), rng.random(n))[0] for _ in range(4000)])
+    for alpha in ALPHAS:
+        error = np.sqrt(alpha * (1 - alpha) / len(found))
+        assert np.mean(found <= alpha) <= alpha + 4 * error
+
+
+def test_a_pvalue_forgives_rounding():
+    scores = np.array([0.3, 0.7])
+    np.testing.assert_array_equal(
+        pvalues(scores * (1 + 1e-12), scores), pvalues(scores, scores)
+    )
 
 
 # Holding out

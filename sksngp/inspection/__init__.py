@@ -5,6 +5,13 @@ from a fitted estimator. matplotlib is imported when something is drawn.
 """
 
 from ._ood_histogram import OODHistogramDisplay
+from ._reliability import ReliabilityDisplay
+from ._risk_coverage import RiskCoverageDisplay
 from ._uncertainty import UncertaintyDisplay
 
-__all__ = ["OODHistogramDisplay", "UncertaintyDisplay"]
+__all__ = [
+    "OODHistogramDisplay",
+    "ReliabilityDisplay",
+    "RiskCoverageDisplay",
+    "UncertaintyDisplay",
+]

@@ -1,0 +1,123 @@
+"""How many fresh rows are flagged, against what ``ood_alpha`` promises.
+
+Run ``python -m benchmarks.false_alarms`` (half an hour on two cores; ``--splits 20``
+for less, ``--classifier`` for another). Each split draws training rows and fresh rows
+of one data set, fits the classifier with its default parameters for each rate, and
+counts the flags among the fresh rows. The table has the mean share over splits and
+its 95 % band (a normal interval for the mean, as splits are drawn independently).
+
+The promise is an expectation: single splits lie on both sides of it. It is broken if
+a band lies above the rate; the exit status is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.model_selection import train_test_split
+
+import sksngp
+from benchmarks.report import table
+from sksngp.datasets import two_moons
+
+RATES = (0.01, 0.05, 0.1)
+DATA = {
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "breast cancer": lambda: load_breast_cancer(return_X_y=True),
+    "digits": lambda: load_digits(return_X_y=True),
+    "two moons": lambda: two_moons(1000, random_state=0),
+}
+#: Half the length of a 95 % interval in standard errors.
+NORMAL = 1.96
+
+
+def flagged_share(name: str, rate: float, split: int, classifier: str, **params):
+    """Share of fresh rows that a classifier flags in one split.
+
+    Parameters
+    ----------
+    name : str
+        Of `DATA`.
+    rate : float
+        The classifier's `ood_alpha`.
+    split : int
+        Seeds the split and the classifier.
+    classifier : str
+        Name of a classifier of `sksngp`.
+    **params
+        Its other parameters.
+
+    Returns
+    -------
+    float
+    """
+    X, y = DATA[name]()
+    X_train, X_fresh, y_train, _ = train_test_split(
+        X, y, test_size=0.3, stratify=y, random_state=split
+    )
+    clf = getattr(sksngp, classifier)(ood_alpha=rate, random_state=split, **params)
+    with warnings.catch_warnings():
+        # "Too few rows" is what small data sets say of small rates; then none is
+        # flagged, which the table shows.
+        warnings.simplefilter("ignore", UserWarning)
+        return float(clf.fit(X_train, y_train).predict_ood(X_fresh).mean())
+
+
+def simulate(
+    names, splits: int, classifier: str = "SNGPClassifier", n_jobs: int = -1, **params
+) -> pd.DataFrame:
+    """Flagged shares: one row a data set, rate and split."""
+    keys = list(product(names, RATES, range(splits)))
+    with Parallel(n_jobs=n_jobs) as parallel:
+        shares = parallel(
+            delayed(flagged_share)(*key, classifier, **params) for key in keys
+        )
+    found = pd.DataFrame(keys, columns=["data", "rate", "split"])
+    return found.assign(share=shares)
+
+
+def bands(shares: pd.DataFrame) -> pd.DataFrame:
+    """Mean share and its 95 % band by data set and rate."""
+    grouped = shares.groupby(["data", "rate"], sort=False)["share"]
+    mean, error = grouped.mean(), grouped.std() / np.sqrt(grouped.size())
+    return pd.DataFrame(
+        {"mean": mean, "low": mean - NORMAL * error, "high": mean + NORMAL * error}
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--classifier", default="SNGPClassifier")
+    parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
+    arguments = parser.parse_args()
+    found = bands(simulate(arguments.data, arguments.splits, arguments.classifier))
+    lines, broken = [], []
+    for (name, rate), band in found.iterrows():
+        lines.append(
+            [
+                f"{name}, {rate:.0%}",
+                f"{band['mean']:.2%}",
+                f"{band['low']:.2%} to {band['high']:.2%}",
+            ]
+        )
+        if band["low"] > rate:
+            broken.append(lines[-1][0])
+    header = ["data, ood_alpha", "flagged", "95 % band"]
+    print(f"{arguments.classifier}, {arguments.splits} splits\n")
+    print(table(header, lines))
+    if broken:
+        sys.exit(f"Above the promise: {'; '.join(broken)}")
+
+
+if __name__ == "__main__":
+    main()

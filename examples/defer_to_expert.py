@@ -1,0 +1,99 @@
+"""Tumours that an expert should look at.
+
+A classifier tells benign from malignant tumours and may refer a case to an expert.
+A wrong call costs `WRONG` times what a referral does. Both costs decide how many
+cases to refer: too few, and errors are paid for; too many, and the expert's time.
+
+The share to refer is chosen without a look at the test cases: every training case is
+predicted by a classifier that was not trained on it, cases are sorted by confidence,
+and the threshold is where the mean cost is least along the risk-coverage curve.
+Cases that the classifier flags as unlike its training data are referred as well,
+whatever its confidence.
+
+The picture shows risk by coverage on the test cases, and the cost of each share of
+referrals with the chosen one marked.
+
+Run: ``python defer_to_expert.py [--output FILE.png]``
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import cross_val_predict, train_test_split
+
+from sksngp import SNGPClassifier
+from sksngp.inspection import RiskCoverageDisplay
+from sksngp.metrics import risk_coverage_curve
+
+REFERRAL = 1.0  # an expert looks at the case
+WRONG = 20.0  # a wrong call
+
+
+def costs(correct, uncertainty):
+    """Coverages, and the mean cost of a case when so many are kept."""
+    coverage, risk = risk_coverage_curve(correct, uncertainty)
+    return (
+        np.append(0.0, coverage),
+        np.append(REFERRAL, (1 - coverage) * REFERRAL + coverage * risk * WRONG),
+    )
+
+
+def choose_threshold(correct, uncertainty):
+    """Largest uncertainty at which deciding is cheaper than referring."""
+    coverage, cost = costs(correct, uncertainty)
+    kept = round(coverage[np.argmin(cost)] * len(correct))
+    ordered = np.sort(uncertainty)
+    if kept == 0:
+        return -np.inf
+    return ordered[kept - 1] if kept < len(ordered) else np.inf
+
+
+def main(output=None):
+    X, y = load_breast_cancer(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(
+        X, y, test_size=0.4, stratify=y, random_state=0
+    )
+    clf = SNGPClassifier(random_state=0)
+    proba = cross_val_predict(clf, X, y, method="predict_proba")
+    threshold = choose_threshold(proba.argmax(axis=1) == y, 1 - proba.max(axis=1))
+
+    proba = clf.fit(X, y).predict_proba(X_test)
+    correct, uncertainty = proba.argmax(axis=1) == y_test, 1 - proba.max(axis=1)
+    referred = (uncertainty > threshold) | clf.predict_ood(X_test)
+    print(f"{len(X_test)} cases; a wrong call costs {WRONG:g} referrals\n")
+    print("policy             referred  wrong calls  cost per case")
+    for name, refer in (
+        ("decide every case", np.zeros(len(y_test), bool)),
+        ("refer every case", np.ones(len(y_test), bool)),
+        ("defer when unsure", referred),
+    ):
+        wrong = int((~correct & ~refer).sum())
+        cost = (REFERRAL * refer.sum() + WRONG * wrong) / len(refer)
+        print(f"{name:18} {refer.mean():8.1%} {wrong:12d} {cost:14.3f}")
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    RiskCoverageDisplay.from_predictions(correct, uncertainty, ax=left)
+    left.axvline(1 - referred.mean(), color="gray", linestyle=":")
+    coverage, cost = costs(correct, uncertainty)
+    right.plot(1 - coverage, cost)
+    right.axvline(referred.mean(), color="gray", linestyle=":", label="chosen before")
+    right.set(xlabel="share of cases referred", ylabel="cost per case")
+    right.legend()
+    show(figure, output)
+
+
+def show(figure, output):
+    """Save the figure where asked to; else show it where there is a screen."""
+    if output:
+        figure.savefig(output, dpi=120)
+        print(f"picture written to {output}")
+    elif plt.get_backend().lower() != "agg":
+        plt.show()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Refer doubtful cases to an expert.")
+    parser.add_argument("--output", metavar="FILE", help="write the picture there")
+    main(parser.parse_args().output)

@@ -1,0 +1,33 @@
+"""Measures of calibration and uncertainty that scikit-learn lacks, and their scorers.
+
+Scores follow one convention: higher is more unusual or less certain, as in
+``predict_uncertainty``. The negative log-likelihood is `sklearn.metrics.log_loss`
+and the Brier score `sklearn.metrics.brier_score_loss`.
+"""
+
+from ._calibration import (
+    brier_decomposition,
+    expected_calibration_error,
+    reliability_curve,
+)
+from ._ood import fpr_at_tpr, ood_auroc, ood_average_precision
+from ._scorers import (
+    OODScorer,
+    neg_area_under_risk_coverage,
+    neg_expected_calibration_error,
+)
+from ._selective import area_under_risk_coverage, risk_coverage_curve
+
+__all__ = [
+    "OODScorer",
+    "area_under_risk_coverage",
+    "brier_decomposition",
+    "expected_calibration_error",
+    "fpr_at_tpr",
+    "neg_area_under_risk_coverage",
+    "neg_expected_calibration_error",
+    "ood_auroc",
+    "ood_average_precision",
+    "reliability_curve",
+    "risk_coverage_curve",
+]
