@@ -1,8 +1,9 @@
 """Real data sets as pairs of known and unknown rows.
 
-`REPORT` is what `benchmarks.real_data` reports on; `TUNING` is what
-`benchmarks.defaults` chooses defaults by. They hold out different classes, and
-where they share a data set they split it with different seeds.
+`report` is what `benchmarks.real_data` reports on, and with `corrupted` what
+`benchmarks.quality` does; `tuning` is what `benchmarks.defaults` chooses defaults by.
+They hold out different classes, and where they share a data set they split it with
+different seeds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.ndimage import zoom
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
@@ -36,9 +38,9 @@ def digits(unknown: tuple[int, int], seed: int) -> InOut:
     return hold_out_classes(X, y, list(unknown), random_state=seed)
 
 
-def breast_cancer(seed: int) -> InOut:
-    """Breast cancer; the unknown rows are test rows with each column shuffled."""
-    X, y = load_breast_cancer(return_X_y=True)
+def damaged(load: Callable, damage: Callable, seed: int) -> InOut:
+    """A data set; the unknown rows are its test rows after ``damage(X, seed)``."""
+    X, y = load(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X, y, test_size=0.3, stratify=y, random_state=seed
     )
@@ -47,8 +49,30 @@ def breast_cancer(seed: int) -> InOut:
         X_test=X_test,
         y_train=y_train,
         y_test=y_test,
-        X_ood=shuffle_columns(X_test, random_state=seed),
+        X_ood=damage(X_test, seed),
     )
+
+
+def breast_cancer(seed: int) -> InOut:
+    """Breast cancer; the unknown rows are test rows with each column shuffled."""
+    return damaged(
+        load_breast_cancer, lambda X, seed: shuffle_columns(X, random_state=seed), seed
+    )
+
+
+def wrong_unit(X: np.ndarray, seed: int) -> np.ndarray:
+    """Rows with one column, the same in all, ten times too large."""
+    X = X.copy()
+    X[:, np.random.default_rng(seed).integers(X.shape[1])] *= 10
+    return X
+
+
+def dead_sensors(X: np.ndarray, seed: int) -> np.ndarray:
+    """Rows with a tenth of the columns, the same in all, filled with zero."""
+    X = X.copy()
+    dead = np.random.default_rng(seed).permutation(X.shape[1])
+    X[:, dead[: -(-X.shape[1] // 10)]] = 0
+    return X
 
 
 def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
@@ -66,6 +90,21 @@ def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
     )
 
 
+def fashion_against_digits(seed: int, n_train: int) -> InOut:
+    """Fashion-MNIST; the unknown rows are scikit-learn's digits, of the same size."""
+    data = load_fashion_mnist()
+    chosen = np.random.default_rng(seed).permutation(len(data.X_train))[:n_train]
+    images = load_digits().images * (255 / 16)
+    digits = zoom(images, (1, 3.5, 3.5), order=1).reshape(len(images), -1)
+    return InOut(
+        X_train=data.X_train[chosen],
+        y_train=data.y_train[chosen],
+        X_test=data.X_test,
+        y_test=data.y_test,
+        X_ood=digits.astype(data.X_train.dtype),
+    )
+
+
 def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
     """Pairs to report on, by name: functions of the seed."""
     return {
@@ -75,6 +114,18 @@ def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
         "digits 0, 1": lambda seed: digits((0, 1), seed),
         "fashion 8, 9": lambda seed: fashion_mnist((8, 9), seed, fashion_rows),
         "breast cancer": breast_cancer,
+    }
+
+
+def corrupted(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
+    """More pairs to report on: other data, and rows that went wrong on their way."""
+    return {
+        "fashion, digits": lambda seed: fashion_against_digits(seed, fashion_rows),
+        "wine, wrong unit": lambda seed: damaged(load_wine, wrong_unit, seed),
+        "cancer, dead sensors": lambda seed: damaged(
+            load_breast_cancer, dead_sensors, seed
+        ),
+        "digits, dead sensors": lambda seed: damaged(load_digits, dead_sensors, seed),
     }
 
 

@@ -1,0 +1,95 @@
+"""The quality benchmarks' own arithmetic."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+
+from benchmarks import contenders, false_alarms, pairs, quality
+from sksngp.metrics import fpr_at_tpr, ood_auroc
+
+# False alarms
+
+
+def test_bands_are_normal_intervals_of_the_mean():
+    shares = pd.DataFrame(
+        {"data": ["a"] * 4, "rate": [0.05] * 4, "share": [0.0, 0.1, 0.0, 0.1]}
+    )
+    band = false_alarms.bands(shares).loc[("a", 0.05)]
+    error = np.std([0.0, 0.1, 0.0, 0.1], ddof=1) / 2
+    expected = [0.05, 0.05 - 1.96 * error, 0.05 + 1.96 * error]
+    np.testing.assert_allclose(band, expected)
+
+
+def test_simulation_of_a_few_splits():
+    found = false_alarms.simulate(["iris"], 2, n_jobs=1, epochs=2, num_layers=1)
+    assert len(found) == 2 * len(false_alarms.RATES)
+    assert found["share"].between(0, 0.5).all()
+    # 105 rows to train on, of which a quarter is held out at most: too few for 1 %,
+    # so that all 105 are ranked.
+    assert found.query("rate == 0.01")["share"].mean() < 0.1
+
+
+# Pairs
+
+
+def test_damage_is_what_it_says():
+    X = np.arange(1.0, 61.0).reshape(3, 20)
+    ratio = pairs.wrong_unit(X, 0) / X
+    assert sorted(ratio[0]) == [1.0] * 19 + [10.0]
+    np.testing.assert_array_equal(ratio, np.tile(ratio[0], (3, 1)))
+    dead = pairs.dead_sensors(X, 0) == 0
+    assert (dead.sum(axis=1) == 2).all()
+    np.testing.assert_array_equal(dead, np.tile(dead[0], (3, 1)))
+
+
+# Scores
+
+
+def test_gaussian_is_the_mixtures_density():
+    rng = np.random.default_rng(0)
+    known, y = rng.normal(size=(300, 2)), np.arange(300) % 3
+    known[y == 2] += 4
+    rows = rng.normal(size=(5, 2)) * 3
+    density = sum(
+        multivariate_normal(part.mean(axis=0), np.cov(part.T)).pdf(rows) / 3
+        for part in (known[y == k] for k in range(3))
+    )
+    found = contenders.gaussian(known, y)(rows)
+    np.testing.assert_allclose(found, -np.log(density), rtol=1e-4)
+
+
+def test_nearest_is_the_distance_to_the_tenth():
+    known = np.arange(20.0)[:, None]
+    found = contenders.nearest(known)(np.array([[0.0], [30.0]]))
+    np.testing.assert_allclose(found, [9.0, 20.0])
+
+
+# Figures
+
+
+def test_ranks_and_their_critical_difference():
+    auroc = pd.DataFrame(
+        {"p": [0.9, 0.8, 0.8], "q": [0.7, 0.9, 0.1]}, index=["a", "b", "c"]
+    )
+    ranks, difference = quality.mean_ranks(auroc)
+    assert ranks.to_dict() == {"a": 1.5, "b": 1.75, "c": 2.75}
+    # Demsar's table: 2.343 for three classifiers.
+    assert difference == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 2)), abs=1e-3)
+
+
+def test_figures_of_a_pair():
+    names = ["SNGP", "ResNet", "Gaussian process", "input distances"]
+    data = pairs.wine(2, 0)
+    found = quality.measure(lambda seed: data, names, 0)
+    assert len(found) == 1 + 3 + 1 + 2
+    assert found.loc["SNGP", list(quality.COLUMNS)].notna().all()
+    assert found.loc["isolation forest", ["accuracy", "ECE"]].isna().all()
+    assert found["AUROC"].between(0, 1).all()
+    assert found["accuracy"].dropna().between(0.8, 1).all()
+    assert found.loc["ResNet", "NLL"] == found.loc["ResNet, hidden neighbours", "NLL"]
+    answers = contenders.input_distances(data.X_train, data.y_train, 0)
+    scores = [answers["input neighbours"].score(X) for X in (data.X_test, data.X_ood)]
+    row = found.loc["input neighbours"]
+    assert row["AUROC"] == ood_auroc(*scores)
+    assert row["FPR95"] == fpr_at_tpr(*scores)
