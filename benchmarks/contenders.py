@@ -77,7 +77,7 @@ def resnet(X, y, seed) -> Answers:
         "ResNet, hidden neighbours": Answer(
             lambda X: neighbours(normalize(hidden(X))), clf.predict_proba
         ),
-        "ResNet, hidden Gaussian (DDU)": Answer(
+        "ResNet, hidden Gaussian": Answer(
             lambda X: density(hidden(X)), clf.predict_proba
         ),
     }
@@ -134,10 +134,12 @@ def gaussian_process(X, y, seed) -> Answers:
 def input_distances(X, y, seed) -> Answers:
     """Detectors without a classifier, on standardised columns."""
     scaler = StandardScaler().fit(X)
-    forest = IsolationForest(random_state=seed).fit(X)
+    forest = IsolationForest(random_state=seed).fit(scaler.transform(X))
     neighbours = nearest(scaler.transform(X))
     return {
-        "isolation forest": Answer(lambda X: -forest.score_samples(X)),
+        "isolation forest": Answer(
+            lambda X: -forest.score_samples(scaler.transform(X))
+        ),
         "input neighbours": Answer(lambda X: neighbours(scaler.transform(X))),
     }
 
@@ -216,13 +218,13 @@ def nearest(known: np.ndarray) -> Function:
 
 
 def gaussian(known: np.ndarray, y: np.ndarray) -> Function:
-    """Minus the log density of a Gaussian a class (DDU, arXiv 2102.11582)."""
+    """Minus the log density of a Gaussian a class, as in DDU (arXiv 2102.11582)."""
     known = known.astype(np.float64)
     parts = []
     for label in np.unique(y):
         own = known[y == label]
         covariance = np.cov(own.T)
-        # Their remedy for covariances of few rows: the least jitter that works.
+        # Covariances of few rows are singular.
         jitter = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
         covariance[np.diag_indices(len(covariance))] += jitter
         density = multivariate_normal(own.mean(axis=0), covariance, allow_singular=True)

@@ -7,11 +7,12 @@ cases to refer: too few, and errors are paid for; too many, and the expert's tim
 The share to refer is chosen without a look at the test cases: every training case is
 predicted by a classifier that was not trained on it, cases are sorted by confidence,
 and the threshold is where the mean cost is least along the risk-coverage curve.
-Cases that the classifier flags as unlike its training data are referred as well,
-whatever its confidence.
+A last line of the table also refers the cases that the classifier flags as unlike its
+training data, whatever its confidence: a price for safety, as these test cases are all
+like it.
 
 The picture shows risk by coverage on the test cases, and the cost of each share of
-referrals with the chosen one marked.
+referrals, with the share that the threshold gave marked.
 
 Run: ``python defer_to_expert.py [--output FILE.png]``
 """
@@ -41,7 +42,7 @@ def costs(correct, uncertainty):
 
 
 def choose_threshold(correct, uncertainty):
-    """Largest uncertainty at which deciding is cheaper than referring."""
+    """Uncertainty above which to refer, for the least mean cost of these cases."""
     coverage, cost = costs(correct, uncertainty)
     kept = round(coverage[np.argmin(cost)] * len(correct))
     ordered = np.sort(uncertainty)
@@ -61,13 +62,14 @@ def main(output=None):
 
     proba = clf.fit(X, y).predict_proba(X_test)
     correct, uncertainty = proba.argmax(axis=1) == y_test, 1 - proba.max(axis=1)
-    referred = (uncertainty > threshold) | clf.predict_ood(X_test)
+    unsure = uncertainty > threshold
     print(f"{len(X_test)} cases; a wrong call costs {WRONG:g} referrals\n")
     print("policy             referred  wrong calls  cost per case")
     for name, refer in (
         ("decide every case", np.zeros(len(y_test), bool)),
         ("refer every case", np.ones(len(y_test), bool)),
-        ("defer when unsure", referred),
+        ("refer when unsure", unsure),
+        ("... or unlike them", unsure | clf.predict_ood(X_test)),
     ):
         wrong = int((~correct & ~refer).sum())
         cost = (REFERRAL * refer.sum() + WRONG * wrong) / len(refer)
@@ -75,10 +77,10 @@ def main(output=None):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     RiskCoverageDisplay.from_predictions(correct, uncertainty, ax=left)
-    left.axvline(1 - referred.mean(), color="gray", linestyle=":")
+    left.axvline(1 - unsure.mean(), color="gray", linestyle=":")
     coverage, cost = costs(correct, uncertainty)
     right.plot(1 - coverage, cost)
-    right.axvline(referred.mean(), color="gray", linestyle=":", label="chosen before")
+    right.axvline(unsure.mean(), color="gray", linestyle=":", label="chosen before")
     right.set(xlabel="share of cases referred", ylabel="cost per case")
     right.legend()
     show(figure, output)

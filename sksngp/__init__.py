@@ -3,9 +3,9 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from .startup import collector_paused
+from . import startup as _startup
 
-with collector_paused():  # scikit-learn and SciPy make many objects that stay
+with _startup.collector_paused():  # scikit-learn and SciPy make many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier
     from ._mc_dropout import MCDropoutClassifier
     from ._resnet import ResNetClassifier

@@ -161,6 +161,10 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         """
         return self._predict_valid(X, "epistemic")
 
+    def _leaves_one_out(self):
+        """Whether `_training_scores` are as if each row hadn't been learnt from."""
+        return False
+
     def _absorb_held_out(self, rows):
         """Learn from rows whose scores have been taken for the threshold."""
 
@@ -206,7 +210,10 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         rng = _generator(self.random_state)
-        held_out = self._hold_out(X, labels, rng)
+        if not (warm and hasattr(self, "_split")):
+            # Further training must not see the rows that were held out before.
+            self._split = int(rng.integers(2**63))
+        held_out = self._hold_out(X, labels)
         if warm:
             self._check_architecture()
         else:
@@ -217,6 +224,17 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is None:
+            few = len(X) < ood.rows_needed(self.ood_alpha)  # says `_set_threshold`
+            if not (few or self._leaves_one_out()):
+                warnings.warn(
+                    "The threshold of predict_ood comes from rows that the network was "
+                    f"trained on, as validation_fraction={self.validation_fraction} "
+                    f"of {len(X)} rows leaves too few to hold out for "
+                    f"ood_alpha={self.ood_alpha}: it may flag many more. Call "
+                    "calibrate_ood with other rows.",
+                    UserWarning,
+                    stacklevel=4,
+                )
             self._set_threshold(self._training_scores(X, rows))
         else:
             self._set_threshold(self._predict_valid(X[held_out], "epistemic"))
@@ -289,16 +307,17 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
     def calibrate_ood(self, X):
         """Set the threshold for flags anew, by rows that need no labels.
 
-        For rows from where the classifier is used: their share of flags is then at
-        most `ood_alpha` even if they are not like the training rows. Nothing else
-        changes. After ``set_params(ood_alpha=...)`` it makes the new rate effective.
+        For rows from where the classifier is used: of fresh rows from there at most a
+        share `ood_alpha` is then flagged, in expectation, whether they are like the
+        training rows or not. Nothing else changes. After ``set_params(ood_alpha=...)``
+        it makes the new rate effective.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Rows in distribution that were not used in `fit`; 99 for an `ood_alpha`
-            of 0.01, 19 for 0.05. The promise is for an average over such samples;
-            for one sample of n rows, the realised share strays by about
+            Rows in distribution that were not used in `fit`; at least 99 for an
+            `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
+            samples; for one sample of n rows, the realised share strays by about
             ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
 
         Returns
@@ -318,16 +337,22 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         >>> clf = SNGPClassifier(epochs=5, num_layers=1, random_state=0)
         >>> clf = clf.fit(*make_moons(random_state=0))
         >>> X, _ = make_moons(1000, noise=0.3, random_state=1)
-        >>> bool(clf.calibrate_ood(X).predict_ood(X).mean() <= 0.05)
+        >>> fresh, _ = make_moons(1000, noise=0.3, random_state=2)
+        >>> bool(clf.calibrate_ood(X).predict_ood(fresh).mean() < 0.08)
         True
         """
         check_is_fitted(self)
+        self._calibrate_ood(X)
+        return self
+
+    def _calibrate_ood(self, X):
         fitted = copy.copy(self)
         fitted._check_parameters()
         X = check_rows(fitted, X, reset=False)
         fitted._set_threshold(fitted._predict_valid(X, "epistemic"))
-        self.__dict__ = fitted.__dict__
-        return self
+        self.__dict__.update(
+            ood_scores_=fitted.ood_scores_, ood_threshold_=fitted.ood_threshold_
+        )
 
     def _check_stream(self, classes, first):
         if self.early_stopping:
@@ -360,14 +385,17 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 "warm_start=False."
             )
 
-    def _hold_out(self, X, labels, rng):
-        held_out = ood.hold_out(
-            X,
-            labels,
-            self.validation_fraction,
-            at_least=0 if self.early_stopping else math.ceil(1 / self.ood_alpha),
-            seed=int(rng.integers(2**63)),
-        )
+    def _hold_out(self, X, labels):
+        for at_least in (ood.rows_needed(self.ood_alpha), 0):
+            held_out = ood.hold_out(
+                X,
+                labels,
+                self.validation_fraction,
+                at_least=at_least,
+                seed=self._split,
+            )
+            if held_out.any() or not self.early_stopping:
+                break
         if self.early_stopping and not held_out.any():
             raise ValueError(
                 f"early_stopping=True with validation_fraction="
@@ -446,10 +474,10 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             warnings.warn(
                 f"predict_ood will flag no row: {len(scores)} rows are too few to "
                 f"keep the promise of ood_alpha={self.ood_alpha}, for which it takes "
-                f"{math.ceil(1 / self.ood_alpha - 1 - 1e-9)}. Choose a larger "
-                "ood_alpha, or call calibrate_ood with more rows.",
+                f"{ood.rows_needed(self.ood_alpha)}. Choose a larger ood_alpha, or "
+                "call calibrate_ood with more rows.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=5,  # the caller of fit, partial_fit or calibrate_ood
             )
         self.ood_threshold_ = ood.above_rounding(threshold)
 

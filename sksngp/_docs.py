@@ -32,10 +32,12 @@ early_stopping : bool, default=False
 validation_fraction : float in [0, 1), default=0.1
     Share of each class's rows that the network is not trained on. Their
     scores set `ood_threshold_`, and with `early_stopping` they decide when to
-    stop. The share rises up to a quarter where fewer than ``1 / ood_alpha``
-    rows would be held out; if a quarter is too few as well, or at 0, all rows
-    are trained on, the threshold comes from the training rows, and more rows
-    may be flagged than `ood_alpha` says.
+    stop. The share rises up to a quarter where fewer than ``1 / ood_alpha - 1``
+    rows would be held out. If a quarter is too few as well, or at 0, all rows
+    are trained on and the threshold comes from the training rows. An SNGP's
+    scores are then what they would be without the row's part in the posterior
+    (but with `cov_momentum`); other classifiers warn that they may flag far more
+    rows than `ood_alpha` says.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
 class_weight : dict, "balanced" or None, default=None
@@ -44,7 +46,9 @@ warm_start : bool, default=False
     Whether `fit` goes on from the weights of the last one, for `epochs` more.
 ood_alpha : float in (0, 1), default=0.05
     Share of rows from the training distribution that `predict_ood` flags at most,
-    in expectation (split-conformal).
+    in expectation: split-conformal, by the rows held out. In streams of
+    `partial_fit`, and where those rows have also decided when to stop, it holds
+    less exactly; `calibrate_ood` on other rows makes up for that.
 random_state : int, RandomState instance or None, default=None
     Seeds weights, shuffling, dropout and the choice of held-out rows. An int
     makes results repeatable bit for bit on one machine. Global random states

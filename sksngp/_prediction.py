@@ -97,9 +97,9 @@ class PredictionMixin:
         Returns
         -------
         bool ndarray of shape (n_samples,)
-            True where the epistemic uncertainty exceeds `ood_threshold_`: for at
-            most a share `ood_alpha` of fresh rows like the training rows, in
-            expectation.
+            True where the epistemic uncertainty exceeds `ood_threshold_`. Of fresh
+            rows from the distribution of the rows that set it, that is at most a
+            share `ood_alpha`, in expectation.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
@@ -108,11 +108,15 @@ class PredictionMixin:
     def ood_pvalue(self, X) -> np.ndarray:
         """Say how unusual rows are among those the classifier was fitted on.
 
-        The p-value of the hypothesis that a row comes from the distribution of the
-        training rows, by how its epistemic uncertainty ranks among `ood_scores_`
-        (Bates et al. 2023, arXiv 2104.08279, equation 2): of rows that do come from
-        it, at most a share alpha has a p-value of alpha or less, for every alpha.
-        ``ood_pvalue(X) <= ood_alpha`` is what `predict_ood` flags.
+        The p-value of the hypothesis that a row comes from the same distribution as
+        the rows that set the threshold, by how its epistemic uncertainty ranks among
+        theirs, `ood_scores_` (Bates et al. 2023, arXiv 2104.08279, equation 2): of
+        rows that do, at most a share alpha has a p-value of alpha or less, in
+        expectation and for every alpha. `predict_ood` flags p-values of at most the
+        `ood_alpha` of the last fit or calibration.
+
+        The p-values of several rows are dependent, as all are ranked among the same
+        scores; to combine them, see the paper.
 
         Parameters
         ----------

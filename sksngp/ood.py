@@ -116,8 +116,19 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     95.0
     """
     # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
-    rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    rank = max(math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9), 1)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def rows_needed(alpha: float) -> int:
+    """Smallest number of scores for which `threshold` is finite.
+
+    Examples
+    --------
+    >>> rows_needed(0.05), rows_needed(0.01)
+    (19, 99)
+    """
+    return max(math.ceil(1 / alpha - 1 - 1e-9), 1)
 
 
 def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
@@ -126,7 +137,9 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     ``p = (1 + #{i: c_i >= s}) / (n + 1)``: the chance of a score as high as s for a
     fresh row from the distribution that gave the n scores c_i, in the sense that
     P(p <= alpha) <= alpha for every alpha (Bates et al. 2023, arXiv 2104.08279,
-    equation 2). ``p <= alpha`` where the score is above `threshold`.
+    equation 2). But for rounding of alpha, ``p <= alpha`` where the score is above
+    `threshold`. The chance is over rows and calibration rows: p-values that share
+    their calibration rows are dependent.
 
     Parameters
     ----------
@@ -169,7 +182,7 @@ def above_rounding(threshold):
 
     Examples
     --------
-    >>> 0.3 < above_rounding(0.3) < 0.3 + 1e-9
+    >>> bool(0.3 < above_rounding(0.3) < 0.3 + 1e-9)
     True
     """
     return threshold + RELATIVE_ROUNDING * np.abs(threshold) + ABSOLUTE_ROUNDING

@@ -1,4 +1,4 @@
-"""The pool of compiled networks: the library's only global state.
+"""The pool of compiled networks: what the library keeps beyond a call.
 
 Building and tracing a network takes seconds and memory that TensorFlow never
 gives back. A network is therefore leased, loaded with arrays, used and given

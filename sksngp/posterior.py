@@ -61,8 +61,7 @@ class Posterior:
         ``P_g^-1 = W_g W_g^T``, so the variance of a logit is
         ``scale * |W_g^T phi|^2``.
         """
-        # A row-major L is a column-major L^T, the order in which LAPACK works.
-        return np.stack([lapack.dtrtri(factor.T)[0] for factor in self.factor])
+        return np.stack([_inverse_transposed(factor) for factor in self.factor])
 
     @cached_property
     def directions(self) -> np.ndarray | None:
@@ -189,6 +188,14 @@ def _cholesky(matrix):
         "The posterior precision matrix cannot be factorised; use a larger "
         "ridge_penalty."
     )
+
+
+def _inverse_transposed(factor):
+    # A row-major L is a column-major L^T, the order in which LAPACK works.
+    inverse, info = lapack.dtrtri(factor.T)
+    if info:
+        raise np.linalg.LinAlgError("A Cholesky factor of the posterior is singular.")
+    return inverse
 
 
 def _leading_directions(precision, ridge):

@@ -1,4 +1,4 @@
-"""Starting TensorFlow: fast, silent and without a trace in global state.
+"""Starting TensorFlow: fast, silent, and with the threads this process was given.
 
 Only the first use of a network in a process comes here; importing the library
 does not.
@@ -62,6 +62,10 @@ def start_tensorflow() -> None:
             tf.config.threading.set_inter_op_parallelism_threads(num_threads())
         from . import compiled  # noqa: F401  (imports the rest of the stack)
 
+        if not gc.get_freeze_count():  # else an application has frozen objects
+            # Files what was imported among the old objects, without a look at each.
+            gc.freeze()
+            gc.unfreeze()
         _started_in = os.getpid()
 
 
@@ -79,10 +83,6 @@ def collector_paused() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else an application has frozen objects
-            # Files what was made among the old objects, without a look at each.
-            gc.freeze()
-            gc.unfreeze()
         gc.enable()
 
 

@@ -1,6 +1,7 @@
 """What all four classifiers promise: data in, state, repeatability, refusals."""
 
 import random
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,6 +25,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
     _prediction,
+    ood,
     pool,
     training,
 )
@@ -1169,6 +1171,56 @@ def test_too_few_rows_for_a_threshold_are_told(make, iris):
         clf = make().fit(X[::10], y[::10])
     assert clf.ood_threshold_ == np.inf
     assert not clf.predict_ood(1e3 * X).any()
+
+
+def test_a_threshold_from_rows_trained_on_is_told(make, small, moons, iris):
+    X, y = moons
+    learnt = not isinstance(make(), SNGPClassifier)
+    for clf, rows in ((make(validation_fraction=0), 200), (make(), 40)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            clf.fit(X[:rows], y[:rows])
+        told = [str(w.message) for w in caught if "trained on" in str(w.message)]
+        assert len(told) == learnt
+        assert [w.filename for w in caught] == [__file__] * len(caught)
+    clf = small(SNGPClassifier, cov_momentum=0.9, validation_fraction=0)
+    with pytest.warns(UserWarning, match=r"trained on, .*fraction=0 of 200 rows"):
+        clf.fit(X, y)
+
+
+def test_early_stopping_does_not_take_the_threshold(make, moons):
+    X, y = moons
+    clf = make(early_stopping=True).fit(X[:150], y[:150])
+    assert len(clf.ood_scores_) >= 19
+    assert np.isfinite(clf.ood_threshold_)
+    # Too few for a threshold, yet enough to stop by.
+    with pytest.warns(UserWarning, match="no row"):
+        assert make(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
+
+
+@pytest.mark.parametrize("random_state", [None, 0, "generator"])
+def test_further_training_holds_out_the_same_rows(
+    make, moons, monkeypatch, random_state
+):
+    X, y = moons
+    if random_state == "generator":
+        random_state = np.random.RandomState(0)
+    clf, masks, choose = (
+        make(warm_start=True, random_state=random_state),
+        [],
+        ood.hold_out,
+    )
+
+    def record(*args, **kwargs):
+        masks.append(choose(*args, **kwargs))
+        return masks[-1]
+
+    monkeypatch.setattr(ood, "hold_out", record)
+    for _ in range(3):
+        clf.fit(X, y)
+    assert masks[0].any()
+    for mask in masks[1:]:
+        assert_array_equal(mask, masks[0])
 
 
 # Recalibration

@@ -482,11 +482,22 @@ def test_several_classifiers_on_the_same_axes(judged, ax, Display):
     proba, y = judged
     clf = Fixed().fit(proba, y)
     first = Display.from_estimator(clf, proba, y, ax=ax)
-    second = Display.from_estimator(clf, proba, y, name="twin", ax=ax, linestyle="--")
+    second = Display.from_estimator(clf, proba, y, name="twin", ax=ax, ls="--", c="k")
     assert first.line_.get_label().startswith("Fixed (")
     assert second.line_.get_label().startswith("twin (")
     assert first.line_.get_color() != second.line_.get_color()
     assert second.line_.get_linestyle() == "--"
+    assert second.line_.get_color() == "k"
     assert len({line.get_label() for line in ax.lines}) == len(ax.lines)
     with pytest.raises(NotFittedError):
         Display.from_estimator(Fixed(), proba, y, ax=ax)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        Display.from_estimator(clf, proba, y[:1], ax=ax)
+
+
+def test_the_diagonal_is_drawn_once_beside_other_lines(judged, ax):
+    proba, y = judged
+    ax.axhline(0.5)
+    for _ in range(2):
+        ReliabilityDisplay.from_predictions(y, proba, ax=ax)
+    assert [line.get_label() for line in ax.lines].count("calibrated") == 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mapie.metrics.calibration import expected_calibration_error as mapie_error
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, brier_score_loss
 
@@ -431,3 +432,20 @@ def test_the_area_is_the_mean_of_the_curve(correct, data):
     np.testing.assert_allclose(coverage * len(correct), 1 + np.arange(len(correct)))
     assert risk[-1] == pytest.approx(1 - correct.mean())
     assert risk.mean() == pytest.approx(area_under_risk_coverage(correct, uncertainty))
+
+
+# Against a peer
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
+@pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
+def test_ece_is_mapies(n_bins, concentration):
+    rng = np.random.default_rng(n_bins)
+    proba = rng.dirichlet(np.full(4, concentration), 500)
+    y_true = rng.integers(4, size=500)
+    correct = (proba.argmax(axis=1) == y_true).astype(int)
+    # MAPIE counts the edges, ends included.
+    theirs = mapie_error(correct, proba, num_bins=n_bins + 1, split_strategy="uniform")
+    assert expected_calibration_error(y_true, proba, n_bins=n_bins) == pytest.approx(
+        theirs
+    )

@@ -1,5 +1,7 @@
 """The measures as scorers."""
 
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
@@ -13,8 +15,8 @@ from sksngp.metrics import (
     area_under_risk_coverage,
     expected_calibration_error,
     fpr_at_tpr,
-    neg_area_under_risk_coverage,
-    neg_expected_calibration_error,
+    neg_area_under_risk_coverage_scorer,
+    neg_expected_calibration_error_scorer,
     ood_auroc,
     ood_average_precision,
 )
@@ -32,11 +34,11 @@ def test_calibration_and_abstention(fitted):
     pipe, X, y = fitted
     proba = pipe.predict_proba(X)
     error = expected_calibration_error(y, proba, labels=pipe.classes_)
-    assert neg_expected_calibration_error(pipe, X, y) == -error
+    assert neg_expected_calibration_error_scorer(pipe, X, y) == -error
     area = area_under_risk_coverage(pipe.predict(X) == y, 1 - proba.max(axis=1))
-    assert neg_area_under_risk_coverage(pipe, X, y) == -area
+    assert neg_area_under_risk_coverage_scorer(pipe, X, y) == -area
     # A fold may lack a class.
-    assert neg_expected_calibration_error(pipe, X[y != "b"], y[y != "b"]) <= 0
+    assert neg_expected_calibration_error_scorer(pipe, X[y != "b"], y[y != "b"]) <= 0
 
 
 @pytest.mark.parametrize(
@@ -55,17 +57,47 @@ def test_detection(fitted, metric, measure, sign):
     assert found == sign * measure(*scores)
 
 
-def test_an_unknown_measure_is_refused():
-    with pytest.raises(ValueError, match=r"metric must be one of .*'auroc'.*'f1'"):
-        OODScorer([[0.0]], "f1")
+@pytest.mark.parametrize("metric", ["f1", ["auroc"], None])
+def test_an_unknown_measure_is_refused(metric):
+    with pytest.raises(ValueError, match=r"metric must be one of .*'auroc'.* got"):
+        OODScorer([[0.0]], metric)
+
+
+def test_no_unknown_rows_are_refused():
+    with pytest.raises(ValueError, match="at least one row"):
+        OODScorer(np.empty((0, 2)))
+
+
+def test_an_ood_scorer_is_an_object_like_others():
+    scorer = OODScorer(np.zeros((3, 2)), "fpr_at_95_tpr")
+    assert repr(scorer) == "OODScorer(X_ood=<3 rows>, metric='fpr_at_95_tpr')"
+    assert scorer == scorer
+    assert scorer != OODScorer(scorer.X_ood, "fpr_at_95_tpr")
+    assert len({scorer, scorer}) == 1
+    restored = pickle.loads(pickle.dumps(scorer))
+    np.testing.assert_array_equal(restored.X_ood, scorer.X_ood)
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [neg_area_under_risk_coverage_scorer, neg_expected_calibration_error_scorer],
+)
+def test_classes_that_do_not_fit_are_refused(fitted, scorer):
+    pipe, X, y = fitted
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        scorer(pipe, X, y[:1])
+    with pytest.raises(ValueError, match="not in labels"):
+        scorer(pipe, X, np.arange(len(y)))
+    with pytest.raises(ValueError, match="one dimension"):
+        scorer(pipe, X, y[:, None])
 
 
 def test_in_a_search_over_several_scorers(small, moons):
     X, y = moons
     scoring = {
         "accuracy": "accuracy",
-        "calibration": neg_expected_calibration_error,
-        "abstention": neg_area_under_risk_coverage,
+        "calibration": neg_expected_calibration_error_scorer,
+        "abstention": neg_area_under_risk_coverage_scorer,
         "detection": OODScorer(X + 5.0),
     }
     search = GridSearchCV(

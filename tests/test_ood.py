@@ -8,7 +8,14 @@ from hypothesis.extra.numpy import arrays
 
 from sksngp import SNGPClassifier
 from sksngp.datasets import two_moons
-from sksngp.ood import LARGEST_SHARE, above_rounding, hold_out, pvalues, threshold
+from sksngp.ood import (
+    LARGEST_SHARE,
+    above_rounding,
+    hold_out,
+    pvalues,
+    rows_needed,
+    threshold,
+)
 
 ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]
 
@@ -51,6 +58,17 @@ def test_realised_rate_of_false_alarms(n, alpha):
     assert rates.mean() <= alpha + 3 * error
     # No more cautious than the n + 1 steps of the order statistics make it.
     assert rates.mean() >= alpha - 1 / (n + 1) - 3 * error
+
+
+@pytest.mark.parametrize("alpha", [*ALPHAS, 0.03, 1 / 3, 0.999, 1 - 1e-12])
+def test_rows_needed_are_the_fewest_with_a_threshold(alpha):
+    needed = rows_needed(alpha)
+    assert np.isfinite(threshold(np.arange(needed), alpha))
+    assert needed == 1 or threshold(np.arange(needed - 1), alpha) == np.inf
+
+
+def test_a_rate_of_nearly_one_flags_nearly_all():
+    assert threshold(np.arange(1.0, 20.0), 1 - 1e-12) == 1.0
 
 
 def test_too_few_scores_flag_nothing():

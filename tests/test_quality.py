@@ -18,16 +18,18 @@ def test_bands_are_normal_intervals_of_the_mean():
     band = false_alarms.bands(shares).loc[("a", 0.05)]
     error = np.std([0.0, 0.1, 0.0, 0.1], ddof=1) / 2
     expected = [0.05, 0.05 - 1.96 * error, 0.05 + 1.96 * error]
-    np.testing.assert_allclose(band, expected)
+    np.testing.assert_allclose(
+        band[["mean", "low", "high"]].astype(float), expected, 1e-4
+    )
+    assert not band["broken"]
+    assert false_alarms.bands(shares.assign(share=[0.2, 0.3, 0.2, 0.3]))["broken"].all()
 
 
 def test_simulation_of_a_few_splits():
     found = false_alarms.simulate(["iris"], 2, n_jobs=1, epochs=2, num_layers=1)
     assert len(found) == 2 * len(false_alarms.RATES)
     assert found["share"].between(0, 0.5).all()
-    # 105 rows to train on, of which a quarter is held out at most: too few for 1 %,
-    # so that all 105 are ranked.
-    assert found.query("rate == 0.01")["share"].mean() < 0.1
+    assert found["share"].nunique() > 1
 
 
 # Pairs
@@ -38,8 +40,9 @@ def test_damage_is_what_it_says():
     ratio = pairs.wrong_unit(X, 0) / X
     assert sorted(ratio[0]) == [1.0] * 19 + [10.0]
     np.testing.assert_array_equal(ratio, np.tile(ratio[0], (3, 1)))
-    dead = pairs.dead_sensors(X, 0) == 0
-    assert (dead.sum(axis=1) == 2).all()
+    X[:, :10] = 0
+    dead = (pairs.dead_sensors(X, 0) == 0)[:, 10:]
+    assert (dead.sum(axis=1) == 1).all()
     np.testing.assert_array_equal(dead, np.tile(dead[0], (3, 1)))
 
 
@@ -87,7 +90,8 @@ def test_figures_of_a_pair():
     assert found.loc["isolation forest", ["accuracy", "ECE"]].isna().all()
     assert found["AUROC"].between(0, 1).all()
     assert found["accuracy"].dropna().between(0.8, 1).all()
-    assert found.loc["ResNet", "NLL"] == found.loc["ResNet, hidden neighbours", "NLL"]
+    table = quality.averages(pd.concat([found, found + 1]).assign(pair="wine"))
+    np.testing.assert_allclose(table["AUROC"].droplevel("pair"), found["AUROC"] + 0.5)
     answers = contenders.input_distances(data.X_train, data.y_train, 0)
     scores = [answers["input neighbours"].score(X) for X in (data.X_test, data.X_ood)]
     row = found.loc["input neighbours"]

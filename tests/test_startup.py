@@ -161,6 +161,23 @@ def test_garbage_made_in_a_pause_is_still_collected():
     assert watch() is None
 
 
+def test_pauses_do_not_hide_garbage_from_the_collector():
+    class Node:
+        pass
+
+    def alive():
+        return sum(isinstance(thing, Node) for thing in gc.get_objects())
+
+    for _ in range(30):
+        with startup.collector_paused():
+            for _ in range(2000):
+                node = Node()
+                node.itself = node
+        del node
+        [[] for _ in range(2000)]  # ordinary work between
+    assert alive() < 30_000
+
+
 def test_what_an_application_froze_stays_frozen():
     gc.freeze()
     try:

@@ -37,6 +37,14 @@ def set_labels(ax, xlabel, ylabel, default_xlabel=None, default_ylabel=None):
         ax.set_ylabel(default_ylabel if ylabel is None else ylabel)
 
 
+def line_style(kwargs):
+    """Keyword arguments of a line by their full names: "c" is "color"."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return normalize_kwargs(kwargs, Line2D)
+
+
 def reach(estimator, X, method):
     """Find the classifier inside searches and pipelines, and X as it gets there.
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from ..metrics import reliability_curve
-from ._common import COLORS, make_axes, require_matplotlib, set_labels
+from ._common import COLORS, line_style, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,10 +97,13 @@ class ReliabilityDisplay:
         )
         name = self.name if name is None else name
         said = f"ECE {self.expected_calibration_error_:.3f}"
-        if not ax.lines:
+        if "calibrated" not in [line.get_label() for line in ax.lines]:
             ax.plot([0, 1], [0, 1], ":", color="gray", label="calibrated")
-        kwargs = {"label": said if name is None else f"{name} ({said})", **kwargs}
-        kwargs.setdefault("color", COLORS[(len(ax.lines) - 1) % len(COLORS)])
+        style = {
+            "label": said if name is None else f"{name} ({said})",
+            "color": COLORS[(len(ax.lines) - 1) % len(COLORS)],
+        }
+        kwargs = style | line_style(kwargs)
         (self.line_,) = ax.plot(self.confidence, self.accuracy, **kwargs)
         self.markers_ = ax.scatter(
             self.confidence,

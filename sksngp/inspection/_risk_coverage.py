@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from ..metrics import risk_coverage_curve
-from ._common import COLORS, make_axes, require_matplotlib, set_labels
+from ..metrics._checks import classified
+from ._common import COLORS, line_style, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,8 +86,11 @@ class RiskCoverageDisplay:
         self.area_under_risk_coverage_ = float(np.mean(self.risk))
         name = self.name if name is None else name
         said = f"AURC {self.area_under_risk_coverage_:.4f}"
-        kwargs = {"label": said if name is None else f"{name} ({said})", **kwargs}
-        kwargs.setdefault("color", COLORS[len(ax.lines) % len(COLORS)])
+        style = {
+            "label": said if name is None else f"{name} ({said})",
+            "color": COLORS[len(ax.lines) % len(COLORS)],
+        }
+        kwargs = style | line_style(kwargs)
         (self.line_,) = ax.plot(self.coverage, self.risk, **kwargs)
         set_labels(ax, None, None, "share of rows kept", "error rate among them")
         ax.legend(loc="upper left")
@@ -124,9 +128,11 @@ class RiskCoverageDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        proba = estimator.predict_proba(X)
+        _, proba, _, correct = classified(
+            y, estimator.predict_proba(X), estimator.classes_
+        )
         return cls.from_predictions(
-            estimator.classes_[proba.argmax(axis=1)] == np.asarray(y),
+            correct,
             1.0 - proba.max(axis=1),
             name=type(estimator).__name__ if name is None else name,
             **kwargs,

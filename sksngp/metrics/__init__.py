@@ -13,8 +13,8 @@ from ._calibration import (
 from ._ood import fpr_at_tpr, ood_auroc, ood_average_precision
 from ._scorers import (
     OODScorer,
-    neg_area_under_risk_coverage,
-    neg_expected_calibration_error,
+    neg_area_under_risk_coverage_scorer,
+    neg_expected_calibration_error_scorer,
 )
 from ._selective import area_under_risk_coverage, risk_coverage_curve
 
@@ -24,8 +24,8 @@ __all__ = [
     "brier_decomposition",
     "expected_calibration_error",
     "fpr_at_tpr",
-    "neg_area_under_risk_coverage",
-    "neg_expected_calibration_error",
+    "neg_area_under_risk_coverage_scorer",
+    "neg_expected_calibration_error_scorer",
     "ood_auroc",
     "ood_average_precision",
     "reliability_curve",

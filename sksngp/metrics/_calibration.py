@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._checks import column, column_labels, probabilities, weights
+from ._checks import classified, weights
 
 _CONSTRAINTS = {
     "y_true": ["array-like"],
@@ -89,9 +89,10 @@ def reliability_curve(
     >>> curve.accuracy.tolist()
     [0.75]
     """
-    labels, proba, y_true, weight = _checked(y_true, proba, labels, sample_weight)
+    _, proba, _, correct = classified(y_true, proba, labels)
+    weight = weights(sample_weight, len(proba))
+    check_consistent_length(proba, weight)
     confidence = np.minimum(proba.max(axis=1), 1.0)
-    correct = labels[proba.argmax(axis=1)] == y_true
     bins = np.searchsorted(_edges(confidence, weight, n_bins, strategy), confidence)
     total = np.bincount(bins, weights=weight)
     held = total > 0
@@ -126,7 +127,7 @@ def expected_calibration_error(
         Number of bins.
     strategy : {"uniform", "quantile"}, default="uniform"
         Bins of equal width that part [0, 1], or of about equal weight (the adaptive
-        error of [3]_); rows of equal confidence always share a bin.
+        bins of [3]_); rows of equal confidence always share a bin.
     labels : array-like of shape (n_classes,), default=None
         The class of each column of `proba`, such as ``classifier.classes_``.
         By default the sorted classes in `y_true`, which then must hold them all.
@@ -217,7 +218,8 @@ def brier_decomposition(
     -------
     BrierDecomposition
         `reliability`, how far probabilities are from frequencies (lower is better);
-        `resolution`, how far they tell rows apart (higher is better); and
+        `resolution`, how far they tell rows apart (higher is better; negative where
+        they rank rows the wrong way round within bins); and
         `uncertainty`, the score of always saying the classes' frequencies.
 
     Raises
@@ -228,17 +230,18 @@ def brier_decomposition(
 
     Notes
     -----
-    With p a class's probability, o whether the row is of it, and bars for means
-    within bin b or over all rows, summed over classes [1]_:
+    With p a class's probability, o whether the row is of it, p_b and o_b their means
+    within bin b of weight w_b, and f the mean of o over all rows, summed over classes
+    [1]_:
 
-        reliability = sum_b w_b (p_b - o_b)^2,    uncertainty = o (1 - o),
+        reliability = sum_b w_b (p_b - o_b)^2,    uncertainty = f (1 - f),
 
-    and the resolution is that of [2]_, sum_b w_b (o_b - o)^2 less the variance of p
+    and the resolution is that of [2]_, sum_b w_b (o_b - f)^2 less the variance of p
     within bins plus twice its covariance with o there, so that
 
         Brier score = reliability - resolution + uncertainty
 
-    holds to the last digit, however wide the bins. The Brier score is
+    holds but for rounding, however wide the bins. The Brier score is
     ``sklearn.metrics.brier_score_loss(..., scale_by_half=False)``.
 
     References
@@ -255,7 +258,9 @@ def brier_decomposition(
     >>> [round(part, 3) for part in parts]
     [0.0, 0.0, 0.375]
     """
-    labels, proba, y_true, weight = _checked(y_true, proba, labels, sample_weight)
+    y_true, proba, labels, _ = classified(y_true, proba, labels)
+    weight = weights(sample_weight, len(proba))
+    check_consistent_length(proba, weight)
     weight = weight / weight.sum()
     reliability = uncertainty = score = 0.0
     for label, p in zip(labels, proba.T, strict=True):
@@ -271,14 +276,6 @@ def brier_decomposition(
     return BrierDecomposition(
         reliability, reliability + uncertainty - score, uncertainty
     )
-
-
-def _checked(y_true, proba, labels, sample_weight):
-    y_true = column(y_true, "y_true", dtype=None)
-    proba = probabilities(proba)
-    weight = weights(sample_weight, len(proba))
-    check_consistent_length(y_true, proba, weight)
-    return column_labels(labels, y_true, proba.shape[1]), proba, y_true, weight
 
 
 def _edges(values, weight, n_bins, strategy):

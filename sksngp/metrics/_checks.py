@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 
 #: How far a row of probabilities may be from 1: what half precision rounds away.
 SUM_TOLERANCE = 1e-3
@@ -32,7 +32,7 @@ def weights(sample_weight, n_rows):
     weight = column(sample_weight, "sample_weight")
     if weight.min() < 0 or not weight.any():
         raise ValueError("sample_weight must not be negative, nor 0 in every row.")
-    return weight
+    return weight / weight.max()  # so that no sum overflows
 
 
 def probabilities(proba):
@@ -70,3 +70,19 @@ def column_labels(labels, y_true, n_columns):
             f"y_true has classes that are not in labels: {sorted(unknown, key=str)}."
         )
     return labels
+
+
+def classified(y_true, proba, labels):
+    """Checked classes, probabilities, the class of each column, and who is right.
+
+    Returns
+    -------
+    y_true, proba, labels : ndarray
+    correct : bool ndarray of shape (n,)
+        Whether a row's most probable class is its own.
+    """
+    y_true = column(y_true, "y_true", dtype=None)
+    proba = probabilities(proba)
+    check_consistent_length(y_true, proba)
+    labels = column_labels(labels, y_true, proba.shape[1])
+    return y_true, proba, labels, labels[proba.argmax(axis=1)] == y_true

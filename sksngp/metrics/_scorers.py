@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import _num_samples
 
 from ._calibration import expected_calibration_error
+from ._checks import classified
 from ._ood import fpr_at_tpr, ood_auroc, ood_average_precision
 from ._selective import area_under_risk_coverage
 
@@ -22,7 +24,7 @@ _OOD_METRICS = {
 }
 
 
-def neg_expected_calibration_error(estimator: Any, X, y, sample_weight=None) -> float:
+def neg_expected_calibration_error_scorer(estimator: Any, X, y) -> float:
     """Scorer: minus `expected_calibration_error`.
 
     Parameters
@@ -31,36 +33,41 @@ def neg_expected_calibration_error(estimator: Any, X, y, sample_weight=None) -> 
         Fitted, with `predict_proba` and `classes_`; a pipeline or search will do.
     X : array-like or dataframe of shape (n, n_features)
     y : array-like of shape (n,)
-    sample_weight : array-like of shape (n,), default=None
+        Classes that the estimator knows.
 
     Returns
     -------
     float
         At most 0; higher is better.
 
+    Notes
+    -----
+    A classifier that always says the classes' frequencies is calibrated and useless:
+    look at this score beside another, or search by "neg_log_loss", which is proper.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.model_selection import GridSearchCV
-    >>> from sksngp.metrics import neg_expected_calibration_error
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sksngp.metrics import neg_expected_calibration_error_scorer
     >>> X, y = load_iris(return_X_y=True)
-    >>> search = GridSearchCV(
-    ...     LogisticRegression(), {"C": [1e-4, 1.0]},
-    ...     scoring=neg_expected_calibration_error,
+    >>> found = cross_validate(
+    ...     LogisticRegression(max_iter=1000), X, y,
+    ...     scoring={
+    ...         "log loss": "neg_log_loss",
+    ...         "calibration": neg_expected_calibration_error_scorer,
+    ...     },
     ... )
-    >>> search.fit(X, y).best_params_
-    {'C': 1.0}
+    >>> bool(found["test_calibration"].min() > -0.2)
+    True
     """
     return -expected_calibration_error(
-        y,
-        estimator.predict_proba(X),
-        labels=estimator.classes_,
-        sample_weight=sample_weight,
+        y, estimator.predict_proba(X), labels=estimator.classes_
     )
 
 
-def neg_area_under_risk_coverage(estimator: Any, X, y) -> float:
+def neg_area_under_risk_coverage_scorer(estimator: Any, X, y) -> float:
     """Scorer: minus `area_under_risk_coverage` of confidence.
 
     Parameters
@@ -69,6 +76,7 @@ def neg_area_under_risk_coverage(estimator: Any, X, y) -> float:
         Fitted, with `predict_proba` and `classes_`; a pipeline or search will do.
     X : array-like or dataframe of shape (n, n_features)
     y : array-like of shape (n,)
+        Classes that the estimator knows.
 
     Returns
     -------
@@ -89,18 +97,17 @@ def neg_area_under_risk_coverage(estimator: Any, X, y) -> float:
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from sksngp.metrics import neg_area_under_risk_coverage
+    >>> from sksngp.metrics import neg_area_under_risk_coverage_scorer
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = LogisticRegression(max_iter=1000).fit(X, y)
-    >>> -0.01 < neg_area_under_risk_coverage(clf, X, y) <= 0
+    >>> -0.01 < neg_area_under_risk_coverage_scorer(clf, X, y) <= 0
     True
     """
-    proba = estimator.predict_proba(X)
-    correct = estimator.classes_[proba.argmax(axis=1)] == y
+    _, proba, _, correct = classified(y, estimator.predict_proba(X), estimator.classes_)
     return -area_under_risk_coverage(correct, 1.0 - proba.max(axis=1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OODScorer:
     """Scorer of how well an estimator tells given unknown rows from the others.
 
@@ -133,10 +140,16 @@ class OODScorer:
     metric: str = "auroc"
 
     def __post_init__(self):
-        if self.metric not in _OOD_METRICS:
+        if not isinstance(self.metric, str) or self.metric not in _OOD_METRICS:
             raise ValueError(
                 f"metric must be one of {sorted(_OOD_METRICS)}, got {self.metric!r}."
             )
+        if not _num_samples(self.X_ood):
+            raise ValueError("X_ood must hold at least one row.")
+
+    def __repr__(self):
+        rows = _num_samples(self.X_ood)
+        return f"OODScorer(X_ood=<{rows} rows>, metric={self.metric!r})"
 
     def __call__(self, estimator: Any, X, y=None) -> float:
         """Score a fitted estimator on known rows `X`; `y` is not used."""
