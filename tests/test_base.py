@@ -1293,7 +1293,7 @@ def test_fresh_process_prints_nothing(run_python):
             ResNetClassifier,
             SNGPClassifier,
         )
-        X = np.random.default_rng(0).normal(size=(40, 2))
+        X = np.random.default_rng(0).normal(size=(100, 2))
         for Classifier in (
             SNGPClassifier,
             ResNetClassifier,

@@ -23,7 +23,7 @@ BELOW = {
     "metrics/_calibration": {"_checks"},
     "metrics/_ood": {"_checks"},
     "metrics/_selective": {"_checks"},
-    "metrics/_scorers": {"_calibration", "_ood", "_selective"},
+    "metrics/_scorers": {"_calibration", "_checks", "_ood", "_selective"},
     "metrics/__init__": {"_calibration", "_ood", "_scorers", "_selective"},
     "datasets": set(),
     "projection": set(),

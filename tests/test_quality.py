@@ -19,7 +19,7 @@ def test_bands_are_normal_intervals_of_the_mean():
     error = np.std([0.0, 0.1, 0.0, 0.1], ddof=1) / 2
     expected = [0.05, 0.05 - 1.96 * error, 0.05 + 1.96 * error]
     np.testing.assert_allclose(
-        band[["mean", "low", "high"]].astype(float), expected, 1e-4
+        band[["mean", "low", "high"]].astype(float), expected, 1e-3
     )
     assert not band["broken"]
     assert false_alarms.bands(shares.assign(share=[0.2, 0.3, 0.2, 0.3]))["broken"].all()
