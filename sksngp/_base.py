@@ -161,10 +161,6 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         """
         return self._predict_valid(X, "epistemic")
 
-    def _leaves_one_out(self):
-        """Whether `_training_scores` are as if each row hadn't been learnt from."""
-        return False
-
     def _absorb_held_out(self, rows):
         """Learn from rows whose scores have been taken for the threshold."""
 
@@ -224,8 +220,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is None:
-            few = len(X) < ood.rows_needed(self.ood_alpha)  # says `_set_threshold`
-            if not (few or self._leaves_one_out()):
+            if len(X) >= ood.rows_needed(self.ood_alpha):  # else no row is flagged
                 warnings.warn(
                     "The threshold of predict_ood comes from rows that the network was "
                     f"trained on, as validation_fraction={self.validation_fraction} "
@@ -304,7 +299,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self._set_threshold(latest)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def calibrate_ood(self, X):
+    def calibrate_ood(self, X, y=None):
         """Set the threshold for flags anew, by rows that need no labels.
 
         For rows from where the classifier is used: of fresh rows from there at most a
@@ -319,6 +314,8 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
             samples; for one sample of n rows, the realised share strays by about
             ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
+        y : object, default=None
+            Not used; for consistency with scikit-learn.
 
         Returns
         -------

@@ -34,10 +34,8 @@ validation_fraction : float in [0, 1), default=0.1
     scores set `ood_threshold_`, and with `early_stopping` they decide when to
     stop. The share rises up to a quarter where fewer than ``1 / ood_alpha - 1``
     rows would be held out. If a quarter is too few as well, or at 0, all rows
-    are trained on and the threshold comes from the training rows. An SNGP's
-    scores are then what they would be without the row's part in the posterior
-    (but with `cov_momentum`); other classifiers warn that they may flag far more
-    rows than `ood_alpha` says.
+    are trained on, the threshold comes from the training rows, and a warning
+    says that far more rows may be flagged than `ood_alpha` promises.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
 class_weight : dict, "balanced" or None, default=None

@@ -343,12 +343,9 @@ class SNGPClassifier(BaseNetworkClassifier):
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
 
-    def _leaves_one_out(self):
-        return self.cov_momentum < 0
-
     def _training_scores(self, X, rows):
         """Scores that the rows would have had without their own contribution."""
-        if not self._leaves_one_out():
+        if self.cov_momentum > 0:
             return super()._training_scores(X, rows)
         fitted, scores = self.posterior_, []
         for features, weights in self._features(rows):
