@@ -8,7 +8,8 @@ its 95 % band (a normal interval for the mean, as splits are drawn independently
 
 The promise is an expectation: single splits lie on both sides of it. It is broken if a
 mean lies above the rate by more than chance allows in any of the lines (Bonferroni);
-the exit status is 1 then. Where rows are too few for a rate, no row is flagged.
+the exit status is 1 then. Where too few rows can be held out for a rate, the threshold
+comes from rows trained on, and breaks it on some data (see ``docs/uncertainty.md``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Accuracy, calibration and detection of unknown rows, on real data, with peers.
 
-Run ``python -m benchmarks.quality`` (about an hour on two cores; ``--pairs`` and
-``--contenders`` for parts, ``--seeds`` for fewer). Every contender has its default
+Run ``python -m benchmarks.quality`` (long; ``--pairs`` and ``--contenders`` for parts,
+``--seeds`` for fewer). Every contender has its default
 parameters (`benchmarks.contenders`); pairs of known and unknown rows are those that no
 default was chosen by (`benchmarks.pairs`). Contenders that need other packages than
 scikit-learn are left out where those aren't installed.
