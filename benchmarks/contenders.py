@@ -38,6 +38,8 @@ from sksngp.uncertainty import normalised_entropy
 #: Rows beyond which an exact Gaussian process takes too long.
 LARGEST_GAUSSIAN_PROCESS = 1_500
 NEIGHBOURS = 10
+#: SNGPs that are averaged.
+MEMBERS = 5
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -65,6 +67,20 @@ def sngp(X, y, seed) -> Answers:
     """The default `SNGPClassifier`."""
     clf = SNGPClassifier(random_state=seed).fit(X, y)
     return {"SNGP": Answer(lambda X: -clf.score_samples(X), clf.predict_proba)}
+
+
+def sngp_ensemble(X, y, seed) -> Answers:
+    """Several of them, their probabilities and scores averaged."""
+    members = [
+        SNGPClassifier(random_state=MEMBERS * seed + member).fit(X, y)
+        for member in range(MEMBERS)
+    ]
+    return {
+        f"{MEMBERS} SNGPs": Answer(
+            lambda X: -np.mean([clf.score_samples(X) for clf in members], axis=0),
+            lambda X: np.mean([clf.predict_proba(X) for clf in members], axis=0),
+        )
+    }
 
 
 def resnet(X, y, seed) -> Answers:
@@ -165,6 +181,7 @@ def peer(name: str, fit: Callable) -> Callable:
 
 CONTENDERS = {
     "SNGP": sngp,
+    "SNGP ensemble": sngp_ensemble,
     "ResNet": resnet,
     "ResNet, temperature": resnet_with_temperature,
     "MC dropout": mc_dropout,

@@ -1,9 +1,9 @@
 """Real data sets as pairs of known and unknown rows.
 
-`report` is what `benchmarks.real_data` reports on, and with `corrupted` what
-`benchmarks.quality` does; `tuning` is what `benchmarks.defaults` chooses defaults by.
-They hold out different classes, and where they share a data set they split it with
-different seeds.
+`report` is what `benchmarks.real_data` reports on, and with `corrupted` and `packaged`
+what `benchmarks.quality` does; `tuning` is what `benchmarks.defaults` chooses defaults
+by. They hold out different classes or damage rows differently, and where they share a
+data set they split it with different seeds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import zoom
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
 
+from benchmarks.packaged_data import load_news, load_satimage
 from sksngp.datasets import (
     InOut,
     hold_out_classes,
@@ -109,6 +113,25 @@ def fashion_against_digits(seed: int, n_train: int) -> InOut:
     )
 
 
+def satimage(unknown: tuple[str, ...], seed: int) -> InOut:
+    """Land cover from a satellite, some kinds held out."""
+    X, y = load_satimage()
+    return hold_out_classes(X, y, list(unknown), random_state=seed)
+
+
+def news(unknown: str, seed: int) -> InOut:
+    """BBC news, one topic held out: 100 directions of the words' tf-idf."""
+    texts, topics = load_news()
+    data = hold_out_classes(texts[:, None], topics, [unknown], random_state=seed)
+    vectors = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english"),
+        TruncatedSVD(100, random_state=seed),
+    ).fit(data.X_train[:, 0])
+    for part in ("X_train", "X_test", "X_ood"):
+        data[part] = vectors.transform(data[part][:, 0])
+    return data
+
+
 def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
     """Pairs to report on, by name: functions of the seed."""
     return {
@@ -133,6 +156,16 @@ def corrupted(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
     }
 
 
+def packaged() -> dict[str, Callable[[int], InOut]]:
+    """Pairs to report on, of data that `benchmarks.packaged_data` finds."""
+    return {
+        "satimage 1, 2": lambda seed: satimage(("1", "2"), seed),
+        "satimage 5": lambda seed: satimage(("5",), seed),
+        "news, politics": lambda seed: news("politics", seed),
+        "news, sports": lambda seed: news("sports", seed),
+    }
+
+
 def tuning(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
     """Pairs to choose defaults by, by name: functions of the seed."""
     pairs = {
@@ -141,6 +174,11 @@ def tuning(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
         "digits 5, 6": lambda seed: digits((5, 6), seed),
         "fashion 1, 3": lambda seed: fashion_mnist((1, 3), seed, fashion_rows),
         "breast cancer": breast_cancer,
+        "cancer, wrong unit": lambda seed: damaged(
+            load_breast_cancer, wrong_unit, seed
+        ),
+        "wine, dead sensors": lambda seed: damaged(load_wine, dead_sensors, seed),
+        "digits, wrong unit": lambda seed: damaged(load_digits, wrong_unit, seed),
     }
     return {
         name: lambda seed, pair=pair: pair(TUNING_SEEDS + seed)

@@ -30,7 +30,7 @@ from scipy.stats import rankdata, studentized_range
 from sklearn.metrics import brier_score_loss, log_loss
 
 from benchmarks.contenders import CONTENDERS, Answer
-from benchmarks.pairs import corrupted, report
+from benchmarks.pairs import corrupted, packaged, report
 from sksngp.datasets import InOut
 from sksngp.metrics import (
     area_under_risk_coverage,
@@ -144,7 +144,8 @@ def main() -> None:
     parser.add_argument("--csv", metavar="PATH", help="write every figure")
     parser.add_argument("--picture", metavar="PATH.png", help="draw the mean ranks")
     arguments = parser.parse_args()
-    pairs = report(arguments.fashion_rows) | corrupted(arguments.fashion_rows)
+    rows = arguments.fashion_rows
+    pairs = report(rows) | corrupted(rows) | packaged()
     names = arguments.contenders or list(CONTENDERS)
 
     pd.set_option("display.width", 200, "display.max_columns", None)

@@ -153,16 +153,8 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
         return self.architecture_["members"] * widest
 
-    def _training_scores(self, X, rows):
-        """Epistemic scores of rows that the model has learnt from.
-
-        Like every score that sets the threshold, what `predict_uncertainty` says, to
-        the last digit.
-        """
-        return self._predict_valid(X, "epistemic")
-
-    def _absorb_held_out(self, rows):
-        """Learn from rows whose scores have been taken for the threshold."""
+    def _absorb_held_out(self, rows, streaming):
+        """Learn from rows that have told all that they can as unseen ones."""
 
     # Fitting
 
@@ -219,21 +211,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self._before_training(rows, rng)
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
-        if validation is None:
-            if len(X) >= ood.rows_needed(self.ood_alpha):  # else no row is flagged
-                warnings.warn(
-                    "The threshold of predict_ood comes from rows that the network was "
-                    f"trained on, as validation_fraction={self.validation_fraction} "
-                    f"of {len(X)} rows leaves too few to hold out for "
-                    f"ood_alpha={self.ood_alpha}: it may flag many more. Call "
-                    "calibrate_ood with other rows.",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            self._set_threshold(self._training_scores(X, rows))
-        else:
-            self._set_threshold(self._predict_valid(X[held_out], "epistemic"))
-            self._absorb_held_out(validation)
+        self._learn_from_held_out(X[held_out], validation, streaming=False)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -282,18 +260,21 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
         if first:
+            self._split = int(rng.integers(2**63))
+            held_out = self._hold_out(X, labels)
             self._start(X, labels, weights, rng)
         else:
             self._check_architecture()
+            held_out = None
             fresh = self._predict_valid(X, "epistemic")
             self.projection_ = self.projection_.update(X, weights)
-        rows, _ = self._project(X, labels, weights)
+        rows, unseen = self._project(X, labels, weights, held_out)
         if first:
             self._before_training(rows, rng)
         self._train(rows, rng, epochs=1, streaming=True)
         self._after_training(rows, streaming=True)
         if first:
-            self._set_threshold(self._training_scores(X, rows))
+            self._learn_from_held_out(X[held_out], unseen, streaming=True)
         else:
             latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
             self._set_threshold(latest)
@@ -456,6 +437,12 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
 
+    def _learn_from_held_out(self, X, rows, streaming):
+        """Take the threshold from rows that the model has not seen."""
+        self._set_threshold(self._predict_valid(X, "epistemic"), depth=1)
+        if rows is not None:
+            self._absorb_held_out(rows, streaming)
+
     def _check_overflow(self, values):
         if not np.isfinite(values).all():
             raise ValueError(
@@ -463,18 +450,18 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 f"learning_rate usually mends this; it is {self.learning_rate}."
             )
 
-    def _set_threshold(self, scores):
+    def _set_threshold(self, scores, depth=0):
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
         if math.isinf(threshold):
             warnings.warn(
-                f"predict_ood will flag no row: {len(scores)} rows are too few to "
-                f"keep the promise of ood_alpha={self.ood_alpha}, for which it takes "
-                f"{ood.rows_needed(self.ood_alpha)}. Choose a larger ood_alpha, or "
-                "call calibrate_ood with more rows.",
+                f"predict_ood will flag no row: {len(scores)} rows that were not "
+                f"trained on are too few to promise ood_alpha={self.ood_alpha}, for "
+                f"which it takes {ood.rows_needed(self.ood_alpha)}. Choose a larger "
+                "ood_alpha, or call calibrate_ood with more rows.",
                 UserWarning,
-                stacklevel=5,  # the caller of fit, partial_fit or calibrate_ood
+                stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )
         self.ood_threshold_ = ood.above_rounding(threshold)
 

@@ -33,9 +33,9 @@ validation_fraction : float in [0, 1), default=0.1
     Share of each class's rows that the network is not trained on. Their
     scores set `ood_threshold_`, and with `early_stopping` they decide when to
     stop. The share rises up to a quarter where fewer than ``1 / ood_alpha - 1``
-    rows would be held out. If a quarter is too few as well, or at 0, all rows
-    are trained on, the threshold comes from the training rows, and a warning
-    says that far more rows may be flagged than `ood_alpha` promises.
+    rows would be held out. If a quarter is too few as well, or at 0,
+    `predict_ood` flags no row until `calibrate_ood` is called, and a warning
+    says so.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
 class_weight : dict, "balanced" or None, default=None

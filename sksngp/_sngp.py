@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from . import posterior
 from ._base import BaseNetworkClassifier
 from .architecture import project_spectral_norm
+from .calibration import fit_temperature
 from .uncertainty import normalised_entropy
 
 #: ``kernel_scale="auto"`` is this share of the mean squared distance between
@@ -71,6 +72,12 @@ class SNGPClassifier(BaseNetworkClassifier):
         Factor lambda in ``softmax(logits / sqrt(1 + lambda v))``. The tutorial's
         pi/8 derives from the logistic function; for two classes pi/4 comes
         closer to sampling, for ten pi/8 does. 0 switches the correction off.
+    temperature : "auto" or float, default="auto"
+        What logits are divided by, T in ``softmax(logits / (T sqrt(1 + lambda v)))``.
+        "auto" takes the one at which the held-out rows' labels are most likely, with a
+        pull to 1 where these are few (`sksngp.calibration.fit_temperature`), and 1 in
+        streams of `partial_fit` or where no row is held out. On the tuning pairs it
+        halves the expected calibration error (``benchmarks/defaults.py``).
     inference : {"mean_field", "monte_carlo"}, default="mean_field"
         How the softmax is averaged over the posterior of the logits.
     num_samples : int, default=100
@@ -84,6 +91,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         Squared length-scale in use.
     posterior_ : sksngp.posterior.Posterior
         Factorised posterior precision of the output weights.
+    temperature_ : float
+        Temperature in use.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal draws for ``inference="monte_carlo"``.
     {shared attributes}
@@ -126,6 +135,10 @@ class SNGPClassifier(BaseNetworkClassifier):
         ],
         "covariance": [StrOptions({"shared", "per_class"})],
         "mean_field_factor": [Interval(Real, 0, None, closed="left")],
+        "temperature": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "inference": [StrOptions({"mean_field", "monte_carlo"})],
         "num_samples": [Interval(Integral, 1, None, closed="left")],
     }
@@ -140,6 +153,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         cov_momentum=-1,
         covariance="shared",
         mean_field_factor=np.pi / 8,
+        temperature="auto",
         inference="mean_field",
         num_samples=100,
         num_layers=6,
@@ -186,6 +200,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         self.cov_momentum = cov_momentum
         self.covariance = covariance
         self.mean_field_factor = mean_field_factor
+        self.temperature = temperature
         self.inference = inference
         self.num_samples = num_samples
 
@@ -242,6 +257,8 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _after_training(self, rows, streaming):
         self.weights_ = project_spectral_norm(self.weights_, self.spec_norm_bound)
         self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
+        auto = self.temperature == "auto"
+        self.temperature_ = 1.0 if auto else float(self.temperature)
 
     def _absorb(self, rows, afresh=False):
         """Take rows into the posterior, or into the prior."""
@@ -266,11 +283,31 @@ class SNGPClassifier(BaseNetworkClassifier):
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
         self.posterior_ = posterior.factorise(precision, scale, ridge)
 
-    def _absorb_held_out(self, rows):
+    def _absorb_held_out(self, rows, streaming):
+        if self.temperature == "auto" and not streaming:
+            self.temperature_ = self._fit_temperature(rows)
         # A sum only lowers the variances that the threshold is for. A moving average
         # would raise them, and more of the fresh rows would be flagged.
         if self.cov_momentum < 0:
             self._absorb(rows)
+
+    def _fit_temperature(self, rows):
+        with self._inference() as compiled:
+            logits, variance, _ = (
+                np.concatenate(parts)
+                for parts in zip(
+                    *(
+                        self._posterior_at(compiled, block)
+                        for block, _ in self._blocks(rows)
+                    ),
+                    strict=True,
+                )
+            )
+        return fit_temperature(
+            lambda temperature: self._probability(logits / temperature, variance),
+            rows.labels,
+            rows.weights,
+        )
 
     def _prepare(self):
         if self._directions() is None:
@@ -305,11 +342,12 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _evaluate(self, compiled, projected, what):
         if what == "aleatoric":
             logits, _ = compiled.forward(projected)
-            return normalised_entropy(softmax(_float64(logits), axis=1))
+            tempered = _float64(logits) / self.temperature_
+            return normalised_entropy(softmax(tempered, axis=1))
         logits, variance, prior = self._posterior_at(compiled, projected)
         if what == "epistemic":
             return self._epistemic(variance, prior)
-        proba = self._probability(logits, variance)
+        proba = self._probability(logits / self.temperature_, variance)
         return proba if what == "proba" else normalised_entropy(proba)
 
     def _posterior_at(self, compiled, projected):
@@ -342,21 +380,6 @@ class SNGPClassifier(BaseNetworkClassifier):
         if self.posterior_.ridge is not None:
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
-
-    def _training_scores(self, X, rows):
-        """Scores that the rows would have had without their own contribution."""
-        if self.cov_momentum > 0:
-            return super()._training_scores(X, rows)
-        fitted, scores = self.posterior_, []
-        for features, weights in self._features(rows):
-            # In float64: leaving a row out magnifies the errors of its variance.
-            norms = [np.square(features @ factor).sum(1) for factor in fitted.whitening]
-            variance = posterior.leave_one_out(
-                fitted.scale * np.transpose(norms), weights, fitted.scale
-            )
-            prior = self._prior_variance * np.square(features).sum(axis=1)
-            scores.append(self._epistemic(variance, prior[:, None]))
-        return np.concatenate(scores)
 
 
 def _float64(tensor):

@@ -225,28 +225,6 @@ def _leading_directions(precision, ridge):
     return vectors * np.sqrt(values / (ridge + values))
 
 
-def leave_one_out(variance: np.ndarray, weights: np.ndarray, scale: float):
-    """Variance at training rows had each not been among them.
-
-    By the Sherman-Morrison formula on ``P - w phi phi^T``: with
-    ``a = phi^T P^-1 phi = v / scale``, the variance becomes
-    ``scale a / (1 - w a)``.
-
-    Parameters
-    ----------
-    variance, weights : ndarray of shape (n, G)
-        Variances at the rows and the weights with which they entered P.
-    scale : float
-        See `Posterior`.
-
-    Returns
-    -------
-    float64 ndarray of shape (n, G)
-    """
-    leverage = variance / scale
-    return variance / np.maximum(1.0 - weights * leverage, np.finfo(float).eps)
-
-
 def mean_field_probability(
     logits: np.ndarray, variance: np.ndarray, factor: float
 ) -> np.ndarray:

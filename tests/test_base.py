@@ -3,6 +3,7 @@
 import random
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -1124,13 +1125,6 @@ def test_share_of_false_alarms(make, alpha):
     assert abs(share - alpha) < 4 * deviation
 
 
-def test_share_of_false_alarms_without_held_out_rows(small):
-    X, y = make_blobs(4200, 3, centers=4, cluster_std=2.0, random_state=1)
-    clf = small(SNGPClassifier, validation_fraction=0).fit(X[:200], y[:200])
-    assert len(clf.ood_scores_) == 200
-    assert 0.01 < clf.predict_ood(X[200:]).mean() < 0.12
-
-
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("validation_fraction", [0, 0.1])
 def test_equal_rows_do_not_pass_the_threshold_together(make, seed, validation_fraction):
@@ -1167,21 +1161,28 @@ def test_far_rows_are_flagged(small, moons):
 
 def test_too_few_rows_for_a_threshold_are_told(make, iris):
     X, y = iris
-    with pytest.warns(UserWarning, match=r"no row: 15 rows .* ood_alpha=0.05.* 19\."):
-        clf = make().fit(X[::10], y[::10])
-    assert clf.ood_threshold_ == np.inf
-    assert not clf.predict_ood(1e3 * X).any()
+    for clf in (make(), make(validation_fraction=0)):
+        for fit in (clf.fit, clf.partial_fit):
+            with pytest.warns(UserWarning, match="no row: 0 rows .*=0.05.* 19") as told:
+                fit(X[::10], y[::10], **({} if fit == clf.fit else {"classes": [0, 1, 2]}))
+            assert [warning.filename for warning in told] == [__file__]
+            assert clf.ood_threshold_ == np.inf
+            assert not clf.predict_ood(1e3 * X).any()
+            assert_array_equal(clf.ood_pvalue(X), 1.0)
+            del clf.weights_
+    # Rows to calibrate by are all that is missing.
+    clf = make(validation_fraction=0).fit(X[::2], y[::2]).calibrate_ood(X[1::2])
+    assert np.isfinite(clf.ood_threshold_)
 
 
-def test_a_threshold_from_rows_trained_on_is_told(make, moons):
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_row_that_was_trained_on_sets_the_threshold(make, moons, stream):
     X, y = moons
-    for clf, rows in ((make(validation_fraction=0), 200), (make(), 40)):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            clf.fit(X[:rows], y[:rows])
-        told = [str(w.message) for w in caught if "trained on" in str(w.message)]
-        assert len(told) == 1
-        assert [w.filename for w in caught] == [__file__] * len(caught)
+    clf = make(epochs=1)
+    with patch.object(training, "train", wraps=training.train) as train:
+        clf.partial_fit(X, y, classes=[0, 1]) if stream else clf.fit(X, y)
+    rows = train.call_args.args[1]
+    assert len(clf.ood_scores_) == len(X) - len(rows.labels) >= 19
 
 
 def test_early_stopping_does_not_take_the_threshold(make, moons):

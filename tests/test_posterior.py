@@ -15,7 +15,6 @@ from sksngp.posterior import (
     add_rows,
     average_rows,
     factorise,
-    leave_one_out,
     mean_field_probability,
     prior_precision,
     sampled_probability,
@@ -265,36 +264,6 @@ def test_a_singular_matrix_is_mended_with_a_warning(size):
 def test_an_indefinite_matrix_is_an_error():
     with pytest.raises(np.linalg.LinAlgError, match="larger ridge_penalty"):
         factorise(np.diag([1.0, 1.0, -0.5])[None], 1.0)
-
-
-# Leaving one row out
-
-
-@pytest.mark.parametrize("shape", [(2, 12), (40, 12), (500, 30)])
-@pytest.mark.parametrize("ridge", [1e-2, 1.0])
-@pytest.mark.parametrize("form", ["shared", "per class"])
-def test_leave_one_out_is_the_refit_without_the_row(shape, ridge, form):
-    features = draw(*shape)
-    weights = np.random.default_rng(3).uniform(0.1, 3, size=(shape[0], 1))
-    scale = ridge
-    if form == "per class":
-        p = proba(shape[0], 3)
-        weights, scale = weights * p * (1 - p), 1.0
-    variance = variance_of(learn(features, weights, ridge, scale), features)
-    ours = leave_one_out(variance, weights, scale)
-    for i in range(min(shape[0], 10)):
-        rest = np.delete(features, i, axis=0), np.delete(weights, i, axis=0)
-        refitted = variance_of(learn(*rest, ridge, scale), features[i : i + 1])
-        np.testing.assert_allclose(ours[i], refitted[0], rtol=1e-8)
-
-
-def test_leave_one_out_of_a_row_without_weight_changes_nothing():
-    features, weights = draw(20, 6), np.ones((20, 1))
-    weights[3] = 0.0
-    variance = variance_of(learn(features, weights, 0.1), features)
-    ours = leave_one_out(variance, weights, 0.1)
-    assert ours[3] == variance[3]
-    assert (ours > variance).sum() == 19
 
 
 # Probabilities

@@ -345,29 +345,6 @@ def test_auto_scale_of_rows_without_spread_is_one(make):
     assert np.isfinite(clf.predict_proba(np.ones((1, 2)))).all()
 
 
-# The threshold
-
-
-@pytest.mark.parametrize("covariance", ["shared", "per_class"])
-def test_threshold_without_held_out_rows_leaves_each_row_out(make, iris, covariance):
-    X, y = iris
-    X, y = X[::3], y[::3]
-    clf = make(covariance=covariance, inference="monte_carlo", **ALL_ROWS).fit(X, y)
-    _, logits, features = network_outputs(clf, X)
-    weights = np.ones((len(X), 1))
-    if covariance == "per_class":
-        p = softmax(logits, axis=1)
-        weights = p * (1 - p)
-    for i in range(0, len(X), 7):
-        share = 0.0
-        rest, phi = np.delete(features, i, axis=0), features[i]
-        for w in np.delete(weights, i, axis=0).T:
-            precision = clf.ridge_penalty * np.eye(64) + (rest.T * w) @ rest
-            share += clf.ridge_penalty * phi @ np.linalg.solve(precision, phi)
-        share /= weights.shape[1] * phi @ phi
-        assert clf.ood_scores_[i] == pytest.approx(share, rel=1e-6)
-
-
 # Distance awareness
 
 
