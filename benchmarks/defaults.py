@@ -3,13 +3,18 @@
 Run ``python -m benchmarks.defaults`` (about half an hour on two cores). Data are
 the tuning pairs of `benchmarks.pairs`, which no report uses. Each row changes one
 parameter of `SNGPClassifier`, or the input projection, from its default; columns
-are means over pairs and seeds of test accuracy, negative log-likelihood, and the
-AUROC of telling unknown from known rows by the epistemic score.
+are means over pairs and seeds of test accuracy, negative log-likelihood (NLL),
+expected calibration error (ECE), and the AUROC of telling unknown from known rows by
+the out-of-distribution score, by its first factor alone (epistemic) and by the entropy
+of the prediction (total). ``--variants`` picks rows by how their names begin.
 
 How the defaults follow:
 
 - ``kernel_scale="auto"``: the factor 1/16 has the best AUROC of those that lose
   no accuracy. The tutorial's constant 1 predicts at chance.
+- The out-of-distribution score beats each of its factors: the epistemic one is better
+  on tables, the entropy on news, and where unknown classes lie among known ones.
+- ``temperature="auto"`` halves the calibration error.
 - ``ridge_penalty=0.1`` has a higher AUROC than the tutorial's 1, at equal
   accuracy.
 - ``learning_rate=1e-3``, ``epochs=100``: the tutorial's 1e-4 leaves small data
@@ -22,6 +27,7 @@ How the defaults follow:
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from unittest.mock import patch
 
 import pandas as pd
@@ -33,10 +39,11 @@ from sklearn.random_projection import GaussianRandomProjection
 from benchmarks.pairs import tuning
 from sksngp import SNGPClassifier
 from sksngp._sngp import KERNEL_SCALE_FACTOR
-from sksngp.metrics import ood_auroc
+from sksngp.metrics import expected_calibration_error, ood_auroc
 
 #: One-at-a-time changes from the defaults, by parameter.
 SWEEP = {
+    "temperature": [1.0],
     "kernel_scale": [1.0],
     "ridge_penalty": [1.0, 0.01],
     "learning_rate": [1e-4, 3e-4, 3e-3],
@@ -51,41 +58,59 @@ def measure(classifier, pair, seed: int) -> dict[str, float]:
     """Fit on one pair of known and unknown rows, and score."""
     data = pair(seed)
     classifier.fit(data.X_train, data.y_train)
-    return {
+    proba = classifier.predict_proba(data.X_test)
+
+    def auroc(score):
+        return ood_auroc(score(data.X_test), score(data.X_ood))
+
+    found = {
         "accuracy": classifier.score(data.X_test, data.y_test),
-        "NLL": log_loss(data.y_test, classifier.predict_proba(data.X_test)),
-        # What a pipeline forwards: minus the epistemic score.
-        "OOD AUROC": ood_auroc(
-            -classifier.score_samples(data.X_test),
-            -classifier.score_samples(data.X_ood),
-        ),
+        "NLL": log_loss(data.y_test, proba),
+        "ECE": expected_calibration_error(data.y_test, proba, strategy="quantile"),
+        # What a pipeline forwards: minus the out-of-distribution score.
+        "OOD AUROC": auroc(lambda X: -classifier.score_samples(X)),
     }
+    if isinstance(classifier, SNGPClassifier):
+        for kind in ("epistemic", "total"):
+            found[kind] = auroc(partial(classifier.predict_uncertainty, kind=kind))
+    return found
 
 
-def sweep(pairs: dict, seeds: range):
+def sweep(pairs: dict, seeds: range, variants: tuple[str, ...] = ("",)):
     """Yield the name of each variant and its table of scores by pair."""
+    for name, make in _variants():
+        if name.startswith(variants):
+            yield (
+                name,
+                pd.DataFrame(
+                    {
+                        pair: pd.DataFrame(
+                            [measure(make(seed), rows, seed) for seed in seeds]
+                        ).mean()
+                        for pair, rows in pairs.items()
+                    }
+                ).T,
+            )
 
-    def table(make):
-        return pd.DataFrame(
-            {
-                name: pd.DataFrame([measure(make(s), pair, s) for s in seeds]).mean()
-                for name, pair in pairs.items()
-            }
-        ).T
 
-    yield "defaults", table(lambda seed: SNGPClassifier(random_state=seed))
-    for factor in FACTORS:
-        with patch("sksngp._sngp.KERNEL_SCALE_FACTOR", factor):
-            name = f"kernel factor {factor:.4g} (default {KERNEL_SCALE_FACTOR:.4g})"
-            yield name, table(lambda seed: SNGPClassifier(random_state=seed))
+def _variants():
+    """Yield names and functions from a seed to a classifier."""
+
+    def sngp(seed, **change):
+        return SNGPClassifier(random_state=seed, **change)
+
+    yield "defaults", sngp
     for parameter, values in SWEEP.items():
         for value in values:
-            change = {parameter: value}
+            yield f"{parameter}={value:g}", partial(sngp, **{parameter: value})
+    for factor in FACTORS:
+        # While the caller fits, the generator waits inside of the patch.
+        with patch("sksngp._sngp.KERNEL_SCALE_FACTOR", factor):
             yield (
-                f"{parameter}={value:g}",
-                table(lambda seed, c=change: SNGPClassifier(random_state=seed, **c)),
+                f"kernel factor {factor:.4g} (default {KERNEL_SCALE_FACTOR:.4g})",
+                sngp,
             )
-    yield "random input projection", table(_behind_random_projection)
+    yield "random input projection", _behind_random_projection
 
 
 def _behind_random_projection(seed):
@@ -101,9 +126,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--fashion-rows", type=int, default=5_000)
+    parser.add_argument("--variants", nargs="*", default=[""], metavar="BEGINNING")
     arguments = parser.parse_args()
     pairs = tuning(arguments.fashion_rows)
-    for name, table in sweep(pairs, range(arguments.seeds)):
+    variants = tuple(arguments.variants)
+    for name, table in sweep(pairs, range(arguments.seeds), variants):
         mean = ", ".join(f"{key} {value:.3f}" for key, value in table.mean().items())
         by_pair = "  ".join(
             f"{pair} {row['accuracy']:.3f}/{row['OOD AUROC']:.3f}"

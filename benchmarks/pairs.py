@@ -179,6 +179,10 @@ def tuning(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
         ),
         "wine, dead sensors": lambda seed: damaged(load_wine, dead_sensors, seed),
         "digits, wrong unit": lambda seed: damaged(load_digits, wrong_unit, seed),
+        "satimage 4": lambda seed: satimage(("4",), seed),
+        "satimage 7": lambda seed: satimage(("7",), seed),
+        "news, tech": lambda seed: news("tech", seed),
+        "news, entertainment": lambda seed: news("entertainment", seed),
     }
     return {
         name: lambda seed, pair=pair: pair(TUNING_SEEDS + seed)

@@ -216,7 +216,7 @@ def score(pipeline, new, new_features, columns, options) -> None:
     results = (
         prediction,
         proba.max(axis=1),
-        classifier.predict_uncertainty(X, kind="epistemic"),
+        -classifier.score_samples(X),
         flags,
     )
     scored = new.assign(**dict(zip(_cli_data.RESULTS, results, strict=True)))

@@ -145,7 +145,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         """Prediction for projected rows.
 
         `what` is "proba", with a result of shape (n, K), or one of
-        `sksngp.uncertainty.KINDS`, with one of shape (n,).
+        `sksngp.uncertainty.KINDS` or `_ood_score`, with one of shape (n,).
         """
 
     def _row_width(self) -> int:
@@ -266,7 +266,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         else:
             self._check_architecture()
             held_out = None
-            fresh = self._predict_valid(X, "epistemic")
+            fresh = self._predict_valid(X, self._ood_score)
             self.projection_ = self.projection_.update(X, weights)
         rows, unseen = self._project(X, labels, weights, held_out)
         if first:
@@ -327,7 +327,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         fitted = copy.copy(self)
         fitted._check_parameters()
         X = check_rows(fitted, X, reset=False)
-        fitted._set_threshold(fitted._predict_valid(X, "epistemic"))
+        fitted._set_threshold(fitted._predict_valid(X, self._ood_score))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_, ood_threshold_=fitted.ood_threshold_
         )
@@ -439,7 +439,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
 
     def _learn_from_held_out(self, X, rows, streaming):
         """Take the threshold from rows that the model has not seen."""
-        self._set_threshold(self._predict_valid(X, "epistemic"), depth=1)
+        self._set_threshold(self._predict_valid(X, self._ood_score), depth=1)
         if rows is not None:
             self._absorb_held_out(rows, streaming)
 

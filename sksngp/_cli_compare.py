@@ -157,7 +157,7 @@ def draw(
     Returns
     -------
     matplotlib.figure.Figure
-        A column a classifier: probability above, epistemic uncertainty below.
+        A column a classifier: probability above, out-of-distribution score below.
     """
     from matplotlib.figure import Figure
 
@@ -165,7 +165,7 @@ def draw(
     figure = Figure(figsize=(3.9 * count, 7.2), layout="constrained")
     axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
     points = {"s": 8, "linewidths": 0}
-    for row, kind in enumerate(("probability", "epistemic")):
+    for row, kind in enumerate(("probability", "ood")):
         for ax, classifier in zip(axes[row], classifiers, strict=True):
             display = UncertaintyDisplay.from_estimator(
                 classifier,
@@ -187,7 +187,7 @@ def draw(
     for above, below, classifier in zip(*axes, classifiers, strict=True):
         above.set_title(type(classifier).__name__)
         if isinstance(classifier, ResNetClassifier):
-            below.set_title("(entropy: it has no other uncertainty)", fontsize=9)
+            below.set_title("(entropy: it has no other score)", fontsize=9)
     figure.suptitle(
         "Two moons: above, what each classifier predicts; below, what it says it "
         "does not know, and (dashed) the threshold for flagging"
@@ -214,7 +214,7 @@ def run_digits(options: argparse.Namespace) -> None:
     )
     compare(data, options)
     print(
-        "A row is flagged when its epistemic uncertainty exceeds the classifier's "
+        "A row is flagged when its out-of-distribution score exceeds the classifier's "
         "threshold, set\nfor a share of 5 % among known rows. Seconds: to train, and "
         "to predict and flag all test\nrows; the first of all includes TensorFlow's "
         "start.",

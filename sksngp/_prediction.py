@@ -22,6 +22,9 @@ class PredictionMixin:
     `ood_threshold_`, and from the class `_evaluate`, `_row_width` and `_scalars`.
     """
 
+    #: What `_evaluate` is asked for as out-of-distribution score.
+    _ood_score = "epistemic"
+
     def predict(self, X) -> np.ndarray:
         """Predict the most probable class.
 
@@ -97,21 +100,21 @@ class PredictionMixin:
         Returns
         -------
         bool ndarray of shape (n_samples,)
-            True where the epistemic uncertainty exceeds `ood_threshold_`. Of fresh
-            rows from the distribution of the rows that set it, that is at most a
-            share `ood_alpha`, in expectation.
+            True where the out-of-distribution score, minus `score_samples`, exceeds
+            `ood_threshold_`. Of fresh rows from the distribution of the rows that set
+            it, that is at most a share `ood_alpha`, in expectation.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return model._predict(X, "epistemic") > model.ood_threshold_
+        return model._predict(X, model._ood_score) > model.ood_threshold_
 
     def ood_pvalue(self, X) -> np.ndarray:
         """Say how unusual rows are among those the classifier was fitted on.
 
         The p-value of the hypothesis that a row comes from the same distribution as
-        the rows that set the threshold, by how its epistemic uncertainty ranks among
-        theirs, `ood_scores_` (Bates et al. 2023, arXiv 2104.08279, equation 2): of
-        rows that do, at most a share alpha has a p-value of alpha or less, in
+        the rows that set the threshold, by how its out-of-distribution score ranks
+        among theirs, `ood_scores_` (Bates et al. 2023, arXiv 2104.08279, equation 2):
+        of rows that do, at most a share alpha has a p-value of alpha or less, in
         expectation and for every alpha. `predict_ood` flags p-values of at most the
         `ood_alpha` of the last fit or calibration.
 
@@ -129,13 +132,15 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return ood.pvalues(model._predict(X, "epistemic"), model.ood_scores_)
+        return ood.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
 
     def score_samples(self, X) -> np.ndarray:
-        """Score how normal rows are: minus the epistemic uncertainty.
+        """Score how normal rows are: minus the out-of-distribution score.
 
-        The sign and the name are those of scikit-learn's outlier detectors;
-        ``Pipeline`` and ``GridSearchCV`` forward this method.
+        That is the epistemic uncertainty; for `SNGPClassifier`, the epistemic
+        uncertainty times the root of the entropy of the class probabilities (see its
+        documentation). The sign and the name are those of scikit-learn's outlier
+        detectors; ``Pipeline`` and ``GridSearchCV`` forward this method.
 
         Parameters
         ----------
@@ -146,7 +151,7 @@ class PredictionMixin:
         float64 ndarray of shape (n_samples,)
             In [-1, 0]; higher is more like the training data.
         """
-        return -self._predict(X, "epistemic")
+        return -self._predict(X, self._ood_score)
 
     def _predict(self, X, what):
         check_is_fitted(self)

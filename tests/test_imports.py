@@ -18,6 +18,7 @@ BELOW = {
     "startup": {"compiled"},
     "posterior": set(),
     "uncertainty": set(),
+    "calibration": set(),
     "ood": set(),
     "metrics/_checks": set(),
     "metrics/_calibration": {"_checks"},
@@ -45,7 +46,7 @@ BELOW = {
     "_resnet": {"_base", "uncertainty"},
     "_mc_dropout": {"_base", "uncertainty"},
     "_deep_ensemble": {"_base", "uncertainty"},
-    "_sngp": {"_base", "architecture", "posterior", "uncertainty"},
+    "_sngp": {"_base", "architecture", "calibration", "posterior", "uncertainty"},
     "__init__": {
         "_deep_ensemble",
         "_mc_dropout",

@@ -60,6 +60,15 @@ class Distance(ClassifierMixin, BaseEstimator):
         scale = {"total": 1.0, "aleatoric": 2.0, "epistemic": 4.0}[kind]
         return 1 - np.exp(-np.square(X).sum(axis=1) / scale)
 
+    def score_samples(self, X):
+        return -self.predict_uncertainty(X, "epistemic")
+
+
+def surface(clf, X, kind):
+    if kind == "probability":
+        return clf.predict_proba(X)[:, 1]
+    return -clf.score_samples(X) if kind == "ood" else clf.predict_uncertainty(X, kind)
+
 
 @pytest.fixture
 def data():
@@ -108,11 +117,7 @@ def test_surface_is_what_the_estimator_says(data, ax, kind):
         clf, X, kind=kind, grid_resolution=7, ax=ax
     )
     grid = np.c_[display.xx0.ravel(), display.xx1.ravel()]
-    expected = (
-        clf.predict_proba(grid)[:, 1]
-        if kind == "probability"
-        else clf.predict_uncertainty(grid, kind=kind)
-    )
+    expected = surface(clf, grid, kind)
     assert display.response.shape == display.xx0.shape == display.xx1.shape == (7, 7)
     np.testing.assert_array_equal(display.response.ravel(), expected)
 
@@ -200,7 +205,7 @@ def test_threshold_line_only_for_the_score_that_it_belongs_to(data, ax):
     clf = Distance().fit(*data)
     for kind in SURFACES:
         display = UncertaintyDisplay.from_estimator(clf, data[0], kind=kind, ax=ax)
-        assert display.threshold == (0.5 if kind == "epistemic" else None)
+        assert display.threshold == (0.5 if kind == "ood" else None)
 
 
 def test_looks_can_be_chosen(data, ax):
@@ -266,11 +271,7 @@ def test_pipeline_and_search_equal_the_steps_by_hand(data, ax, kind):
             estimator, X, kind=kind, grid_resolution=6, ax=ax
         )
         rows = Z.transform(np.c_[display.xx0.ravel(), display.xx1.ravel()])
-        expected = (
-            clf.predict_proba(rows)[:, 1]
-            if kind == "probability"
-            else clf.predict_uncertainty(rows, kind=kind)
-        )
+        expected = surface(clf, rows, kind)
         np.testing.assert_allclose(display.response.ravel(), expected, rtol=1e-12)
 
 
@@ -393,7 +394,7 @@ def test_from_estimator_takes_scores_and_threshold_of_the_last_step(data, ax):
     display = OODHistogramDisplay.from_estimator(
         pipe, X, X + 9, names=("old", "new"), ax=ax
     )
-    expected = pipe[-1].predict_uncertainty(pipe[0].transform(X), kind="epistemic")
+    expected = -pipe.score_samples(X)
     np.testing.assert_array_equal(display.scores_in, expected)
     assert display.threshold == 0.5
     assert display.flagged_in_ == np.mean(expected > 0.5)
@@ -416,7 +417,7 @@ def test_with_a_fitted_classifier(data):
     pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
     axes = Figure().subplots(1, 3)
     far = X + 9
-    for kind, panel in zip(("probability", "epistemic"), axes, strict=False):
+    for kind, panel in zip(("probability", "ood"), axes, strict=False):
         display = UncertaintyDisplay.from_estimator(
             pipe, X, y=y, X_ood=far, kind=kind, grid_resolution=20, ax=panel
         )

@@ -233,7 +233,7 @@ def test_scoring_is_that_of_the_classifier(tmp_path, monkeypatch):
     assert [row["prediction"] for row in scored] == classifier.predict(X).tolist()
     for name, expected in (
         ("probability", classifier.predict_proba(X).max(axis=1)),
-        ("uncertainty", classifier.predict_uncertainty(X, kind="epistemic")),
+        ("uncertainty", -classifier.score_samples(X)),
     ):
         found = [float(row[name]) for row in scored]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)

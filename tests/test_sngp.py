@@ -1,4 +1,5 @@
 import copy
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 from sklearn.datasets import load_digits, load_iris, load_wine
 
-from sksngp import SNGPClassifier, posterior
+from sksngp import SNGPClassifier, _sngp, posterior
 from sksngp.architecture import Architecture, initial_weights
+from sksngp.calibration import fit_temperature
 from sksngp.uncertainty import normalised_entropy
 
+PER_CLASS = {"covariance": "per_class", "inference": "monte_carlo"}
 ALL_ROWS = {"validation_fraction": 0.0}  # every row trains, in the order of X
 
 
@@ -192,9 +195,14 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
     )
     expected = {
         "total": normalised_entropy(clf.predict_proba(rows)),
-        "aleatoric": normalised_entropy(softmax(logits, axis=1)),
+        "aleatoric": normalised_entropy(softmax(logits / clf.temperature_, axis=1)),
         "epistemic": share,
     }
+    assert clf.temperature_ != 1
+    untempered = normalised_entropy(softmax(logits, axis=1))
+    np.testing.assert_allclose(
+        -clf.score_samples(rows), share * np.sqrt(untempered), rtol=1e-7
+    )
     for kind, score in expected.items():
         actual = clf.predict_uncertainty(rows, kind=kind)
         np.testing.assert_allclose(actual, score, rtol=1e-8, atol=1e-12)
@@ -217,7 +225,7 @@ def test_momentum_squeezes_the_unbounded_ratio(make, iris):
 
 def test_factor_zero_is_the_softmax_and_larger_factors_hesitate(make, iris):
     X, y = iris
-    clf = make(mean_field_factor=0.0, epochs=20).fit(X, y)
+    clf = make(mean_field_factor=0.0, temperature=1.0, epochs=20).fit(X, y)
     logits = network_outputs(clf, X)[1]
     np.testing.assert_allclose(
         clf.predict_proba(X), softmax(logits, axis=1), rtol=1e-12
@@ -238,7 +246,8 @@ def test_monte_carlo_is_the_average_over_the_fitted_draws(make, iris, covariance
     assert clf.noise_.shape == (40, 3)
     _, logits, features = network_outputs(clf, X)
     deviation = np.sqrt(variance_of(clf.posterior_, features))
-    expected = softmax(logits + deviation * clf.noise_[:, None], axis=-1).mean(axis=0)
+    logits = logits / clf.temperature_ + deviation * clf.noise_[:, None]
+    expected = softmax(logits, axis=-1).mean(axis=0)
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-10)
 
 
@@ -343,6 +352,48 @@ def test_auto_scale_of_rows_without_spread_is_one(make):
     clf = make().fit(np.ones((10, 2)), np.arange(10) % 2)
     assert clf.kernel_scale_ == 1.0
     assert np.isfinite(clf.predict_proba(np.ones((1, 2)))).all()
+
+
+# The temperature
+
+
+@pytest.mark.parametrize("form", [{}, PER_CLASS], ids=["shared", "per class"])
+def test_temperature_is_the_best_for_the_held_out_rows(make, iris, form):
+    X, y = iris
+    clf = make(epochs=20, **form)
+    with patch.object(_sngp, "fit_temperature", wraps=fit_temperature) as fit:
+        clf.fit(X, y)
+    proba, labels, weights = fit.call_args.args
+    assert len(labels) == len(clf.ood_scores_) and (weights == 1).all()
+    losses = [
+        np.log(t) ** 2 / 2 - np.log(proba(t)[np.arange(len(labels)), labels]).sum()
+        for t in clf.temperature_ * np.array([0.99, 1.0, 1.01])
+    ]
+    assert losses[1] == min(losses)
+
+
+def test_temperature_divides_the_logits(make, iris):
+    X, y = iris
+    clf = make(temperature=2.0, mean_field_factor=0.0, epochs=20).fit(X, y)
+    assert clf.temperature_ == 2.0
+    logits = network_outputs(clf, X)[1]
+    np.testing.assert_allclose(
+        clf.predict_proba(X), softmax(logits / 2, axis=1), rtol=1e-12
+    )
+
+
+def test_temperature_is_one_where_no_row_is_left_to_fit_it(make, iris):
+    X, y = iris
+    assert make(validation_fraction=0).fit(X, y).temperature_ == 1.0
+    assert make().partial_fit(X, y, classes=range(3)).temperature_ == 1.0
+    assert make(cov_momentum=0.9).fit(X, y).temperature_ != 1.0
+
+
+def test_score_of_a_row_does_not_depend_on_the_temperature(make, iris):
+    X, y = iris
+    hot, cold = (make(temperature=t).fit(X, y) for t in (10.0, 0.1))
+    np.testing.assert_array_equal(hot.score_samples(X), cold.score_samples(X))
+    assert hot.ood_threshold_ == cold.ood_threshold_
 
 
 # Distance awareness

@@ -4,9 +4,15 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import softmax
 from sklearn.utils._testing import assert_allclose
 
-from sksngp.uncertainty import KINDS, decompose, normalised_entropy
+from sksngp.uncertainty import (
+    KINDS,
+    decompose,
+    entropy_of_logits,
+    normalised_entropy,
+)
 
 
 @st.composite
@@ -80,3 +86,30 @@ def test_half_certain_samples_by_hand():
     assert_allclose(scores["total"], entropy_of_mean)
     assert_allclose(scores["aleatoric"], mean_entropy)
     assert_allclose(scores["epistemic"], entropy_of_mean - mean_entropy)
+
+
+# Logits
+
+some_logits = arrays(
+    float, st.tuples(st.integers(1, 4), st.integers(2, 5)), elements=st.floats(-50, 50)
+)
+
+
+@given(some_logits)
+def test_entropy_of_logits_is_that_of_their_softmax(logits):
+    found = entropy_of_logits(logits)
+    assert_allclose(found, normalised_entropy(softmax(logits, axis=1)), atol=1e-14)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+@given(some_logits, st.permutations(range(5)))
+def test_entropy_of_logits_knows_no_order_of_classes(logits, order):
+    order = [k for k in order if k < logits.shape[1]]
+    assert_allclose(entropy_of_logits(logits[:, order]), entropy_of_logits(logits))
+
+
+@pytest.mark.parametrize("gap", [30.0, 100.0, 700.0])
+def test_entropy_of_certain_rows_keeps_its_digits(gap):
+    """p log p of the others, and p of the first: (gap + 1) exp(-gap)."""
+    expected = (gap + 1) * np.exp(-gap) / np.log(2)
+    assert_allclose(entropy_of_logits(np.array([[gap, 0.0]])), expected, rtol=1e-12)

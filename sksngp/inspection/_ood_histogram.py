@@ -20,7 +20,7 @@ OOD_COLOR = "#D55E00"
 
 
 class OODHistogramDisplay:
-    """Histograms of the epistemic scores of known and of unknown rows.
+    """Histograms of the out-of-distribution scores of known and of unknown rows.
 
     It is recommended to use `OODHistogramDisplay.from_estimator` or
     `OODHistogramDisplay.from_scores` to create a display. All parameters are
@@ -29,7 +29,7 @@ class OODHistogramDisplay:
     Parameters
     ----------
     scores_in : ndarray of shape (n_in,)
-        Epistemic scores of rows like those trained on; higher = less certain.
+        Scores of rows like those trained on; higher = more unusual.
     scores_out : ndarray of shape (n_out,)
         Those of rows unlike them.
     threshold : float, default=None
@@ -84,7 +84,7 @@ class OODHistogramDisplay:
         bins: int | str | Sequence[float] = 30,
         names: tuple[str, str] = ("known", "unknown"),
         legend: bool = True,
-        xlabel: str = "epistemic uncertainty",
+        xlabel: str = "out-of-distribution score",
         ylabel: str = "share of rows",
         **kwargs: Any,
     ) -> OODHistogramDisplay:
@@ -173,7 +173,7 @@ class OODHistogramDisplay:
         Raises
         ------
         AttributeError
-            If the estimator has no `predict_uncertainty`.
+            If the estimator has no `score_samples`.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
 
@@ -196,8 +196,8 @@ class OODHistogramDisplay:
         check_is_fitted(estimator)
         scores = []
         for X in (X_in, X_out):
-            classifier, rows = reach(estimator, X, "predict_uncertainty")
-            scores.append(classifier.predict_uncertainty(rows, kind="epistemic"))
+            classifier, rows = reach(estimator, X, "score_samples")
+            scores.append(-classifier.score_samples(rows))
         threshold = getattr(classifier, "ood_threshold_", None)
         return cls.from_scores(*scores, threshold, ax=ax, bins=bins, **kwargs)
 
@@ -217,7 +217,7 @@ class OODHistogramDisplay:
         Parameters
         ----------
         scores_in, scores_out : array-like of shape (n_in,) and (n_out,)
-            Scores of known and of unknown rows; higher = less certain.
+            Scores of known and of unknown rows; higher = more unusual.
         threshold : float, default=None
             Rows that score above it are flagged. None draws no line.
         ax : matplotlib Axes, default=None

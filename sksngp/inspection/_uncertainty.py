@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: What `UncertaintyDisplay` can show of an estimator.
-SURFACES = ("probability", "total", "aleatoric", "epistemic")
+SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
 
 #: Where there are more classes than colours, the marker tells them apart.
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -37,7 +37,7 @@ class UncertaintyDisplay:
         First and second output of :func:`numpy.meshgrid`.
     response : ndarray of shape (grid_resolution, grid_resolution)
         Values in [0, 1] to show as a surface.
-    kind : {"probability", "total", "aleatoric", "epistemic"}, default="total"
+    kind : {"probability", "total", "aleatoric", "epistemic", "ood"}, default="total"
         What `response` is. It decides the default colour map.
     label : str, default=None
         Label of the colour bar; None takes it from `kind`.
@@ -197,10 +197,11 @@ class UncertaintyDisplay:
             Points to draw, and around which to evaluate.
         y : array-like of shape (n_samples,), default=None
             Labels of X, shown as colours.
-        kind : {"probability", "total", "aleatoric", "epistemic"}, \
+        kind : {"probability", "total", "aleatoric", "epistemic", "ood"}, \
                 default="probability"
-            What to show: the probability of a class, or a kind of uncertainty.
-            The epistemic one comes with a line around what `predict_ood` accepts.
+            What to show: the probability of a class, a kind of uncertainty, or the
+            out-of-distribution score (minus `score_samples`), with a line around what
+            `predict_ood` accepts.
         X_ood : {array-like, dataframe} of shape (n_ood, 2), default=None
             Points from another distribution, drawn on top.
         class_of_interest : int, float, bool or str, default=None
@@ -243,7 +244,7 @@ class UncertaintyDisplay:
         >>> clf = SNGPClassifier(num_layers=2, num_hidden=32, num_inducing=128,
         ...                      epochs=10, random_state=0).fit(X, y)
         >>> display = UncertaintyDisplay.from_estimator(
-        ...     clf, X, y=y, kind="epistemic", X_ood=two_moons_ood(50, random_state=0)
+        ...     clf, X, y=y, kind="ood", X_ood=two_moons_ood(50, random_state=0)
         ... )
         >>> display.response.shape
         (100, 100)
@@ -291,7 +292,7 @@ class UncertaintyDisplay:
     def _draw_colorbar(self):
         default = "probability"
         if self.kind != "probability":
-            default = f"{self.kind} uncertainty"
+            default = _label(self.kind)
         return self.figure_.colorbar(
             self.surface_,
             ax=self.ax_,
@@ -393,13 +394,16 @@ def _surface(estimator, rows, kind, class_of_interest):
             "class_of_interest is for kind='probability'. "
             f"Got class_of_interest={class_of_interest!r} with kind={kind!r}."
         )
+    if kind == "ood":
+        classifier, rows = reach(estimator, rows, "score_samples")
+        threshold = getattr(classifier, "ood_threshold_", None)
+        return -classifier.score_samples(rows), _label(kind), threshold
     classifier, rows = reach(estimator, rows, "predict_uncertainty")
-    threshold = getattr(classifier, "ood_threshold_", None)
-    return (
-        classifier.predict_uncertainty(rows, kind=kind),
-        f"{kind} uncertainty",
-        threshold if kind == "epistemic" else None,
-    )
+    return classifier.predict_uncertainty(rows, kind=kind), _label(kind), None
+
+
+def _label(kind):
+    return "out-of-distribution score" if kind == "ood" else f"{kind} uncertainty"
 
 
 def _probability(estimator, rows, class_of_interest):
