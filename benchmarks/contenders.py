@@ -179,6 +179,16 @@ def peer(name: str, fit: Callable) -> Callable:
     return contender
 
 
+def bayesian_deep_ensemble(X, y, epochs, seed) -> peers.Predict:
+    """sklearn-contrib-bde, with settings by which it learns the digits.
+
+    Its defaults classify a third of them, these nine tenths, as fast.
+    """
+    return peers.bayesian_deep_ensemble(
+        X, y, 300, seed, hidden_layers=[64, 64], warmup_steps=200, n_samples=100
+    )
+
+
 CONTENDERS = {
     "SNGP": sngp,
     "SNGP ensemble": sngp_ensemble,
@@ -192,7 +202,7 @@ CONTENDERS = {
     "input distances": input_distances,
     "laplace-torch": peer("laplace-torch", peers.laplace_torch),
     "sngp (PyPI)": peer("sngp (PyPI)", peers.sngp_package),
-    "sklearn-contrib-bde": peer("sklearn-contrib-bde", peers.bayesian_deep_ensemble),
+    "sklearn-contrib-bde": peer("sklearn-contrib-bde", bayesian_deep_ensemble),
 }
 
 

@@ -116,11 +116,12 @@ def sngp_package(X, y, epochs: int, seed: int) -> Predict:
     return predict
 
 
-def bayesian_deep_ensemble(X, y, epochs: int, seed: int) -> Predict:
+def bayesian_deep_ensemble(X, y, epochs: int, seed: int, **params) -> Predict:
     """sklearn-contrib-bde: sampled networks in JAX; entropy."""
     from bde import BdeClassifier
 
-    model = BdeClassifier(hidden_layers=list(LAYERS), epochs=epochs, seed=seed)
+    params = {"hidden_layers": list(LAYERS)} | params
+    model = BdeClassifier(epochs=epochs, seed=seed, **params)
     # Its progress bars would fill the terminal.
     with (
         contextlib.redirect_stderr(io.StringIO()),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blas import one_thread
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -98,6 +100,7 @@ def _member_weights(architecture, rng, output_bias):
     return weights
 
 
+@one_thread()
 def project_spectral_norm(
     weights: dict[str, np.ndarray], bound: float
 ) -> dict[str, np.ndarray]:

@@ -22,6 +22,8 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, lapack, qr
 from scipy.special import softmax
 
+from .blas import one_thread
+
 #: Largest relative error of a variance from `Posterior.directions`, but for rounding.
 TRUNCATION = 1e-3
 #: Largest eigenvalue over ridge at which they are used: the smaller a share of the
@@ -55,6 +57,7 @@ class Posterior:
         return self.factor @ self.factor.transpose(0, 2, 1)
 
     @cached_property
+    @one_thread()
     def whitening(self) -> np.ndarray:
         """Upper triangular ``W_g = L_g^-T``, float64 of shape (G, M, M).
 
@@ -64,6 +67,7 @@ class Posterior:
         return np.stack([_inverse_transposed(factor) for factor in self.factor])
 
     @cached_property
+    @one_thread()
     def directions(self) -> np.ndarray | None:
         """Few columns that say as much as the whole precision, where there are such.
 
@@ -142,6 +146,7 @@ def _weighted_gram(features, weights):
     return scaled.T @ scaled
 
 
+@one_thread()
 def factorise(
     precision: np.ndarray, scale: float, ridge: float | None = None
 ) -> Posterior:

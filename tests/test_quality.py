@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from benchmarks import contenders, false_alarms, pairs, quality
+from benchmarks import contenders, distance, false_alarms, pairs, quality
 from sksngp.metrics import fpr_at_tpr, ood_auroc
 
 # False alarms
@@ -97,3 +97,12 @@ def test_figures_of_a_pair():
     row = found.loc["input neighbours"]
     assert row["AUROC"] == ood_auroc(*scores)
     assert row["FPR95"] == fpr_at_tpr(*scores)
+
+
+# Distance
+
+
+def test_rank_correlation_with_an_exact_process():
+    pair = pairs.report(0)["wine 2"]
+    found = distance.rank_correlations(pair, 0)
+    assert all(0.95 < value <= 1 for value in found.values())

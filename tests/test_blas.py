@@ -1,0 +1,43 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.linalg  # noqa: F401  (has a BLAS of its own)
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sksngp.blas import one_thread
+from sksngp.posterior import factorise
+
+
+def blas_threads():
+    return {
+        lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"
+    }
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    with threadpool_limits(2, user_api="blas"):
+        assert blas_threads() == {2}
+        yield
+
+
+def test_one_thread_and_then_what_was():
+    with one_thread():
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+    with pytest.raises(KeyError), one_thread():
+        raise KeyError
+    assert blas_threads() == {2}
+
+
+def test_as_decorator():
+    assert one_thread()(blas_threads)() == {1}
+    assert blas_threads() == {2}
+
+
+def test_threads_do_not_restore_each_others_setting():
+    precision = 2 * np.eye(64)[None]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: factorise(precision, 1.0).whitening, range(200)))
+    assert blas_threads() == {2}
