@@ -44,6 +44,7 @@ from sksngp.metrics import expected_calibration_error, ood_auroc
 #: One-at-a-time changes from the defaults, by parameter.
 SWEEP = {
     "temperature": [1.0],
+    "num_inducing": [512, 2048],
     "kernel_scale": [1.0],
     "ridge_penalty": [1.0, 0.01],
     "learning_rate": [1e-4, 3e-4, 3e-3],
