@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from benchmarks import contenders, distance, false_alarms, pairs, quality
+from benchmarks import (
+    alternatives,
+    contenders,
+    distance,
+    false_alarms,
+    pairs,
+    quality,
+)
+from sksngp import SNGPClassifier
 from sksngp.metrics import fpr_at_tpr, ood_auroc
 
 # False alarms
@@ -106,3 +114,47 @@ def test_rank_correlation_with_an_exact_process():
     pair = pairs.report(0)["wine 2"]
     found = distance.rank_correlations(pair, 0)
     assert all(0.95 < value <= 1 for value in found.values())
+
+
+# Alternatives
+
+
+def test_alternatives_are_variants_of_what_is_there(iris):
+    X, y = iris
+    clf = SNGPClassifier(num_layers=1, epochs=2, num_inducing=64, random_state=0)
+    clf.fit(X, y)
+    hidden = contenders.hidden_representation(clf)(X).astype(float)
+    form = clf.kernel_scale_, clf.ridge_penalty
+    drawn = (clf.weights_[f"random_features/{name}"] for name in ("kernel", "bias"))
+    np.testing.assert_allclose(
+        alternatives.random_shares(hidden, hidden, *form, *drawn),
+        clf.predict_uncertainty(X, "epistemic"),
+        rtol=1e-3,
+    )
+    np.testing.assert_allclose(
+        alternatives.exact_shares(hidden, hidden, *form),
+        distance.exact_variance(clf, X, X),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_orthogonal_frequencies_are_gaussian_in_length():
+    kernel = alternatives.orthogonal_kernel((8, 800), np.random.default_rng(0))
+    gram = kernel[:, :8].T @ kernel[:, :8]
+    np.testing.assert_allclose(gram - np.diag(np.diag(gram)), 0, atol=1e-12)
+    assert np.square(kernel).mean() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_white_means_unit_covariance_but_for_the_shrinkage(grouped):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 500)
+    hidden = rng.normal(size=(500, 4)) * [1, 2, 3, 4] + 5 * y[:, None]
+    change = alternatives.whitener(hidden, y if grouped else None)
+    centred = hidden - hidden.mean(axis=0)
+    if grouped:
+        centred = hidden - np.stack([hidden[y == k].mean(axis=0) for k in range(3)])[y]
+    covariance = centred.T @ centred / 500
+    shrunk = covariance + np.trace(covariance) / 4 * np.eye(4)
+    np.testing.assert_allclose(change.T @ shrunk @ change, np.eye(4), atol=1e-10)

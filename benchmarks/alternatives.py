@@ -1,0 +1,226 @@
+"""What was tried for SNGP's uncertainty and left out, against what is there.
+
+Run ``python -m benchmarks.alternatives`` (ten minutes on two cores). Data are the
+tuning pairs of `benchmarks.pairs`. One `SNGPClassifier` is fitted for each pair and
+seed, on nine tenths of the training rows. The rows of the first table score its test
+rows and unknown rows, alone and, as the out-of-distribution score has it, times the
+root of the entropy of the class probabilities:
+
+- its own variance share, from 1,024 random features;
+- the same with orthogonal random features (Yu et al. 2016, arXiv 1610.09072);
+- the exact Gaussian process that random features approximate, with the length-scale in
+  use, a quarter and four times of its square: what a variance head of its own
+  length-scale, or a length-scale chosen by evidence, could gain;
+- the exact process in a metric that makes the hidden covariance, or the one within
+  classes, white (shrunk by as much as the mean eigenvalue).
+
+The second table has ways from logits to probabilities: the mean-field factor at pi/8,
+at 0 and fitted on the held-out rows; a temperature fitted without and with its prior
+(`sksngp.calibration`); both fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+
+from benchmarks.contenders import hidden_representation
+from benchmarks.pairs import tuning
+from sksngp import SNGPClassifier
+from sksngp.datasets import InOut
+from sksngp.metrics import expected_calibration_error, ood_auroc
+from sksngp.posterior import mean_field_probability
+from sksngp.uncertainty import entropy_of_logits
+
+#: Training rows of an exact process, at most.
+LARGEST = 1_500
+
+
+def exact_shares(known, rows, scale, noise):
+    """Share of the prior variance that an exact process with RBF kernel has left."""
+    gram = np.exp(-cdist(known, known, "sqeuclidean") / (2 * scale))
+    factor = cholesky(gram + noise * np.eye(len(known)), lower=True)
+    cross = np.exp(-cdist(known, rows, "sqeuclidean") / (2 * scale))
+    return 1 - np.square(solve_triangular(factor, cross, lower=True)).sum(axis=0)
+
+
+def random_shares(known, rows, scale, noise, kernel, bias):
+    """The same by random features."""
+
+    def features(hidden):
+        phases = hidden @ kernel / np.sqrt(scale) + bias
+        return np.sqrt(2 / len(bias)) * np.cos(phases)
+
+    phi = features(known)
+    precision = noise * np.eye(len(bias)) + phi.T @ phi
+    phi = features(rows)
+    white = solve_triangular(cholesky(precision, lower=True), phi.T, lower=True)
+    return noise * np.square(white).sum(axis=0) / np.square(phi).sum(axis=1)
+
+
+def orthogonal_kernel(shape, rng):
+    """Gaussian frequencies (d, M) whose directions are orthogonal in blocks of d."""
+    size, count = shape
+    blocks = [
+        np.linalg.qr(rng.standard_normal((size, size)))[0]
+        * np.sqrt(rng.chisquare(size, size))
+        for _ in range(-(-count // size))
+    ]
+    return np.concatenate(blocks, axis=1)[:, :count]
+
+
+def whitener(hidden, y=None):
+    """Linear map under which the covariance, within classes if y is given, is white."""
+    centred = hidden - hidden.mean(axis=0)
+    if y is not None:
+        means = pd.DataFrame(hidden).groupby(y).transform("mean").to_numpy()
+        centred = hidden - means
+    covariance = centred.T @ centred / len(centred)
+    mean = np.trace(covariance) / len(covariance)
+    values, vectors = np.linalg.eigh(covariance + mean * np.eye(len(covariance)))
+    return vectors / np.sqrt(values)
+
+
+def mean_squared_distance(hidden):
+    """Mean of ``|h_i - h_j|^2``."""
+    return 2 * hidden.var(axis=0).sum()
+
+
+def scores(clf: SNGPClassifier, data: InOut, seed: int) -> dict[str, np.ndarray]:
+    """Each alternative's share of the prior variance at test and then unknown rows."""
+    rng = np.random.default_rng(seed)
+    hidden = hidden_representation(clf)
+    rows = hidden(np.concatenate([data.X_test, data.X_ood])).astype(np.float64)
+    known = hidden(data.X_train).astype(np.float64)
+    scale, noise = clf.kernel_scale_, clf.ridge_penalty
+    kernel = orthogonal_kernel(clf.weights_["random_features/kernel"].shape, rng)
+    bias = clf.weights_["random_features/bias"]
+    some = rng.permutation(len(known))[:LARGEST]
+    known_y = np.asarray(data.y_train)[some]
+    found = {
+        "random features": np.concatenate(
+            [clf.predict_uncertainty(X, "epistemic") for X in (data.X_test, data.X_ood)]
+        ),
+        "orthogonal features": random_shares(known, rows, scale, noise, kernel, bias),
+    }
+    for factor in (1, 1 / 4, 4):
+        name = f"exact, scale times {factor:g}"
+        found[name] = exact_shares(known[some], rows, factor * scale, noise)
+    for name, labels in (("white", None), ("white within classes", known_y)):
+        change = whitener(known[some], labels)
+        own = known[some] @ change
+        found[f"exact, {name}"] = exact_shares(
+            own, rows @ change, mean_squared_distance(own) / 16, noise
+        )
+    return found
+
+
+def detection(clf: SNGPClassifier, data: InOut, seed: int) -> pd.DataFrame:
+    """AUROC of each alternative alone, and with the root of the entropy."""
+    count = len(data.X_test)
+    root = np.sqrt(
+        entropy_of_logits(
+            np.concatenate(
+                [logits_and_variance(clf, X)[0] for X in (data.X_test, data.X_ood)]
+            )
+        )
+    )
+    return pd.DataFrame(
+        {
+            name: {
+                "alone": ood_auroc(share[:count], share[count:]),
+                "times root": ood_auroc((share * root)[:count], (share * root)[count:]),
+            }
+            for name, share in scores(clf, data, seed).items()
+        }
+    ).T
+
+
+def logits_and_variance(clf: SNGPClassifier, X) -> tuple[np.ndarray, np.ndarray]:
+    """Untempered logits (n, K) and variances (n, 1) of the fitted posterior."""
+    projected = clf.projection_(np.asarray(X, dtype=float), clf.dtype)
+    with clf._inference() as compiled:
+        return clf._posterior_at(compiled, projected)[:2]
+
+
+def fit_both(logits, variance, y, *, temperature=True, factor=True, prior=0.0):
+    """Temperature and mean-field factor of least loss on held-out rows."""
+
+    def unpack(point):
+        t, f = np.exp(np.clip(point, -6, 6))
+        return (t if temperature else 1.0), (f if factor else np.pi / 8)
+
+    def loss(point):
+        t, f = unpack(point)
+        proba = mean_field_probability(logits / t, variance, f)[np.arange(len(y)), y]
+        return -np.log(np.maximum(proba, 1e-300)).sum() + prior * point[0] ** 2 / 2
+
+    starts = [(a, b) for a in (0.0, -1.0) for b in (-1.0, 2.0)]
+    fits = [minimize(loss, start, method="Nelder-Mead") for start in starts]
+    return unpack(min(fits, key=lambda fit: fit.fun).x)
+
+
+def calibration(clf: SNGPClassifier, data: InOut, X, y) -> pd.DataFrame:
+    """Loss and calibration error of each way to probabilities, fitted on X and y."""
+    y, y_test = (np.searchsorted(clf.classes_, labels) for labels in (y, data.y_test))
+    held_out = (*logits_and_variance(clf, X), y)
+    ways = {
+        "factor pi/8": (1.0, np.pi / 8),
+        "factor 0": (1.0, 0.0),
+        "factor fitted": fit_both(*held_out, temperature=False),
+        "temperature fitted": fit_both(*held_out, factor=False),
+        "temperature fitted, with prior": fit_both(*held_out, factor=False, prior=1.0),
+        "both fitted, with prior": fit_both(*held_out, prior=1.0),
+    }
+    logits, variance = logits_and_variance(clf, data.X_test)
+    labels = np.arange(len(clf.classes_))
+    found = {}
+    for name, (temperature, factor) in ways.items():
+        proba = mean_field_probability(logits / temperature, variance, factor)
+        found[name] = {
+            "NLL": log_loss(y_test, proba, labels=labels),
+            "ECE": expected_calibration_error(
+                y_test, proba, labels=labels, strategy="quantile"
+            ),
+        }
+    return pd.DataFrame(found).T
+
+
+def main() -> None:
+    """Print both tables, means over pairs and seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fashion-rows", type=int, default=5_000)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
+    tables: dict[str, list] = {"OOD AUROC": [], "calibration": []}
+    for pair in tuning(arguments.fashion_rows).values():
+        for seed in range(arguments.seeds):
+            data = pair(seed)
+            data.X_train, X, data.y_train, y = train_test_split(
+                data.X_train,
+                data.y_train,
+                test_size=0.1,
+                stratify=data.y_train,
+                random_state=seed,
+            )
+            # All other rows are trained on: nothing has seen the rows to calibrate by.
+            clf = SNGPClassifier(validation_fraction=0, random_state=seed)
+            clf.fit(data.X_train, data.y_train)
+            tables["OOD AUROC"].append(detection(clf, data, seed))
+            tables["calibration"].append(calibration(clf, data, X, y))
+    for name, found in tables.items():
+        mean = pd.concat(found).groupby(level=0, sort=False).mean()
+        print(f"\n{name}\n{mean.round(4).to_string()}")
+
+
+if __name__ == "__main__":
+    main()
