@@ -8,8 +8,8 @@ its 95 % band (a normal interval for the mean, as splits are drawn independently
 
 The promise is an expectation: single splits lie on both sides of it. It is broken if a
 mean lies above the rate by more than chance allows in any of the lines (Bonferroni);
-the exit status is 1 then. Where too few rows can be held out for a rate, none is flagged
-(iris and wine at 1 %).
+the exit status is 1 then. Where too few rows can be held out for a rate, none is
+flagged (iris and wine at 1 %).
 """
 
 from __future__ import annotations
