@@ -36,7 +36,7 @@ from sksngp import (
 from sksngp.uncertainty import normalised_entropy
 
 #: Rows beyond which an exact Gaussian process takes too long.
-LARGEST_GAUSSIAN_PROCESS = 1_500
+LARGEST_GAUSSIAN_PROCESS = 1_000
 NEIGHBOURS = 10
 #: SNGPs that are averaged.
 MEMBERS = 5

@@ -4,7 +4,8 @@ Run ``python -m benchmarks.quality`` (long; ``--pairs`` and ``--contenders`` for
 ``--seeds`` for fewer). Every contender has its default
 parameters (`benchmarks.contenders`); pairs of known and unknown rows are those that no
 default was chosen by (`benchmarks.pairs`). Contenders that need other packages than
-scikit-learn are left out where those aren't installed.
+scikit-learn are left out where those aren't installed. ``--csv`` keeps every figure;
+with ``--update`` the file's figures of contenders that are not run again stay.
 
 Columns: accuracy; negative log-likelihood (NLL), expected calibration error (ECE, 15
 bins of equal weight) and Brier score of the known test rows; AUROC of telling unknown
@@ -93,6 +94,13 @@ def averages(figures: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(rules)
 
 
+def updated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Figures of `old` but for the answers in `new`, and those."""
+    keys = ["answer", "pair", "seed"]
+    both = pd.concat([old.reset_index(), new.reset_index()])
+    return both.drop_duplicates(keys, keep="last").set_index("answer")
+
+
 def mean_ranks(auroc: pd.DataFrame) -> tuple[pd.Series, float]:
     """Mean rank of each answer over pairs, 1 the best, and the critical difference.
 
@@ -142,6 +150,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*", metavar="PAIR")
     parser.add_argument("--contenders", nargs="*", choices=list(CONTENDERS))
     parser.add_argument("--csv", metavar="PATH", help="write every figure")
+    parser.add_argument("--update", action="store_true", help="of that file, the rest")
     parser.add_argument("--picture", metavar="PATH.png", help="draw the mean ranks")
     arguments = parser.parse_args()
     rows = arguments.fashion_rows
@@ -155,12 +164,16 @@ def main() -> None:
             print(f"... {pair}, seed {seed}", file=sys.stderr, flush=True)
             figures = measure(pairs[pair], names, seed)
             found.append(figures.assign(pair=pair, seed=seed))
+            if arguments.csv and not arguments.update:  # a long run may be cut short
+                pd.concat(found).rename_axis("answer").to_csv(arguments.csv)
         table = averages(pd.concat(found).query("pair == @pair"))
         print(f"\n{pair}\n{table.round(4).to_string()}", flush=True)
 
-    figures = pd.concat(found)
+    figures = pd.concat(found).rename_axis("answer")
+    if arguments.update:
+        figures = updated(pd.read_csv(arguments.csv, index_col="answer"), figures)
     if arguments.csv:
-        figures.rename_axis("answer").to_csv(arguments.csv)
+        figures.to_csv(arguments.csv)
     means = averages(figures)
     auroc = means["AUROC"].unstack()
     complete = auroc.dropna().index

@@ -153,8 +153,8 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
         return self.architecture_["members"] * widest
 
-    def _absorb_held_out(self, rows, streaming):
-        """Learn from rows that have told all that they can as unseen ones."""
+    def _calibrate(self, rows):
+        """Learn what rows that were not trained on have to tell."""
 
     # Fitting
 
@@ -198,10 +198,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         rng = _generator(self.random_state)
-        if not (warm and hasattr(self, "_split")):
-            # Further training must not see the rows that were held out before.
-            self._split = int(rng.integers(2**63))
-        held_out = self._hold_out(X, labels)
+        held_out = self._hold_out(X, labels, rng, afresh=not warm)
         if warm:
             self._check_architecture()
         else:
@@ -211,7 +208,9 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             self._before_training(rows, rng)
         self._train(rows, rng, epochs=self.epochs, validation=validation)
         self._after_training(rows, streaming=False)
-        self._learn_from_held_out(X[held_out], validation, streaming=False)
+        if validation is not None:
+            self._calibrate(validation)
+        self._set_threshold(self._predict_valid(X[held_out], self._ood_score))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -219,8 +218,9 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
 
         The columns' means and variances follow the stream; the projection and
         the kernel scale are those of the first chunk, which should therefore
-        not be tiny. The out-of-distribution threshold comes from the scores of
-        the latest rows, each taken before the row was learnt.
+        not be tiny. A share `validation_fraction` of all rows, chosen by their
+        values, is never trained on, however often it is passed; the scores of the
+        latest 1,000 of these set the out-of-distribution threshold.
 
         Parameters
         ----------
@@ -259,25 +259,22 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         )
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
+        held_out = self._hold_out_of_stream(X, labels, rng, first)
+        learnt = np.where(held_out, 0.0, weights)
         if first:
-            self._split = int(rng.integers(2**63))
-            held_out = self._hold_out(X, labels)
-            self._start(X, labels, weights, rng)
+            self._start(X, labels, learnt, rng)
+            self.ood_scores_ = np.empty(0)
         else:
             self._check_architecture()
-            held_out = None
-            fresh = self._predict_valid(X, self._ood_score)
-            self.projection_ = self.projection_.update(X, weights)
-        rows, unseen = self._project(X, labels, weights, held_out)
-        if first:
-            self._before_training(rows, rng)
-        self._train(rows, rng, epochs=1, streaming=True)
-        self._after_training(rows, streaming=True)
-        if first:
-            self._learn_from_held_out(X[held_out], unseen, streaming=True)
-        else:
-            latest = np.concatenate([self.ood_scores_, fresh])[-STREAM_SCORES:]
-            self._set_threshold(latest)
+            self.projection_ = self.projection_.update(X, learnt)
+        if learnt.any():
+            rows, _ = self._project(X, labels, weights, held_out)
+            if first:
+                self._before_training(rows, rng)
+            self._train(rows, rng, epochs=1, streaming=True)
+            self._after_training(rows, streaming=True)
+        scores = self._predict_valid(X[held_out], self._ood_score)
+        self._set_threshold(np.append(self.ood_scores_, scores)[-STREAM_SCORES:])
 
     @_fit_context(prefer_skip_nested_validation=True)
     def calibrate_ood(self, X, y=None):
@@ -363,7 +360,25 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 "warm_start=False."
             )
 
-    def _hold_out(self, X, labels):
+    def _hold_out(self, X, labels, rng, afresh):
+        """Choose rows to hold out of a fit; in further training, the same again."""
+        if afresh:
+            self._split = int(rng.integers(2**63))
+            held_out = self._choose_rows(X, labels)
+            self._cutoffs = ood.cutoffs(
+                X, labels, held_out, len(self.classes_), self._split
+            )
+        else:
+            held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        if self.early_stopping and not held_out.any():
+            raise ValueError(
+                f"early_stopping=True with validation_fraction="
+                f"{self.validation_fraction} leaves no row to validate on: each row "
+                "is the single distinct row of a class, or was trained on before."
+            )
+        return held_out
+
+    def _choose_rows(self, X, labels):
         for at_least in (ood.rows_needed(self.ood_alpha), 0):
             held_out = ood.hold_out(
                 X,
@@ -374,12 +389,19 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
             )
             if held_out.any() or not self.early_stopping:
                 break
-        if self.early_stopping and not held_out.any():
-            raise ValueError(
-                f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves no row to validate on: each row "
-                "is the single distinct row of a class."
-            )
+        return held_out
+
+    def _hold_out_of_stream(self, X, labels, rng, first):
+        """Choose rows of a chunk by themselves: other chunks are not at hand."""
+        if first:
+            self._split = int(rng.integers(2**63))
+            cutoff = ood.cutoff_of_share(self.validation_fraction)
+            self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
+        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        if first:  # some rows of each class must be there to start with
+            for label in np.unique(labels):
+                own = labels == label
+                held_out[own] &= not held_out[own].all()
         return held_out
 
     def _start(self, X, labels, weights, rng):
@@ -437,12 +459,6 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
 
-    def _learn_from_held_out(self, X, rows, streaming):
-        """Take the threshold from rows that the model has not seen."""
-        self._set_threshold(self._predict_valid(X, self._ood_score), depth=1)
-        if rows is not None:
-            self._absorb_held_out(rows, streaming)
-
     def _check_overflow(self, values):
         if not np.isfinite(values).all():
             raise ValueError(
@@ -450,7 +466,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 f"learning_rate usually mends this; it is {self.learning_rate}."
             )
 
-    def _set_threshold(self, scores, depth=0):
+    def _set_threshold(self, scores):
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
@@ -461,7 +477,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 f"which it takes {ood.rows_needed(self.ood_alpha)}. Choose a larger "
                 "ood_alpha, or call calibrate_ood with more rows.",
                 UserWarning,
-                stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
+                stacklevel=5,  # the caller of fit, partial_fit or calibrate_ood
             )
         self.ood_threshold_ = ood.above_rounding(threshold)
 

@@ -35,7 +35,8 @@ validation_fraction : float in [0, 1), default=0.1
     stop. The share rises up to a quarter where fewer than ``1 / ood_alpha - 1``
     rows would be held out. If a quarter is too few as well, or at 0,
     `predict_ood` flags no row until `calibrate_ood` is called, and a warning
-    says so.
+    says so. Which rows these are is decided by the first fit; later ones with
+    `warm_start`, and `partial_fit`, hold out the same and others like them.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
 class_weight : dict, "balanced" or None, default=None
@@ -69,10 +70,10 @@ validation_scores_ : list of float or None
     Log-likelihood of the held-out rows after each epoch that was trained
     with `early_stopping`.
 ood_scores_ : ndarray
-    Epistemic uncertainty of the rows that set the threshold: those held out, or
-    those last passed to `calibrate_ood`.
+    Out-of-distribution scores of the rows that set the threshold: those held out,
+    or those last passed to `calibrate_ood`.
 ood_threshold_ : float
-    Epistemic uncertainty above which `predict_ood` flags a row; infinite where
+    Out-of-distribution score above which `predict_ood` flags a row; infinite where
     the rows were too few for `ood_alpha`.
 weights_ : dict of str to ndarray
     The network's arrays by name.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-#: Range of the temperature's logarithm.
+#: Range of the temperature's logarithm, but for half a unit.
 LARGEST_LOG_TEMPERATURE = 4.0
 
 
@@ -30,7 +30,7 @@ def fit_temperature(
         ``proba(T)`` gives the class probabilities, of shape (n, K), at temperature T.
     labels : int ndarray of shape (n,)
     weights : ndarray of shape (n,)
-        A row of weight 2 counts as two.
+        A row of weight 2 counts as two, also against the prior.
 
     Returns
     -------
@@ -60,5 +60,8 @@ def fit_temperature(
         loss = -weights @ np.log(np.maximum(likelihood, tiny))
         return loss + 0.5 * log_temperature**2
 
-    bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
+    # There may be two minima, one of them at a bound: of a grid, the best cell.
+    grid = np.linspace(-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE, 17)
+    best = grid[np.argmin([penalised_loss(point) for point in grid])]
+    bounds = (best - grid[1] + grid[0], best + grid[1] - grid[0])
     return float(np.exp(minimize_scalar(penalised_loss, bounds=bounds).x))

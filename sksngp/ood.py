@@ -70,6 +70,78 @@ def hold_out(
     return chosen[index] if chosen.sum() >= at_least else none
 
 
+def cutoffs(
+    X: np.ndarray, labels: np.ndarray, held_out: np.ndarray, num_classes: int, seed: int
+) -> np.ndarray:
+    """Largest hash of each class's held-out rows, for `hold_out_below`.
+
+    Parameters
+    ----------
+    X, labels, seed
+        As passed to `hold_out`.
+    held_out : bool ndarray of shape (n,)
+        What it returned.
+    num_classes : int
+
+    Returns
+    -------
+    uint64 ndarray of shape (num_classes,)
+        0 for a class without held-out rows.
+    """
+    largest = np.zeros(num_classes, np.uint64)
+    np.maximum.at(largest, labels[held_out], _digests(X[held_out], seed))
+    return largest
+
+
+def cutoff_of_share(fraction: float) -> int:
+    """Cutoff below which a share `fraction` of all hashes lies.
+
+    Examples
+    --------
+    >>> cutoff_of_share(0.5) == 2**63
+    True
+    """
+    return min(int(fraction * 2.0**64), 2**64 - 1)
+
+
+def hold_out_below(
+    X: np.ndarray, labels: np.ndarray, cutoffs: np.ndarray, seed: int
+) -> np.ndarray:
+    """Hold out the rows whose hash is at most their class's cutoff.
+
+    A row's side does not depend on the rows beside it: further training, whether on
+    the same rows, on more or on chunks, holds out none that was trained on.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    labels : int ndarray of shape (n,)
+    cutoffs : uint64 ndarray of shape (num_classes,)
+    seed : int
+        Key of the hash.
+
+    Returns
+    -------
+    bool ndarray of shape (n,)
+        Equal rows are on one side: held out if each of their classes would do so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, labels = np.arange(10.0)[:, None], np.zeros(10, int)
+    >>> first = hold_out(X, labels, 0.2)
+    >>> more = np.arange(99.0)[:, None]
+    >>> again = hold_out_below(
+    ...     more, np.zeros(99, int), cutoffs(X, labels, first, 1, seed=0), seed=0
+    ... )
+    >>> bool((again[:10] == first).all())
+    True
+    """
+    digests = _digests(X, seed)
+    _, index = np.unique(digests, return_inverse=True)
+    return (np.bincount(index, digests > cutoffs[labels]) == 0)[index]
+
+
 def _distinct_rows_by_class(labels, index):
     """Sorted indices of each class's distinct rows, end to end, and their numbers."""
     size = int(index.max()) + 1

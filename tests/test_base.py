@@ -24,8 +24,8 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
+    _base,
     _prediction,
-    ood,
     pool,
     training,
 )
@@ -259,7 +259,7 @@ def test_stream_learns(make, moons):
 def test_stream_follows_the_columns(make, iris):
     X, y = iris
     X = X * [1, 10, 100, 1000]
-    clf = make()
+    clf = make(validation_fraction=0)
     for part in np.array_split(np.random.default_rng(0).permutation(150), 4):
         clf.partial_fit(X[part], y[part], classes=[0, 1, 2])
     assert_allclose(clf.projection_.scaler.mean_, X.mean(axis=0))
@@ -280,7 +280,8 @@ def test_stream_of_single_rows(make, moons):
     clf = make()
     for row in range(30):
         clf.partial_fit(X[[row]], y[[row]], classes=[0, 1])
-    assert clf.n_iter_ == 30
+    assert clf.n_iter_ + len(clf.ood_scores_) == 30
+    assert 0 < len(clf.ood_scores_) < 10
     assert_sound(clf, X)
 
 
@@ -1137,18 +1138,21 @@ def test_equal_rows_do_not_pass_the_threshold_together(make, seed, validation_fr
     X = kinds[rng.integers(0, 4, 400)]
     y = rng.integers(0, 2, 400)
     clf = make(validation_fraction=validation_fraction, random_state=seed).fit(X, y)
+    clf.calibrate_ood(X)
+    assert np.isfinite(clf.ood_threshold_)
     flags = clf.predict_ood(X)
     assert flags.mean() <= clf.ood_alpha
     for size in range(1, 17):
         assert_array_equal(clf.predict_ood(X[:size]), flags[:size])
 
 
-def test_threshold_of_a_stream_is_that_of_fresh_rows(make):
+def test_threshold_of_a_stream_is_that_of_fresh_rows(make, monkeypatch):
+    monkeypatch.setattr(_base, "STREAM_SCORES", 200)
     X, y = make_blobs(7000, 3, centers=4, cluster_std=2.0, random_state=1)
     clf = make()
     for part in np.array_split(np.arange(3000), 15):
         clf.partial_fit(X[part], y[part], classes=range(4))
-    assert len(clf.ood_scores_) == 1000
+    assert len(clf.ood_scores_) == 200
     assert 0 < clf.predict_ood(X[3000:]).mean() < 0.1
 
 
@@ -1202,29 +1206,69 @@ def test_early_stopping_does_not_take_the_threshold(make, moons):
         assert make(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
 
 
+FURTHER = {
+    "the same": lambda clf, X, y: [clf.fit(X, y), clf.fit(X, y)],
+    "more rows": lambda clf, X, y: [clf.fit(X[:120], y[:120]), clf.fit(X, y)],
+    "fewer rows": lambda clf, X, y: [clf.fit(X, y), clf.fit(X[:120], y[:120])],
+    "another share": lambda clf, X, y: [
+        clf.fit(X, y),
+        clf.set_params(validation_fraction=0.4, ood_alpha=0.01).fit(X, y),
+    ],
+    "a stream": lambda clf, X, y: [
+        clf.fit(X, y),
+        *(clf.partial_fit(X[part], y[part]) for part in np.arange(200).reshape(4, 50)),
+    ],
+    "a fit after a stream": lambda clf, X, y: [
+        clf.partial_fit(X[:100], y[:100], classes=[0, 1]),
+        clf.fit(X, y),
+    ],
+    "passes over a stream": lambda clf, X, y: [
+        clf.partial_fit(X[part], y[part], classes=[0, 1])
+        for seed in range(3)
+        for part in np.random.default_rng(seed).permutation(200).reshape(4, 50)
+    ],
+}
+
+
 @pytest.mark.parametrize("random_state", [None, 0, "generator"])
-def test_further_training_holds_out_the_same_rows(
-    make, moons, monkeypatch, random_state
+@pytest.mark.parametrize("train", FURTHER.values(), ids=FURTHER)
+def test_no_row_is_trained_on_in_one_call_and_held_out_in_another(
+    small, moons, monkeypatch, train, random_state
 ):
-    X, y = moons
     if random_state == "generator":
         random_state = np.random.RandomState(0)
-    clf, masks, choose = (
-        make(warm_start=True, random_state=random_state),
-        [],
-        ood.hold_out,
-    )
+    clf = small(ResNetClassifier, epochs=1, warm_start=True, random_state=random_state)
+    trained, held = set(), set()
+    project = clf._project
 
-    def record(*args, **kwargs):
-        masks.append(choose(*args, **kwargs))
-        return masks[-1]
+    def record(self, X, labels, weights, held_out):
+        for row, out in zip(X, held_out, strict=True):
+            (held if out else trained).add(row.tobytes())
+        return project.__func__(self, X, labels, weights, held_out)
 
-    monkeypatch.setattr(ood, "hold_out", record)
-    for _ in range(3):
-        clf.fit(X, y)
-    assert masks[0].any()
-    for mask in masks[1:]:
-        assert_array_equal(mask, masks[0])
+    monkeypatch.setattr(ResNetClassifier, "_project", record)
+    train(clf, *moons)
+    assert len(held) >= 10
+    assert not trained & held
+
+
+@pytest.mark.parametrize("passes", [0, 1, 5])
+def test_pvalues_of_fresh_rows_after_a_wide_chunk(small, passes):
+    """More columns than the network is wide, so that the projection is learnt too."""
+    means = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(300, 60)), rng.integers(0, 2, 300)
+        clf = small(
+            SNGPClassifier, epochs=1, random_state=seed, validation_fraction=0.3
+        )
+        for _ in range(passes):
+            clf.partial_fit(X[:150], y[:150], classes=[0, 1])
+        if not passes:
+            clf.fit(X[:150], y[:150])
+        means.append(clf.ood_pvalue(X[150:]).mean())
+    # (1 + n / 2) / (1 + n), if not for ties, in expectation.
+    assert np.mean(means) > 0.5 - 3 * np.std(means) / np.sqrt(len(means))
 
 
 # Recalibration

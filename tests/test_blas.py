@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,3 +42,30 @@ def test_threads_do_not_restore_each_others_setting():
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: factorise(precision, 1.0).whitening, range(200)))
     assert blas_threads() == {2}
+
+
+def test_nested_and_overlapping_uses():
+    with one_thread():
+        with one_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {1}
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(one_thread()(blas_threads)).result() == {1}
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_free(run_python):
+    code = """
+        import os
+        from threadpoolctl import threadpool_info
+        import numpy
+        from sksngp import blas
+        with blas.one_thread(), blas._lock:  # as another thread might hold it
+            if not os.fork():
+                with blas.one_thread():
+                    os._exit(7)
+            print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert run_python(code).stdout.split() == ["7"]

@@ -415,6 +415,7 @@ def test_with_a_fitted_classifier(data):
         num_layers=1, num_hidden=16, num_inducing=64, epochs=5, random_state=0
     )
     pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
+    pipe[-1].calibrate_ood(pipe[0].transform(X))
     axes = Figure().subplots(1, 3)
     far = X + 9
     for kind, panel in zip(("probability", "ood"), axes, strict=False):
@@ -502,3 +503,10 @@ def test_the_diagonal_is_drawn_once_beside_other_lines(judged, ax):
     for _ in range(2):
         ReliabilityDisplay.from_predictions(y, proba, ax=ax)
     assert [line.get_label() for line in ax.lines].count("calibrated") == 1
+
+
+def test_no_line_where_no_row_is_flagged(data, ax):
+    clf = Distance().fit(*data)
+    clf.ood_threshold_ = np.inf
+    display = UncertaintyDisplay.from_estimator(clf, data[0], kind="ood", ax=ax)
+    assert display.threshold is None

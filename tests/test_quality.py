@@ -158,3 +158,12 @@ def test_white_means_unit_covariance_but_for_the_shrinkage(grouped):
     covariance = centred.T @ centred / 500
     shrunk = covariance + np.trace(covariance) / 4 * np.eye(4)
     np.testing.assert_allclose(change.T @ shrunk @ change, np.eye(4), atol=1e-10)
+
+
+def test_update_keeps_what_was_not_run_again():
+    old = pd.DataFrame(
+        {"pair": ["p", "p"], "seed": [0, 0], "AUROC": [0.1, 0.2]}, index=["a", "b"]
+    ).rename_axis("answer")
+    new = old.loc[["a"]].assign(AUROC=0.9)
+    found = quality.updated(old, new)
+    assert found["AUROC"].to_dict() == {"b": 0.2, "a": 0.9}

@@ -396,7 +396,8 @@ def _surface(estimator, rows, kind, class_of_interest):
         )
     if kind == "ood":
         classifier, rows = reach(estimator, rows, "score_samples")
-        threshold = getattr(classifier, "ood_threshold_", None)
+        threshold = getattr(classifier, "ood_threshold_", np.inf)
+        threshold = threshold if np.isfinite(threshold) else None  # no row is flagged
         return -classifier.score_samples(rows), _label(kind), threshold
     classifier, rows = reach(estimator, rows, "predict_uncertainty")
     return classifier.predict_uncertainty(rows, kind=kind), _label(kind), None
