@@ -1,6 +1,6 @@
 """The sweep behind the default parameters.
 
-Run ``python -m benchmarks.defaults`` (about half an hour on two cores). Data are
+Run ``python -m benchmarks.defaults`` (about an hour on two cores). Data are
 the tuning pairs of `benchmarks.pairs`, which no report uses. Each row changes one
 parameter of `SNGPClassifier`, or the input projection, from its default; columns
 are means over pairs and seeds of test accuracy, negative log-likelihood (NLL),

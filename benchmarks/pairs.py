@@ -2,8 +2,9 @@
 
 `report` is what `benchmarks.real_data` reports on, and with `corrupted` and `packaged`
 what `benchmarks.quality` does; `tuning` is what `benchmarks.defaults` chooses defaults
-by. They hold out different classes or damage rows differently, and where they share a
-data set they split it with different seeds.
+by. They hold out different classes or damage rows differently (but for the shuffled
+columns of breast cancer, which are in both), and where they share a data set they split
+it with different seeds.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     fall towards a guess and `predict_ood` flags the row.
 
     The posterior is the exact Laplace posterior at the trained weights: one
-    pass over the rows after training, in float64. Variances are predicted in
+    pass over the rows that were trained on, in float64. Variances are predicted in
     `dtype`; where it is float32 and the data have few directions, those that
     matter less than a thousandth of a variance are left out.
 
