@@ -21,6 +21,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from . import _files
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -399,7 +401,7 @@ def check_writable(path: str, inputs: Sequence[str] = ()) -> None:
         os.path.isfile(target) and os.access(target, os.W_OK)
     ):
         raise InputError(f"{path}: not a file that can be written")
-    scratch = _scratch(target)
+    _, scratch = _files.scratch_beside(target)
     try:
         scratch.touch()
         scratch.unlink()
@@ -407,12 +409,8 @@ def check_writable(path: str, inputs: Sequence[str] = ()) -> None:
         raise InputError(f"{path}: {error.strerror}") from error
 
 
-def _scratch(target):
-    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
-
-
 def write_atomically(path: str, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that it is either there as a whole or not at all.
+    """Write a file as a whole or not at all, as `_files.write_atomically` does.
 
     Parameters
     ----------
@@ -425,15 +423,7 @@ def write_atomically(path: str, write: Callable[[IO[bytes]], object]) -> None:
     InputError
         If the file cannot be written; what was there before is kept.
     """
-    target = Path(os.path.realpath(path))
-    scratch = _scratch(target)
     try:
-        with open(scratch, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(scratch, target)
+        _files.write_atomically(path, write)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)

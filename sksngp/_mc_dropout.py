@@ -113,6 +113,11 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
 
+    def _fitted_arrays(self):
+        architecture = self.architecture_
+        shape = (None, architecture["num_layers"], 1, architecture["num_hidden"])
+        return {**super()._fitted_arrays(), "masks_": (self.masks_, shape)}
+
     def _row_width(self):
         return len(self.masks_) * super()._row_width()
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
 from ._validation import check_rows
+from .architecture import Architecture, weight_shapes
 from .projection import chunks, padded_blocks
 from .uncertainty import KINDS
 
@@ -152,6 +153,30 @@ class PredictionMixin:
             In [-1, 0]; higher is more like the training data.
         """
         return -self._predict(X, self._ood_score)
+
+    def _fitted_arrays(self):
+        """Arrays that predictions need, by name, with the shapes that they must have.
+
+        None in a shape stands for any length.
+        """
+        architecture = Architecture(**self.architecture_)
+        classes, columns = architecture.num_outputs, self.n_features_in_
+        kernel = (architecture.members, columns, architecture.num_hidden)
+        arrays = {
+            "classes_": (self.classes_, (classes,)),
+            "projection_.kernel": (self.projection_.kernel, kernel),
+            "ood_scores_": (self.ood_scores_, (None,)),
+        }
+        scaler = self.projection_.scaler
+        if scaler is not None:
+            arrays["scaler.mean_"] = scaler.mean_, (columns,)
+            arrays["scaler.scale_"] = scaler.scale_, (columns,)
+        shapes = weight_shapes(architecture)
+        if self.weights_.keys() != shapes.keys():
+            raise ValueError("weights_ has other names than its architecture")
+        for name, shape in shapes.items():
+            arrays[name] = self.weights_[name], shape
+        return arrays
 
     def _predict(self, X, what):
         check_is_fitted(self)

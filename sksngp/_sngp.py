@@ -297,6 +297,17 @@ class SNGPClassifier(BaseNetworkClassifier):
         if self.temperature == "auto":
             self.temperature_ = self._fit_temperature(rows)
 
+    def _fitted_arrays(self):
+        size, classes = self.architecture_["num_inducing"], len(self.classes_)
+        groups = 1 if self._settled_as["covariance"] == "shared" else classes
+        scalars = self.kernel_scale_, self.temperature_, self._prior_variance
+        return {
+            **super()._fitted_arrays(),
+            "posterior_.factor": (self.posterior_.factor, (groups, size, size)),
+            "noise_": (self.noise_, (None, classes)),
+            "kernel_scale_, temperature_": (np.array(scalars, np.float64), (3,)),
+        }
+
     def _fit_temperature(self, rows):
         with self._inference() as compiled:
             logits, variance, _ = (

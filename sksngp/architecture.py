@@ -51,6 +51,39 @@ def glorot_uniform(rng, fan_in, fan_out):
     return rng.uniform(-limit, limit, size=(fan_in, fan_out))
 
 
+def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of a network's arrays, by name, as `initial_weights` draws them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Returns
+    -------
+    dict of str to tuple of int
+    """
+    hidden, inducing = architecture.num_hidden, architecture.num_inducing
+    outputs = architecture.num_outputs
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block in range(architecture.num_layers):
+        shapes[f"hidden_{block}/kernel"] = (hidden, hidden)
+        shapes[f"hidden_{block}/bias"] = (hidden,)
+        if inducing is not None:
+            shapes[f"hidden_{block}/u"] = shapes[f"hidden_{block}/v"] = (1, hidden)
+    if inducing is not None:
+        shapes["random_features/kernel"] = (hidden, inducing)
+        shapes["random_features/bias"] = (inducing,)
+    shapes["output/kernel"] = (hidden if inducing is None else inducing, outputs)
+    shapes["output/bias"] = (outputs,)
+    members = architecture.members
+    if members == 1:
+        return shapes
+    return {
+        name: (members, *((1, *shape) if name.endswith("bias") else shape))
+        for name, shape in shapes.items()
+    }
+
+
 def initial_weights(
     architecture: Architecture, rng: np.random.Generator, output_bias: np.ndarray
 ) -> dict[str, np.ndarray]:

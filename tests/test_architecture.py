@@ -10,6 +10,7 @@ from sksngp.architecture import (
     glorot_uniform,
     initial_weights,
     project_spectral_norm,
+    weight_shapes,
 )
 
 DENSE = Architecture(num_outputs=3, num_layers=2, num_hidden=40)
@@ -160,3 +161,19 @@ def test_projection_is_idempotent_and_bounded(seed, width, rank, bound, size, dt
     twice = project_spectral_norm(once, bound)
     assert spectral_norm(once["hidden_0/kernel"]) <= bound
     np.testing.assert_array_equal(once["hidden_0/kernel"], twice["hidden_0/kernel"])
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("num_inducing", [None, 5])
+@pytest.mark.parametrize("num_layers", [0, 2])
+def test_shapes_are_those_of_the_initial_weights(members, num_inducing, num_layers):
+    architecture = Architecture(
+        num_outputs=3,
+        num_layers=num_layers,
+        num_hidden=4,
+        num_inducing=num_inducing,
+        members=members,
+    )
+    drawn = initial_weights(architecture, np.random.default_rng(0), np.zeros(3))
+    found = {name: array.shape for name, array in drawn.items()}
+    assert weight_shapes(architecture) == found

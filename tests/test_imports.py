@@ -33,7 +33,15 @@ BELOW = {
     "compiled": {"architecture", "networks", "startup"},
     "training": {"compiled", "projection"},
     "pool": {"architecture", "compiled", "startup"},
-    "_prediction": {"_validation", "ood", "pool", "projection", "uncertainty"},
+    "_files": set(),
+    "_prediction": {
+        "_validation",
+        "architecture",
+        "ood",
+        "pool",
+        "projection",
+        "uncertainty",
+    },
     "_base": {
         "_docs",
         "_prediction",
@@ -67,7 +75,8 @@ BELOW = {
         "_risk_coverage",
         "_uncertainty",
     },
-    "_cli_data": set(),
+    "persistence": {"_base", "_files"},
+    "_cli_data": {"_files"},
     "_cli_compare": {"__init__", "_cli_data", "datasets", "inspection", "metrics"},
     "__main__": {"_cli_compare", "_cli_data"},
 }

@@ -1,0 +1,61 @@
+import os
+import stat
+
+import pytest
+
+from sksngp._files import write_atomically
+
+
+def test_a_new_file_and_a_replaced_one(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"one", b"two"):
+        write_atomically(path, lambda stream, content=content: stream.write(content))
+        assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), KeyboardInterrupt, MemoryError]
+)
+def test_what_was_there_stays_where_writing_fails(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write(stream):
+        stream.write(b"half")
+        raise error
+
+    with pytest.raises(error if isinstance(error, type) else OSError):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_kill_at_any_moment_leaves_the_old_file(tmp_path, run_python):
+    """Killed in the middle of writing: no clean-up of ours runs."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    code = """
+        import os, signal, sys
+        from sksngp._files import write_atomically
+
+        def write(stream):
+            stream.write(b"half")
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        write_atomically(sys.argv[1], write)
+    """
+    assert run_python(code, path).returncode == -9
+    assert path.read_bytes() == b"old"
+
+
+def test_permissions_are_kept_and_links_written_through(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    write_atomically(link, lambda stream: stream.write(b"new"))
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640

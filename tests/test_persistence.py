@@ -1,0 +1,231 @@
+import io
+import random
+import zipfile
+
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sksngp import ResNetClassifier, SNGPClassifier, persistence
+from sksngp.persistence import TRUSTED_TYPES, ModelFileError, load, save
+
+
+@pytest.fixture(scope="module")
+def saved(small, moons, tmp_path_factory):
+    """Bytes of a small model's file."""
+    path = tmp_path_factory.mktemp("saved") / "model"
+    save(small(SNGPClassifier, num_inducing=16, num_hidden=4).fit(*moons), path)
+    return path.read_bytes()
+
+
+def refused(tmp_path, data, match=None):
+    path = tmp_path / "damaged"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=match):
+        load(path)
+
+
+def test_a_model_comes_back_as_it_was(make, iris, tmp_path, outputs):
+    X, y = iris
+    clf = make().fit(X, np.array(["a", "b", "ö"])[y])
+    save(clf, tmp_path / "model")
+    same = load(tmp_path / "model")
+    assert type(same) is type(clf) and same.get_params() == clf.get_params()
+    assert_array_equal(outputs(same, X), outputs(clf, X))
+    assert_array_equal(same.predict(X), clf.predict(X))
+    same.partial_fit(X, same.predict(X))  # and learns on
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"covariance": "per_class", "inference": "monte_carlo"},
+        {"cov_momentum": 0.9, "dtype": "float64"},
+        {"standardize": False, "random_state": None, "num_layers": 0},
+    ],
+    ids=str,
+)
+def test_forms_of_the_posterior(small, iris, tmp_path, outputs, params):
+    X, y = iris
+    clf = small(SNGPClassifier, **params).fit(X, y)
+    save(clf, tmp_path / "model")
+    assert_array_equal(outputs(load(tmp_path / "model"), X), outputs(clf, X))
+
+
+def test_a_changed_parameter_is_no_fault(small, iris, tmp_path):
+    X, y = iris
+    clf = small(SNGPClassifier).fit(X, y)
+    clf.set_params(covariance="per_class", num_inducing=99, num_hidden=7)
+    save(clf, tmp_path / "model")
+    assert load(tmp_path / "model").covariance == "per_class"
+
+
+def test_in_pipelines_searches_and_calibration(small, iris, tmp_path):
+    X, y = iris
+    clf = small(ResNetClassifier)
+    for model in (
+        make_pipeline(StandardScaler(), clf),
+        GridSearchCV(clf, {"num_layers": [1, 2]}, cv=2),
+        CalibratedClassifierCV(FrozenEstimator(small(ResNetClassifier).fit(X, y))),
+    ):
+        save(model.fit(X, y), tmp_path / "model")
+        same = load(tmp_path / "model")
+        assert_array_equal(same.predict_proba(X), model.predict_proba(X))
+
+
+def test_a_stream_goes_on_where_it_was(make, moons, tmp_path, outputs):
+    X, y = moons
+    clf = make().partial_fit(X[:100], y[:100], classes=[0, 1])
+    save(clf, tmp_path / "model")
+    same = load(tmp_path / "model")
+    for model in (clf, same):
+        model.partial_fit(X[100:], y[100:])
+    assert_array_equal(outputs(same, X), outputs(clf, X))
+
+
+def test_what_cannot_be_loaded_is_not_saved(make, moons, tmp_path):
+    class Own(BaseEstimator):
+        pass
+
+    path = tmp_path / "model"
+    for model, match in (
+        (make(), "no fitted classifier"),
+        (LogisticRegression().fit(*moons), "no fitted classifier"),
+        (make().fit(*moons).set_params(random_state=Own()), "not trusted.*Own"),
+    ):
+        with pytest.raises(ModelFileError, match=match):
+            save(model, path)
+    assert not path.exists()
+
+
+def test_skops_itself_needs_only_the_list(make, moons):
+    clf = make().fit(*moons)
+    same = skops.io.loads(skops.io.dumps(clf), trusted=list(TRUSTED_TYPES))
+    assert_array_equal(same.predict_proba(moons[0]), clf.predict_proba(moons[0]))
+
+
+def test_a_file_of_another_kind(tmp_path, saved):
+    for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
+        refused(tmp_path, data, "not a model")
+    refused(tmp_path, saved.replace(b"model 1", b"model 2", 1), "format 2")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "absent")
+
+
+def test_every_cut_is_noticed(tmp_path, saved):
+    for length in [*range(64), *random.Random(0).sample(range(len(saved)), 50)]:
+        refused(tmp_path, saved[:length])
+    refused(tmp_path, saved + b"\0", "damaged")
+
+
+def test_ten_thousand_damaged_files(saved):
+    """Bytes replaced, inserted, removed or swapped: refused, each of them."""
+    rng = random.Random(0)
+    for _ in range(10_000):
+        data = bytearray(saved)
+        for _ in range(rng.choice([1, 1, 2, 20])):
+            # Half of the damage where the file says what it is.
+            place = rng.randrange(len(data) if rng.random() < 0.5 else 60)
+            kind = rng.randrange(4)
+            if kind == 0:
+                data[place] ^= 1 << rng.randrange(8)
+            elif kind == 1:
+                data.insert(place, rng.randrange(256))
+            elif kind == 2:
+                del data[place]
+            else:
+                data[place] = rng.randrange(256)
+        if bytes(data) != saved:
+            with pytest.raises(ModelFileError):
+                persistence._decode(bytes(data))
+
+
+def sealed(saved, change):
+    """The file with entries of its archive changed, and a hash that fits."""
+    start = saved.index(b"\n") + 1 + persistence._HASH_BYTES
+    archive, changed = zipfile.ZipFile(io.BytesIO(saved[start:])), io.BytesIO()
+    with zipfile.ZipFile(changed, "w") as new:
+        for name in archive.namelist():
+            content = change(name, archive.read(name))
+            if content is not None:
+                new.writestr(name, content)
+    body = changed.getvalue()
+    return b"sksngp model 1\n" + persistence._hash(body) + body
+
+
+def test_an_unchanged_archive_sealed_anew_is_a_model(saved):
+    same = persistence._decode(sealed(saved, lambda name, content: content))
+    assert isinstance(same, SNGPClassifier)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_forged_file_is_refused_or_sound(saved, data):
+    """Whoever can forge the hash can change numbers, but not more than that."""
+    start = saved.index(b"\n") + 1 + persistence._HASH_BYTES
+    names = zipfile.ZipFile(io.BytesIO(saved[start:])).namelist()
+    chosen = data.draw(st.sampled_from(names))
+
+    def change(name, content):
+        if name != chosen:
+            return content
+        if data.draw(st.booleans()):
+            return None
+        place = data.draw(st.integers(0, len(content) - 1))
+        byte = data.draw(st.integers(0, 255))
+        return content[:place] + bytes([byte]) + content[place + 1 :]
+
+    forged = sealed(saved, change)
+    try:
+        model = persistence._decode(forged)
+    except ModelFileError:
+        return
+    assert isinstance(model, SNGPClassifier)
+    assert model.projection_.kernel.shape == (1, 2, 4)
+
+
+def test_foreign_types_are_refused(tmp_path, saved):
+    def change(name, content):
+        return (
+            content.replace(b"sksngp._sngp", b"subprocess")
+            if "schema" in name
+            else content
+        )
+
+    refused(tmp_path, sealed(saved, change), "not trusted")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda clf: clf.weights_.pop("output/bias"), "other names"),
+        (
+            lambda clf: clf.weights_.update({"output/bias": np.zeros(3)}),
+            r"output/bias has shape \(3,\), not \(2,\)",
+        ),
+        (
+            lambda clf: clf.weights_.update({"output/bias": np.array([np.nan, 0])}),
+            "NaN",
+        ),
+        (lambda clf: setattr(clf, "classes_", [0, 1]), "classes_ is a list"),
+        (lambda clf: setattr(clf, "temperature_", np.inf), "infinity"),
+        (lambda clf: setattr(clf, "ood_threshold_", np.nan), "ood_threshold_"),
+        (lambda clf: clf.architecture_.update(num_hidden=3), "shape"),
+        (lambda clf: delattr(clf, "posterior_"), "posterior_"),
+    ],
+)
+def test_unsound_models_are_refused(small, moons, tmp_path, change, match):
+    clf = small(SNGPClassifier).fit(*moons)
+    change(clf)
+    with pytest.raises(ModelFileError, match=match):
+        save(clf, tmp_path / "model")
