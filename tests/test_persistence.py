@@ -1,6 +1,8 @@
 import io
+import json
 import random
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sksngp import ResNetClassifier, SNGPClassifier, persistence
 from sksngp.persistence import TRUSTED_TYPES, ModelFileError, load, save
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,18 @@ def test_forms_of_the_posterior(small, iris, tmp_path, outputs, params):
     clf = small(SNGPClassifier, **params).fit(X, y)
     save(clf, tmp_path / "model")
     assert_array_equal(outputs(load(tmp_path / "model"), X), outputs(clf, X))
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("*.sksngp")), ids=lambda f: f.stem)
+def test_files_of_every_format_are_read(iris, file):
+    clf, X = load(file), iris[0][::10]
+    predicted = json.loads(file.with_suffix(".json").read_text())
+    np.testing.assert_allclose(clf.predict_proba(X), predicted["proba"], atol=1e-5)
+    np.testing.assert_allclose(clf.ood_pvalue(X), predicted["pvalue"], atol=0.05)
+
+
+def test_the_present_format_has_a_file():
+    assert (DATA / f"format-{persistence.FORMAT}.sksngp").exists()
 
 
 def test_a_changed_parameter_is_no_fault(small, iris, tmp_path):
