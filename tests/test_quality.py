@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
+from sklearn.model_selection import train_test_split
 
 from benchmarks import (
     alternatives,
@@ -38,6 +39,17 @@ def test_simulation_of_a_few_splits():
     assert len(found) == 2 * len(false_alarms.RATES)
     assert found["share"].between(0, 0.5).all()
     assert found["share"].nunique() > 1
+
+
+def test_a_fit_serves_several_rates():
+    """What it flags for each is what a classifier of that rate flags."""
+    params = {"epochs": 2, "num_layers": 1, "num_inducing": 64}
+    shares = false_alarms.flagged_shares("breast cancer", 3, "SNGPClassifier", **params)
+    X, y = false_alarms.DATA["breast cancer"]()
+    X, X_fresh, y, _ = train_test_split(X, y, test_size=0.3, stratify=y, random_state=3)
+    for rate, share in shares.items():
+        clf = SNGPClassifier(ood_alpha=rate, random_state=3, **params).fit(X, y)
+        assert clf.predict_ood(X_fresh).mean() == pytest.approx(share)
 
 
 # Pairs
