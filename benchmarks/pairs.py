@@ -160,7 +160,6 @@ def corrupted(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
 def packaged() -> dict[str, Callable[[int], InOut]]:
     """Pairs to report on, of data that `benchmarks.packaged_data` finds."""
     return {
-        "satimage 1, 2": lambda seed: satimage(("1", "2"), seed),
         "satimage 5": lambda seed: satimage(("5",), seed),
         "news, politics": lambda seed: news("politics", seed),
         "news, sports": lambda seed: news("sports", seed),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from ._cli_compare import (
     run_two_moons,
 )
 from ._cli_data import InputError
+from .ood import rows_needed
 
 BUILT_IN = ("two-moons", "digits")
 
@@ -182,7 +184,11 @@ def describe(labels: np.ndarray, columns: _cli_data.Columns, path: str) -> None:
 
 def _fit(features, labels, columns, options):
     classifier = make_classifier(options.classifier or "sngp", options)
-    return _cli_data.build_pipeline(columns, classifier).fit(features, labels)
+    pipeline = _cli_data.build_pipeline(columns, classifier)
+    with warnings.catch_warnings():
+        # Said in plain words where the flags are printed.
+        warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
+        return pipeline.fit(features, labels)
 
 
 def cross_check(features, labels, columns, options) -> None:
@@ -197,12 +203,14 @@ def cross_check(features, labels, columns, options) -> None:
     train, held_out = split
     print("Training for the cross-check ...", file=sys.stderr)
     pipeline = _fit(features.iloc[train], labels[train], columns, options)
+    able = np.isfinite(pipeline[-1].ood_threshold_)
     X = pipeline[:-1].transform(features.iloc[held_out])
     found = quality(pipeline[-1], X, labels[held_out])
     print(
         f"Cross-check: {type(pipeline[-1]).__name__} trained on {len(train):,} rows, "
         f"on the {len(held_out):,} others: accuracy {found.accuracy:.3f}, "
-        f"NLL {found.nll:.3f}, ECE {found.ece:.3f}, flagged {found.flagged:.1%}",
+        f"NLL {found.nll:.3f}, ECE {found.ece:.3f}, "
+        f"flagged {f'{found.flagged:.1%}' if able else 'none (too few rows)'}",
         flush=True,
     )
 
@@ -228,6 +236,13 @@ def score(pipeline, new, new_features, columns, options) -> None:
         f"{options.score}: {flags.sum():,} of {len(flags):,} rows flagged as unlike "
         f"the training data ({flags.mean():.1%}); written to {options.output}"
     )
+    if np.isinf(classifier.ood_threshold_):
+        print(
+            f"  {options.data} has too few rows for flags: a quarter of them, held out "
+            f"of training, must be {rows_needed(classifier.ood_alpha)} distinct ones "
+            f"for a false-alarm rate of {classifier.ood_alpha:.0%}. Sort by ood_score "
+            "instead."
+        )
     if columns.target in new.columns:
         print_accuracy(new[columns.target], prediction, flags, classifier.classes_)
 

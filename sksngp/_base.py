@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any
@@ -13,22 +11,22 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from . import ood, pool
+from . import pool
 from ._docs import document
+from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
-from ._validation import check_rows, check_training_rows
+from ._validation import check_training_rows
 from .architecture import Architecture, initial_weights
 from .projection import Rows, fit_projection
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
-#: Fresh scores that a stream of `partial_fit` calls remembers for its threshold.
-STREAM_SCORES = 1000
 
 
-class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC):
+class BaseNetworkClassifier(
+    HeldOutMixin, PredictionMixin, ClassifierMixin, BaseEstimator, ABC
+):
     """Base of the residual-network classifiers.
 
     A subclass says what network it needs (`_architecture`), what its prediction
@@ -210,7 +208,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         self._after_training(rows, streaming=False)
         if validation is not None:
             self._calibrate(validation)
-        self._set_threshold(self._predict_valid(X[held_out], self._ood_score))
+        self._score_held_out(X[held_out], afresh=True)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -219,8 +217,8 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         The columns' means and variances follow the stream; the projection and
         the kernel scale are those of the first chunk, which should therefore
         not be tiny. A share `validation_fraction` of all rows, chosen by their
-        values, is never trained on, however often it is passed; the scores of the
-        latest 1,000 of these set the out-of-distribution threshold.
+        values, is never trained on, however often it is passed; the latest scores of
+        1,000 of these set the out-of-distribution threshold.
 
         Parameters
         ----------
@@ -263,7 +261,6 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         learnt = np.where(held_out, 0.0, weights)
         if first:
             self._start(X, labels, learnt, rng)
-            self.ood_scores_ = np.empty(0)
         else:
             self._check_architecture()
             self.projection_ = self.projection_.update(X, learnt)
@@ -273,61 +270,7 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 self._before_training(rows, rng)
             self._train(rows, rng, epochs=1, streaming=True)
             self._after_training(rows, streaming=True)
-        scores = self._predict_valid(X[held_out], self._ood_score)
-        self._set_threshold(np.append(self.ood_scores_, scores)[-STREAM_SCORES:])
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def calibrate_ood(self, X, y=None):
-        """Set the threshold for flags anew, by rows that need no labels.
-
-        For rows from where the classifier is used: of fresh rows from there at most a
-        share `ood_alpha` is then flagged, in expectation, whether they are like the
-        training rows or not. Nothing else changes. After ``set_params(ood_alpha=...)``
-        it makes the new rate effective.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-            Rows in distribution that were not used in `fit`; at least 99 for an
-            `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
-            samples; for one sample of n rows, the realised share strays by about
-            ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
-        y : object, default=None
-            Not used; for consistency with scikit-learn.
-
-        Returns
-        -------
-        self : object
-            The estimator, with new `ood_scores_` and `ood_threshold_`.
-
-        Warns
-        -----
-        UserWarning
-            If the rows are too few for `ood_alpha`; no row will be flagged.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import make_moons
-        >>> from sksngp import SNGPClassifier
-        >>> clf = SNGPClassifier(epochs=5, num_layers=1, random_state=0)
-        >>> clf = clf.fit(*make_moons(random_state=0))
-        >>> X, _ = make_moons(1000, noise=0.3, random_state=1)
-        >>> fresh, _ = make_moons(1000, noise=0.3, random_state=2)
-        >>> bool(clf.calibrate_ood(X).predict_ood(fresh).mean() < 0.08)
-        True
-        """
-        check_is_fitted(self)
-        self._calibrate_ood(X)
-        return self
-
-    def _calibrate_ood(self, X):
-        fitted = copy.copy(self)
-        fitted._check_parameters()
-        X = check_rows(fitted, X, reset=False)
-        fitted._set_threshold(fitted._predict_valid(X, self._ood_score))
-        self.__dict__.update(
-            ood_scores_=fitted.ood_scores_, ood_threshold_=fitted.ood_threshold_
-        )
+        self._score_held_out(X[held_out], afresh=first)
 
     def _check_stream(self, classes, first):
         if self.early_stopping:
@@ -359,50 +302,6 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
                 f"{self._architecture() | now}. To start anew, call fit with "
                 "warm_start=False."
             )
-
-    def _hold_out(self, X, labels, rng, afresh):
-        """Choose rows to hold out of a fit; in further training, the same again."""
-        if afresh:
-            self._split = int(rng.integers(2**63))
-            held_out = self._choose_rows(X, labels)
-            self._cutoffs = ood.cutoffs(
-                X, labels, held_out, len(self.classes_), self._split
-            )
-        else:
-            held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
-        if self.early_stopping and not held_out.any():
-            raise ValueError(
-                f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves no row to validate on: each row "
-                "is the single distinct row of a class, or was trained on before."
-            )
-        return held_out
-
-    def _choose_rows(self, X, labels):
-        for at_least in (ood.rows_needed(self.ood_alpha), 0):
-            held_out = ood.hold_out(
-                X,
-                labels,
-                self.validation_fraction,
-                at_least=at_least,
-                seed=self._split,
-            )
-            if held_out.any() or not self.early_stopping:
-                break
-        return held_out
-
-    def _hold_out_of_stream(self, X, labels, rng, first):
-        """Choose rows of a chunk by themselves: other chunks are not at hand."""
-        if first:
-            self._split = int(rng.integers(2**63))
-            cutoff = ood.cutoff_of_share(self.validation_fraction)
-            self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
-        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
-        if first:  # some rows of each class must be there to start with
-            for label in np.unique(labels):
-                own = labels == label
-                held_out[own] &= not held_out[own].all()
-        return held_out
 
     def _start(self, X, labels, weights, rng):
         """Draw a new model; rows of weight 0 have no part in it."""
@@ -458,28 +357,6 @@ class BaseNetworkClassifier(PredictionMixin, ClassifierMixin, BaseEstimator, ABC
         self.loss_curve_ = self.loss_curve_ + history.loss
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
-
-    def _check_overflow(self, values):
-        if not np.isfinite(values).all():
-            raise ValueError(
-                "The trained weights are so large that predictions overflow. A smaller "
-                f"learning_rate usually mends this; it is {self.learning_rate}."
-            )
-
-    def _set_threshold(self, scores):
-        self._check_overflow(scores)
-        self.ood_scores_ = scores
-        threshold = ood.threshold(scores, self.ood_alpha)
-        if math.isinf(threshold):
-            warnings.warn(
-                f"predict_ood will flag no row: {len(scores)} rows that were not "
-                f"trained on are too few to promise ood_alpha={self.ood_alpha}, for "
-                f"which it takes {ood.rows_needed(self.ood_alpha)}. Choose a larger "
-                "ood_alpha, or call calibrate_ood with more rows.",
-                UserWarning,
-                stacklevel=5,  # the caller of fit, partial_fit or calibrate_ood
-            )
-        self.ood_threshold_ = ood.above_rounding(threshold)
 
 
 def _generator(random_state, *spawn_key):

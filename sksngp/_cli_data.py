@@ -32,7 +32,7 @@ MISSING = frozenset(
 )
 
 #: The columns that scoring adds.
-RESULTS = ("prediction", "probability", "uncertainty", "out_of_distribution")
+RESULTS = ("prediction", "probability", "ood_score", "out_of_distribution")
 
 #: Categories of a text column that get an indicator of their own, most frequent
 #: first; the others share one. Keeps the width of the encoded table bounded.

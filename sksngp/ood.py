@@ -62,7 +62,7 @@ def hold_out(
     none = np.zeros(len(X), dtype=bool)
     if not fraction:
         return none
-    distinct, index = np.unique(_digests(X, seed), return_inverse=True)
+    distinct, index = np.unique(digests(X, seed), return_inverse=True)
     share = max(fraction, at_least / len(distinct))
     if share > max(fraction, LARGEST_SHARE):
         return none
@@ -89,7 +89,7 @@ def cutoffs(
         0 for a class without held-out rows.
     """
     largest = np.zeros(num_classes, np.uint64)
-    np.maximum.at(largest, labels[held_out], _digests(X[held_out], seed))
+    np.maximum.at(largest, labels[held_out], digests(X[held_out], seed))
     return largest
 
 
@@ -137,9 +137,40 @@ def hold_out_below(
     >>> bool((again[:10] == first).all())
     True
     """
-    digests = _digests(X, seed)
-    _, index = np.unique(digests, return_inverse=True)
-    return (np.bincount(index, digests > cutoffs[labels]) == 0)[index]
+    hashes = digests(X, seed)
+    _, index = np.unique(hashes, return_inverse=True)
+    return (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
+
+
+def latest_scores(
+    rows: np.ndarray, scores: np.ndarray, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The last score of each row, and of these the last `limit`.
+
+    A row that comes again must not count twice: the promise is one for as many rows as
+    there are, not for as many scores.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,)
+        What tells rows apart.
+    scores : ndarray of shape (n,)
+    limit : int
+
+    Returns
+    -------
+    rows, scores : ndarray of shape (m,)
+        In their order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> latest_scores(np.array([7, 8, 7]), np.array([0.1, 0.2, 0.3]), 10)
+    (array([8, 7]), array([0.2, 0.3]))
+    """
+    _, from_the_end = np.unique(rows[::-1], return_index=True)
+    last = np.sort(len(rows) - 1 - from_the_end)[-limit:]
+    return rows[last], scores[last]
 
 
 def _distinct_rows_by_class(labels, index):
@@ -260,7 +291,8 @@ def above_rounding(threshold):
     return threshold + RELATIVE_ROUNDING * np.abs(threshold) + ABSOLUTE_ROUNDING
 
 
-def _digests(X, seed):
+def digests(X: np.ndarray, seed: int) -> np.ndarray:
+    """Keyed hashes of rows' values, uint64 of shape (n,)."""
     key = seed.to_bytes(8, "little")
     return np.array(
         [

@@ -24,7 +24,7 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    _base,
+    _held_out,
     _prediction,
     pool,
     training,
@@ -1147,7 +1147,7 @@ def test_equal_rows_do_not_pass_the_threshold_together(make, seed, validation_fr
 
 
 def test_threshold_of_a_stream_is_that_of_fresh_rows(make, monkeypatch):
-    monkeypatch.setattr(_base, "STREAM_SCORES", 200)
+    monkeypatch.setattr(_held_out, "STREAM_SCORES", 200)
     X, y = make_blobs(7000, 3, centers=4, cluster_std=2.0, random_state=1)
     clf = make()
     for part in np.array_split(np.arange(3000), 15):
@@ -1204,6 +1204,25 @@ def test_early_stopping_does_not_take_the_threshold(make, moons):
     # Too few for a threshold, yet enough to stop by.
     with pytest.warns(UserWarning, match="no row"):
         assert make(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
+
+
+def test_a_row_that_comes_again_counts_once(make, moons):
+    X, y = moons
+    clf, sizes = make(), []
+    for _ in range(3):
+        for part in np.arange(200).reshape(4, 50):
+            clf.partial_fit(X[part], y[part], classes=[0, 1])
+        sizes.append(len(clf.ood_scores_))
+    assert sizes[0] == sizes[1] == sizes[2] == len(np.unique(clf._ood_rows))
+
+
+def test_a_stream_does_not_go_on_with_the_rows_of_a_calibration(make, moons):
+    X, y = moons
+    clf = make().partial_fit(X, y, classes=[0, 1])
+    held_out = len(clf.ood_scores_)
+    clf.calibrate_ood(X + 3)
+    assert len(clf.ood_scores_) == 200
+    assert len(clf.partial_fit(X, y).ood_scores_) == held_out
 
 
 FURTHER = {

@@ -42,12 +42,13 @@ BELOW = {
         "projection",
         "uncertainty",
     },
+    "_held_out": {"_validation", "ood"},
     "_base": {
         "_docs",
+        "_held_out",
         "_prediction",
         "_validation",
         "architecture",
-        "ood",
         "pool",
         "projection",
         "training",
@@ -78,7 +79,7 @@ BELOW = {
     "persistence": {"_base", "_files"},
     "_cli_data": {"_files"},
     "_cli_compare": {"__init__", "_cli_data", "datasets", "inspection", "metrics"},
-    "__main__": {"_cli_compare", "_cli_data"},
+    "__main__": {"_cli_compare", "_cli_data", "ood"},
 }
 
 

@@ -179,7 +179,7 @@ def test_trains_on_a_table_of_mixed_types(capsys, train_csv, name):
     assert "text columns (2): 'city', 'member'" in out
     check = re.search(
         r"Cross-check: (\w+) trained on 60 rows, on the 20 others: accuracy (\S+), "
-        r"NLL (\S+), ECE (\S+), flagged (\S+)%",
+        r"NLL (\S+), ECE (\S+), flagged none \(too few rows\)",
         out,
     )
     assert check[1] == _cli_compare.CLASSIFIERS[name].__name__
@@ -210,7 +210,7 @@ def test_scores_a_second_table(capsys, tmp_path, train_csv):
     right = np.mean([row["prediction"] == row["kind"] for row in scored])
     assert right > 0.8
     assert all(0.5 <= float(row["probability"]) <= 1 for row in scored)
-    uncertainty = np.array([float(row["uncertainty"]) for row in scored])
+    uncertainty = np.array([float(row["ood_score"]) for row in scored])
     flags = np.array([row["out_of_distribution"] == "True" for row in scored])
     assert {row["out_of_distribution"] for row in scored} <= {"True", "False"}
     assert flags[1] and not flags.all()
@@ -233,7 +233,7 @@ def test_scoring_is_that_of_the_classifier(tmp_path, monkeypatch):
     assert [row["prediction"] for row in scored] == classifier.predict(X).tolist()
     for name, expected in (
         ("probability", classifier.predict_proba(X).max(axis=1)),
-        ("uncertainty", -classifier.score_samples(X)),
+        ("ood_score", -classifier.score_samples(X)),
     ):
         found = [float(row[name]) for row in scored]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
@@ -458,9 +458,9 @@ def test_text_in_a_numeric_column(capsys, tmp_path, train_csv, no_training):
 
 def test_results_clash_with_columns(capsys, tmp_path, train_csv, no_training):
     header, *rows = people(4)
-    rows = [[*header, "uncertainty", "prediction"], *([*row, 1, 2] for row in rows)]
+    rows = [[*header, "ood_score", "prediction"], *([*row, 1, 2] for row in rows)]
     argv = score_argv(tmp_path, train_csv, rows)
-    expect_error(capsys, argv, "'prediction', 'uncertainty'", "rename")
+    expect_error(capsys, argv, "'prediction', 'ood_score'", "rename")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""Rows that are not trained on: which they are, and the threshold that they set."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from . import ood
+from ._validation import check_rows
+
+#: Distinct rows of a stream of `partial_fit` calls that set its threshold.
+STREAM_SCORES = 1000
+
+
+class HeldOutMixin:
+    """Methods that choose rows to hold out, and set `ood_threshold_` by some.
+
+    They need a classifier's parameters and its `_predict_valid`. Their state: the key
+    and the cutoffs of the hash that decides on a row, and the hashes of the rows that
+    gave `ood_scores_`.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def calibrate_ood(self, X, y=None):
+        """Set the threshold for flags anew, by rows that need no labels.
+
+        For rows from where the classifier is used: of fresh rows from there at most a
+        share `ood_alpha` is then flagged, in expectation, whether they are like the
+        training rows or not. Nothing else changes; further training sets the threshold
+        by rows of its own again. After ``set_params(ood_alpha=...)``
+        it makes the new rate effective.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+            Rows in distribution that were not used in `fit`; at least 99 for an
+            `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
+            samples; for one sample of n rows, the realised share strays by about
+            ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
+        y : object, default=None
+            Not used; for consistency with scikit-learn.
+
+        Returns
+        -------
+        self : object
+            The estimator, with new `ood_scores_` and `ood_threshold_`.
+
+        Warns
+        -----
+        UserWarning
+            If the rows are too few for `ood_alpha`; no row will be flagged.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_moons
+        >>> from sksngp import SNGPClassifier
+        >>> clf = SNGPClassifier(epochs=5, num_layers=1, random_state=0)
+        >>> clf = clf.fit(*make_moons(random_state=0))
+        >>> X, _ = make_moons(1000, noise=0.3, random_state=1)
+        >>> fresh, _ = make_moons(1000, noise=0.3, random_state=2)
+        >>> bool(clf.calibrate_ood(X).predict_ood(fresh).mean() < 0.08)
+        True
+        """
+        check_is_fitted(self)
+        self._calibrate_ood(X)
+        return self
+
+    def _calibrate_ood(self, X):
+        fitted = copy.copy(self)
+        fitted._check_parameters()
+        X = check_rows(fitted, X, reset=False)
+        fitted._set_threshold(fitted._predict_valid(X, self._ood_score))
+        self.__dict__.update(
+            ood_scores_=fitted.ood_scores_,
+            ood_threshold_=fitted.ood_threshold_,
+            _ood_rows=None,  # not of a stream, which will not go on with them
+        )
+
+    def _hold_out(self, X, labels, rng, afresh):
+        """Choose rows to hold out of a fit; in further training, the same again."""
+        if afresh:
+            self._split = int(rng.integers(2**63))
+            held_out = self._choose_rows(X, labels)
+            self._cutoffs = ood.cutoffs(
+                X, labels, held_out, len(self.classes_), self._split
+            )
+        else:
+            held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        if self.early_stopping and not held_out.any():
+            raise ValueError(
+                f"early_stopping=True with validation_fraction="
+                f"{self.validation_fraction} leaves no row to validate on: each row "
+                "is the single distinct row of a class, or was trained on before."
+            )
+        return held_out
+
+    def _choose_rows(self, X, labels):
+        for at_least in (ood.rows_needed(self.ood_alpha), 0):
+            held_out = ood.hold_out(
+                X,
+                labels,
+                self.validation_fraction,
+                at_least=at_least,
+                seed=self._split,
+            )
+            if held_out.any() or not self.early_stopping:
+                break
+        return held_out
+
+    def _hold_out_of_stream(self, X, labels, rng, first):
+        """Choose rows of a chunk by themselves: other chunks are not at hand."""
+        if first:
+            self._split = int(rng.integers(2**63))
+            cutoff = ood.cutoff_of_share(self.validation_fraction)
+            self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
+        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        if first:  # some rows of each class must be there to start with
+            for label in np.unique(labels):
+                own = labels == label
+                held_out[own] &= not held_out[own].all()
+        return held_out
+
+    def _score_held_out(self, X, afresh):
+        """Set the threshold by rows that were not trained on, and by earlier ones."""
+        rows = ood.digests(X, self._split)
+        scores = self._predict_valid(X, self._ood_score)
+        if not afresh and self._ood_rows is not None:
+            rows = np.append(self._ood_rows, rows)
+            scores = np.append(self.ood_scores_, scores)
+        if not afresh:
+            rows, scores = ood.latest_scores(rows, scores, STREAM_SCORES)
+        self._ood_rows = rows
+        self._set_threshold(scores, depth=1)
+
+    def _check_overflow(self, values):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "The trained weights are so large that predictions overflow. A smaller "
+                f"learning_rate usually mends this; it is {self.learning_rate}."
+            )
+
+    def _set_threshold(self, scores, depth=0):
+        self._check_overflow(scores)
+        self.ood_scores_ = scores
+        threshold = ood.threshold(scores, self.ood_alpha)
+        if math.isinf(threshold):
+            warnings.warn(
+                f"predict_ood will flag no row: {len(scores)} rows that were not "
+                f"trained on are too few to promise ood_alpha={self.ood_alpha}, for "
+                f"which it takes {ood.rows_needed(self.ood_alpha)} distinct ones (at "
+                "most a quarter of the rows is held out). Choose a larger ood_alpha, "
+                "or call calibrate_ood with more rows.",
+                UserWarning,
+                stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
+            )
+        self.ood_threshold_ = ood.above_rounding(threshold)
