@@ -1,4 +1,3 @@
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -55,7 +54,6 @@ def test_nested_and_overlapping_uses():
     assert blas_threads() == {2}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_is_free(run_python):
     code = """
         import os
