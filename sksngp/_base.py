@@ -257,7 +257,7 @@ class BaseNetworkClassifier(
         )
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
-        held_out = self._hold_out_of_stream(X, labels, rng, first)
+        held_out = self._hold_out_of_stream(X, labels, weights, rng, first)
         learnt = np.where(held_out, 0.0, weights)
         if first:
             self._start(X, labels, learnt, rng)

@@ -112,7 +112,7 @@ class HeldOutMixin:
                 break
         return held_out
 
-    def _hold_out_of_stream(self, X, labels, rng, first):
+    def _hold_out_of_stream(self, X, labels, weights, rng, first):
         """Choose rows of a chunk by themselves: other chunks are not at hand."""
         if first:
             self._split = int(rng.integers(2**63))
@@ -121,7 +121,7 @@ class HeldOutMixin:
         held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
         if first:  # some rows of each class must be there to start with
             for label in np.unique(labels):
-                own = labels == label
+                own = (labels == label) & (weights > 0)
                 held_out[own] &= not held_out[own].all()
         return held_out
 

@@ -213,6 +213,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         self.inference = inference
         self.num_samples = num_samples
 
+    _ood_score = "ood"
     _settled = (
         "kernel_scale",
         "num_samples",
@@ -266,11 +267,12 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _after_training(self, rows, streaming):
         self.weights_ = project_spectral_norm(self.weights_, self.spec_norm_bound)
         self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
-        if not (streaming and hasattr(self, "temperature_")):
-            auto = self.temperature == "auto"
-            self.temperature_ = 1.0 if auto else float(self.temperature)
+        if self.temperature != "auto":
+            self.temperature_ = float(self.temperature)
+        elif not (streaming and hasattr(self, "temperature_")):
+            self.temperature_ = 1.0
 
-    def _absorb(self, rows, afresh=False):
+    def _absorb(self, rows, afresh):
         """Take rows into the posterior, or into the prior."""
         shared = self.covariance == "shared"
         if afresh:
@@ -310,16 +312,11 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _fit_temperature(self, rows):
         with self._inference() as compiled:
-            logits, variance, _ = (
-                np.concatenate(parts)
-                for parts in zip(
-                    *(
-                        self._posterior_at(compiled, block)
-                        for block, _ in self._blocks(rows)
-                    ),
-                    strict=True,
-                )
-            )
+            found = [
+                self._posterior_at(compiled, block)[:2]
+                for block, _ in self._blocks(rows)
+            ]
+        logits, variance = map(np.concatenate, zip(*found, strict=True))
         return fit_temperature(
             lambda temperature: self._probability(logits / temperature, variance),
             rows.labels,
@@ -355,8 +352,6 @@ class SNGPClassifier(BaseNetworkClassifier):
             return weights[:, None]
         proba = softmax(logits, axis=1)
         return weights[:, None] * proba * (1.0 - proba)
-
-    _ood_score = "ood"
 
     def _evaluate(self, compiled, projected, what):
         if what == "aleatoric":

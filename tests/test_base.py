@@ -1206,6 +1206,16 @@ def test_early_stopping_does_not_take_the_threshold(make, moons):
         assert make(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
 
 
+def test_a_first_chunk_keeps_the_rows_that_have_weight(make, moons):
+    X, y = moons
+    for row in range(20):  # one in ten of them would be held out
+        weight = np.zeros(40)
+        weight[[row, np.flatnonzero(y[:40] != y[row])[0]]] = 1
+        clf = make().partial_fit(X[:40], y[:40], [0, 1], sample_weight=weight)
+        assert clf.n_iter_ == 1
+        assert_sound(clf, X)
+
+
 def test_a_row_that_comes_again_counts_once(make, moons):
     X, y = moons
     clf, sizes = make(), []

@@ -396,6 +396,14 @@ def test_temperature_is_one_where_no_row_is_left_to_fit_it(make, iris):
     assert make(cov_momentum=0.9).fit(X, y).temperature_ != 1.0
 
 
+def test_a_stream_keeps_the_temperature_of_a_fit_but_for_a_new_one(make, iris):
+    X, y = iris
+    clf = make().fit(X, y)
+    fitted = clf.temperature_
+    assert clf.partial_fit(X, y).temperature_ == fitted
+    assert clf.set_params(temperature=3.0).partial_fit(X, y).temperature_ == 3.0
+
+
 def test_score_of_a_row_does_not_depend_on_the_temperature(make, iris):
     X, y = iris
     hot, cold = (make(temperature=t).fit(X, y) for t in (10.0, 0.1))
