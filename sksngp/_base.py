@@ -18,7 +18,9 @@ from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
 from ._validation import check_training_rows
 from .architecture import Architecture, initial_weights
-from .projection import Rows, fit_projection
+from .projection import fit_projection
+from .rows import project
+from .sources import select
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
@@ -162,11 +164,14 @@ class BaseNetworkClassifier(
 
         Parameters
         ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-            Numeric and finite. float32, read-only and memory-mapped arrays are
-            read in chunks, without a copy of the whole.
+        X : array-like, dataframe or collection of shape (n_samples, n_features)
+            Numeric and finite. Read in chunks, without a copy of the whole, are
+            float32, float64 and memory-mapped arrays, dask arrays and dataframes and
+            `pyarrow.dataset.Dataset`; where the projected rows take more than 256 MiB,
+            an epoch reads them anew, in blocks in random order.
         y : array-like of shape (n_samples,)
-            Class labels: strings, booleans or integers.
+            Class labels: strings, booleans or integers. For a pyarrow data set, the
+            name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. A row of weight 2 counts as that row twice.
 
@@ -208,7 +213,7 @@ class BaseNetworkClassifier(
         self._after_training(rows, streaming=False)
         if validation is not None:
             self._calibrate(validation)
-        self._score_held_out(X[held_out], afresh=True)
+        self._score_held_out(select(X, held_out), afresh=True)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -270,7 +275,7 @@ class BaseNetworkClassifier(
                 self._before_training(rows, rng)
             self._train(rows, rng, epochs=1, streaming=True)
             self._after_training(rows, streaming=True)
-        self._score_held_out(X[held_out], afresh=first)
+        self._score_held_out(select(X, held_out), afresh=first)
 
     def _check_stream(self, classes, first):
         if self.early_stopping:
@@ -325,11 +330,16 @@ class BaseNetworkClassifier(
 
     def _project(self, X, labels, weights, held_out=None):
         """Projected rows to train on, and those held out (or None)."""
-        projected = self.projection_(X, self.dtype)
         if held_out is None or not held_out.any():
-            return Rows(projected, labels, weights), None
+            return project(X, labels, weights, self.projection_, self.dtype), None
         return tuple(
-            Rows(projected[..., mask, :], labels[mask], weights[mask])
+            project(
+                select(X, mask),
+                labels[mask],
+                weights[mask],
+                self.projection_,
+                self.dtype,
+            )
             for mask in (~held_out, held_out)
         )
 

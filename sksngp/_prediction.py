@@ -6,13 +6,12 @@ import copy
 from contextlib import contextmanager
 
 import numpy as np
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
-from .projection import chunks, padded_blocks
+from .projection import padded_blocks
 from .uncertainty import KINDS
 
 
@@ -200,13 +199,6 @@ class PredictionMixin:
 
     def _prepare(self):
         """Compute what all blocks need, before the threads start."""
-
-    def _blocks(self, rows, size=None):
-        """Chunks of projected rows, with their slice."""
-        n = len(rows.labels)
-        parts = gen_batches(n, size) if size else chunks(n, self._row_width())
-        for part in parts:
-            yield rows.projected[..., part, :], part
 
     @contextmanager
     def _inference(self):

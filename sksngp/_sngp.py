@@ -257,7 +257,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
         total = square = 0.0
         with self._inference() as compiled:
-            for block, part in self._blocks(rows):
+            for block, part in rows.chunks(self._row_width()):
                 hidden = _float64(compiled.hidden(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
@@ -314,7 +314,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         with self._inference() as compiled:
             found = [
                 self._posterior_at(compiled, block)[:2]
-                for block, _ in self._blocks(rows)
+                for block, _ in rows.chunks(self._row_width())
             ]
         logits, variance = map(np.concatenate, zip(*found, strict=True))
         return fit_temperature(
@@ -336,7 +336,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _features(self, rows, batch=None):
         """Chunks of random features with the rows' weights in the posterior."""
         with self._inference() as compiled:
-            for block, part in self._blocks(rows, batch):
+            for block, part in rows.chunks(self._row_width(), batch):
                 logits, features = compiled.forward(block)
                 self._check_overflow(features)
                 weights = rows.weights[part]

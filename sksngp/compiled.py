@@ -10,13 +10,13 @@ import tensorflow as tf
 import tf_keras
 
 from .architecture import Architecture
-from .networks import GP_WEIGHT_DECAY, ResidualNetwork
+from .networks import GP_WEIGHT_DECAY, ResidualNetwork, pieces
 from .startup import collector_paused, num_threads
 
-#: Random features are whitened in pieces of so many, which spares the zeros of the
-#: triangular factor. Longer sums would be split in another way for few rows than
-#: for many, and a row's last digits would depend on the rows beside it.
-PIECE = 256
+#: A training step goes by so many random features, at most. It is faster than by all
+#: of them, and no worse: rows that are unlike the data are told apart better
+#: (``benchmarks/NOTES.md``).
+STEP_FEATURES = 128
 
 #: The optimisers whose update is one fused kernel a variable.
 OPTIMIZERS = {
@@ -165,7 +165,7 @@ class CompiledNetwork:
         logits, features = self._output(projected)
         products = [
             features[:, piece] @ directions[piece]
-            for piece in _pieces(self.architecture.num_inducing or 1)
+            for piece in pieces(self.architecture.num_inducing or 1)
         ]
         return logits, features, tf.add_n(products)[tf.newaxis]
 
@@ -247,6 +247,7 @@ class CompiledNetwork:
                 tf.gather(labels, taken),
                 tf.gather(weights, taken) / rows,
                 *self._dropout_draws(tf.shape(taken), seed, number * steps + step),
+                self._step_features(seed % 2**16 + number * steps + step),
             )
             return step + 1, total + rows * loss
 
@@ -282,10 +283,25 @@ class CompiledNetwork:
         rate = tf.cast(self.networks[0].dropout_rate, tf.float32)
         return draws, tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
 
-    def _step(self, batch, labels, weights, draws, threshold):
+    def _step_features(self, turn):
+        """First and last of the random features whose turn it is; None for all.
+
+        The groups take turns, so that each is trained even in few steps; a stream's
+        chunks, which may be a step each, start with a random one.
+        """
+        inducing = self.architecture.num_inducing or 1
+        groups = -(-inducing // STEP_FEATURES)
+        if groups == 1:
+            return None
+        bounds = tf.constant(np.linspace(0, inducing, groups + 1).astype(np.int32))
+        return bounds[turn % groups], bounds[turn % groups + 1]
+
+    def _step(self, batch, labels, weights, draws, threshold, features):
         """One optimiser step; the members' weighted cross-entropies, summed."""
         if self.architecture.members == 1:
-            return self._train_network(0, batch, labels, weights, draws, threshold)
+            return self._train_network(
+                0, batch, labels, weights, draws, threshold, features
+            )
         return tf.add_n(
             [
                 self._train_network(
@@ -300,7 +316,9 @@ class CompiledNetwork:
             ]
         )
 
-    def _train_network(self, index, batch, labels, weights, draws, threshold):
+    def _train_network(
+        self, index, batch, labels, weights, draws, threshold, features=None
+    ):
         network, optimizer = self.networks[index], self.optimizers[index]
         masks = None
         if draws is not None:
@@ -312,7 +330,8 @@ class CompiledNetwork:
         else:
             parts = [(batch, labels, weights, masks)]
         losses, gradients = zip(
-            *(_loss_and_gradients(network, *part) for part in parts), strict=True
+            *(_loss_and_gradients(network, features, *part) for part in parts),
+            strict=True,
         )
         gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
         if network.architecture.num_inducing is not None:
@@ -325,18 +344,14 @@ class CompiledNetwork:
 
 def _whiten(features, factor):
     """``factor^T phi`` for each row, without the products by the factor's zeros."""
-    pieces = _pieces(features.shape[1])
+    parts = pieces(features.shape[1])
     columns = []
-    for index, outer in enumerate(pieces):
+    for index, outer in enumerate(parts):
         products = [
-            features[:, inner] @ factor[inner, outer] for inner in pieces[: index + 1]
+            features[:, inner] @ factor[inner, outer] for inner in parts[: index + 1]
         ]
         columns.append(tf.add_n(products))
     return tf.concat(columns, axis=1)
-
-
-def _pieces(size):
-    return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
 
 
 def _kept(draws, threshold, dtype):
@@ -355,9 +370,9 @@ def _halves(batch, labels, weights, masks):
     return zip(*parts, strict=True)
 
 
-def _loss_and_gradients(network, batch, labels, weights, masks):
+def _loss_and_gradients(network, features, batch, labels, weights, masks):
     with tf.GradientTape() as tape:
-        logits, _ = network.output(network.hidden(batch, masks))
+        logits = network.training_logits(network.hidden(batch, masks), features)
         loss = tf.reduce_sum(
             weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         )

@@ -28,6 +28,21 @@ from .architecture import Architecture
 GP_WEIGHT_DECAY = 1e-6
 
 
+#: Random features are summed in pieces of so many. Longer sums would be split in
+#: another way for few rows than for many, and a row's last digits would depend on the
+#: rows beside it.
+PIECE = 256
+
+
+#: Columns of a product that TensorFlow takes for a wide one.
+WIDE = 128
+
+
+def pieces(size: int) -> list[slice]:
+    """Slices of at most `PIECE` features."""
+    return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
+
+
 def _official_layers(file):
     """A module of tf-models-official's layers, without the package around it.
 
@@ -112,6 +127,31 @@ class GaussianProcessOutput(RandomFeatureGaussianProcess):
             name=name,
         )
 
+    def call(self, inputs):
+        """Logits and random features, as the parent's, summed in one order.
+
+        A product of few columns is divided between threads in a way that depends on
+        the number of rows; columns of zeros make it a wide one.
+        """
+        features = self._random_feature(inputs) * self.gp_feature_scale
+        zeros = max(WIDE - self.units, 0)
+        beta = tf.pad(self._gp_output_layer.kernel, [[0, 0], [0, zeros]])
+        products = [
+            features[:, piece] @ beta[piece] for piece in pieces(self.num_inducing)
+        ]
+        return tf.add_n(products)[:, : self.units] + self._gp_output_bias, features
+
+    def estimated_logits(self, inputs, start, stop):
+        """Logits by the random features from `start` to `stop` alone.
+
+        Scaled so that their mean over all features is that of a call.
+        """
+        features, beta = self._random_feature, self._gp_output_layer.kernel[start:stop]
+        phase = inputs @ features.kernel[:, start:stop] + features.bias[start:stop]
+        share = tf.cast(stop - start, phase.dtype) / self.num_inducing
+        beta *= self.gp_feature_scale / share
+        return tf.math.cos(phase) @ beta + self._gp_output_bias
+
 
 @tf.custom_gradient
 def _add_masked(hidden, update, mask):
@@ -195,7 +235,6 @@ class ResidualNetwork(tf.Module):
                 gp_output_bias_trainable=True,
                 l2_regularization=GP_WEIGHT_DECAY,
                 return_gp_cov=False,
-                return_random_features=True,
                 kernel_initializer="zeros",
                 dtype=arch.dtype,
             )
@@ -245,6 +284,12 @@ class ResidualNetwork(tf.Module):
             layer.layer.kernel.assign(kernel)
             layer.u.assign(left)
             layer.v.assign(right)
+
+    def training_logits(self, hidden, features=None):
+        """Logits (..., n, K); where given, by a range (start, stop) of features."""
+        if features is None:
+            return self.output(hidden)[0]
+        return self.output_layer.estimated_logits(hidden * self.input_scale, *features)
 
     def output(self, hidden):
         """Logits (..., n, K), and random features (n, num_inducing) or None."""

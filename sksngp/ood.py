@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from .sources import RowSource, row_blocks, select
+
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
 #: Bounds on how far the scores of equal rows differ where a network is float64, or
@@ -17,7 +19,7 @@ ABSOLUTE_ROUNDING = 1e-14
 
 
 def hold_out(
-    X: np.ndarray,
+    X: np.ndarray | RowSource,
     labels: np.ndarray,
     fraction: float,
     *,
@@ -34,7 +36,7 @@ def hold_out(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSource of shape (n, n_features)
     labels : int ndarray of shape (n,)
     fraction : float in [0, 1)
         Share of each class's distinct rows, rounded up. A row that several
@@ -71,7 +73,11 @@ def hold_out(
 
 
 def cutoffs(
-    X: np.ndarray, labels: np.ndarray, held_out: np.ndarray, num_classes: int, seed: int
+    X: np.ndarray | RowSource,
+    labels: np.ndarray,
+    held_out: np.ndarray,
+    num_classes: int,
+    seed: int,
 ) -> np.ndarray:
     """Largest hash of each class's held-out rows, for `hold_out_below`.
 
@@ -89,7 +95,7 @@ def cutoffs(
         0 for a class without held-out rows.
     """
     largest = np.zeros(num_classes, np.uint64)
-    np.maximum.at(largest, labels[held_out], digests(X[held_out], seed))
+    np.maximum.at(largest, labels[held_out], digests(select(X, held_out), seed))
     return largest
 
 
@@ -105,7 +111,7 @@ def cutoff_of_share(fraction: float) -> int:
 
 
 def hold_out_below(
-    X: np.ndarray, labels: np.ndarray, cutoffs: np.ndarray, seed: int
+    X: np.ndarray | RowSource, labels: np.ndarray, cutoffs: np.ndarray, seed: int
 ) -> np.ndarray:
     """Hold out the rows whose hash is at most their class's cutoff.
 
@@ -114,7 +120,7 @@ def hold_out_below(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSource of shape (n, n_features)
     labels : int ndarray of shape (n,)
     cutoffs : uint64 ndarray of shape (num_classes,)
     seed : int
@@ -291,15 +297,15 @@ def above_rounding(threshold):
     return threshold + RELATIVE_ROUNDING * np.abs(threshold) + ABSOLUTE_ROUNDING
 
 
-def digests(X: np.ndarray, seed: int) -> np.ndarray:
+def digests(X: np.ndarray | RowSource, seed: int) -> np.ndarray:
     """Keyed hashes of rows' values, uint64 of shape (n,)."""
     key = seed.to_bytes(8, "little")
-    return np.array(
-        [
-            hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest()
-            for start in range(0, len(X), 4096)
-            # Adding zero turns -0.0, an equal value, into 0.0.
-            for row in X[start : start + 4096].astype(np.float64) + 0.0
-        ],
-        dtype="V8",
-    ).view(np.uint64)
+    hashes = np.empty(len(X), np.uint64)
+    for rows, chunk in row_blocks(X):
+        # Adding zero turns -0.0, an equal value, into 0.0.
+        values = chunk.astype(np.float64, order="C") + 0.0
+        joined = b"".join(
+            hashlib.blake2b(row, digest_size=8, key=key).digest() for row in values
+        )
+        hashes[rows] = np.frombuffer(joined, np.uint64)
+    return hashes

@@ -22,6 +22,8 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from .sources import CHUNK_FLOATS, RowSource, row_blocks
+
 #: Rounds of subspace iteration for the leading directions of wide inputs.
 SUBSPACE_ITERATIONS = 4
 #: Standardised values are cut off here, so that no later product overflows.
@@ -49,7 +51,7 @@ class InputProjection:
 
         Parameters
         ----------
-        X : ndarray of shape (n, n_features)
+        X : ndarray or RowSource of shape (n, n_features)
         dtype : dtype, default=float64
             Of the result; the arithmetic is float64.
 
@@ -60,16 +62,16 @@ class InputProjection:
         """
         members, n_features, width = self.kernel.shape
         projected = np.empty((members, len(X), width), dtype)
-        for rows in chunks(len(X), max(n_features, members * width)):
+        for rows, chunk in row_blocks(X, max(n_features, members * width)):
             np.matmul(
-                standardise(self.scaler, X[rows], LARGEST[np.dtype(dtype).name]),
+                standardise(self.scaler, chunk, LARGEST[np.dtype(dtype).name]),
                 self.kernel,
                 out=projected[:, rows],
                 casting="same_kind",
             )
         return projected[0] if members == 1 else projected
 
-    def update(self, X: np.ndarray, weights: np.ndarray) -> InputProjection:
+    def update(self, X: np.ndarray | RowSource, weights: np.ndarray) -> InputProjection:
         """Take more rows into the column means and variances; keep the kernel."""
         if self.scaler is None:
             return self
@@ -77,24 +79,8 @@ class InputProjection:
         return replace(self, scaler=_fit_scaler(scaler, X, weights))
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Projected rows with labels and weights.
-
-    Parameters
-    ----------
-    projected : ndarray of shape (n, num_hidden) or (members, n, num_hidden)
-    labels : int32 ndarray of shape (n,)
-    weights : float64 ndarray of shape (n,)
-    """
-
-    projected: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-
-
 def fit_projection(
-    X: np.ndarray,
+    X: np.ndarray | RowSource,
     weights: np.ndarray,
     *,
     num_hidden: int,
@@ -106,7 +92,7 @@ def fit_projection(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSource of shape (n, n_features)
     weights : ndarray of shape (n,)
         A row of weight 2 counts as two, one of weight 0 as none.
     num_hidden : int
@@ -149,13 +135,8 @@ def standardise(
     return np.clip(rows, -largest, largest, out=rows)
 
 
-def chunks(n: int, width: int, budget: int = 2**22) -> Iterator[slice]:
-    """Slices of rows such that a chunk of `width` columns stays within `budget`."""
-    return gen_batches(n, max(1, budget // max(width, 1)))
-
-
 def padded_blocks(
-    X: np.ndarray, width: int, budget: int = 2**22
+    X: np.ndarray | RowSource, width: int, budget: int = CHUNK_FLOATS
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Blocks of rows to predict, padded with zeros to one of `BLOCK_SIZES`.
 
@@ -165,7 +146,7 @@ def padded_blocks(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSource of shape (n, n_features)
     width : int
         Floats that one row needs; a block's stay within `budget`, but for the
         smallest of blocks.
@@ -174,24 +155,27 @@ def padded_blocks(
     ------
     rows : slice
     block : ndarray of shape (size, n_features)
-        `X[rows]`, then rows of zeros.
+        These rows, then rows of zeros.
     """
-    sizes = [size for size in BLOCK_SIZES if size * width <= budget]
-    sizes = sizes or BLOCK_SIZES[:1]
-    for rows in gen_batches(len(X), sizes[-1]):
-        block = X[rows]
-        size = next(size for size in sizes if size >= len(block))
-        if len(block) < size:
-            block = np.concatenate(
-                [block, np.zeros((size - len(block), X.shape[1]), X.dtype)]
-            )
-        yield rows, block
+    # Below the number of rows, so that few rows, too, make work for two cores.
+    sizes = [
+        size for size in BLOCK_SIZES if size * width <= budget and size < len(X)
+    ] or BLOCK_SIZES[:1]
+    for read, chunk in row_blocks(X):
+        for part in gen_batches(len(chunk), sizes[-1]):
+            block = chunk[part]
+            size = next(size for size in sizes if size >= len(block))
+            if len(block) < size:
+                block = np.concatenate(
+                    [block, np.zeros((size - len(block), X.shape[1]), block.dtype)]
+                )
+            yield slice(read.start + part.start, read.start + part.stop), block
 
 
 def _fit_scaler(scaler, X, weights):
-    for rows in chunks(*X.shape):
+    for rows, chunk in row_blocks(X):
         if weights[rows].any():
-            scaler.partial_fit(_row_major(X[rows]), sample_weight=weights[rows])
+            scaler.partial_fit(_row_major(chunk), sample_weight=weights[rows])
     return scaler
 
 
@@ -210,13 +194,13 @@ def _principal_subspace(scaler, X, weights, width, rng):
     """Orthonormal basis of (nearly) the directions of largest weighted variance."""
     center = np.zeros(X.shape[1])
     if scaler is None:
-        total = sum(weights[rows] @ _row_major(X[rows]) for rows in chunks(*X.shape))
+        total = sum(weights[rows] @ _row_major(chunk) for rows, chunk in row_blocks(X))
         center = total / weights.sum()
     basis = _random_orthonormal(rng, X.shape[1], width)
     for _ in range(SUBSPACE_ITERATIONS):
         image = np.zeros_like(basis)
-        for rows in chunks(*X.shape):
-            centred = standardise(scaler, X[rows]) - center
+        for rows, chunk in row_blocks(X):
+            centred = standardise(scaler, chunk) - center
             image += centred.T @ ((centred @ basis) * weights[rows, None])
         basis, _ = np.linalg.qr(image)
     return basis

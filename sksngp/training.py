@@ -9,7 +9,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from .compiled import CompiledNetwork
-from .projection import Rows
+from .rows import Rows, StreamedRows
 
 
 @dataclass
@@ -26,12 +26,12 @@ class DivergenceError(ValueError):
 
 def train(
     compiled: CompiledNetwork,
-    rows: Rows,
+    rows: Rows | StreamedRows,
     *,
     epochs: int,
     batch_size: int | None,
     seed: int,
-    validation: Rows | None = None,
+    validation: Rows | StreamedRows | None = None,
     patience: int = 10,
     verbose: bool = False,
 ) -> tuple[dict[str, np.ndarray], History]:
@@ -41,13 +41,13 @@ def train(
     ----------
     compiled : CompiledNetwork
         Loaded with weights, scalars and an optimiser state.
-    rows : Rows
+    rows : Rows or StreamedRows
     epochs : int
     batch_size : int or None
         As for `CompiledNetwork.epoch`.
     seed : int
         Seeds shuffling and dropout.
-    validation : Rows or None, default=None
+    validation : Rows, StreamedRows or None, default=None
         With it, training stops when the validation score has not risen for
         `patience` epochs, and the weights returned are those of the best epoch.
     patience : int, default=10
@@ -64,18 +64,18 @@ def train(
     DivergenceError
         If an epoch's loss, or a weight in the end, is NaN or infinite.
     """
-    dtype = compiled.architecture.dtype
-    data = (
-        tf.constant(rows.projected, dtype),
-        tf.constant(rows.labels, tf.int32),
-        # The step size must not depend on the unit of the weights.
-        tf.constant(rows.weights / rows.weights.mean(), dtype),
-    )
+    shards = _shards(rows, compiled.architecture.dtype, seed)
+    number = 0
     history = History()
     best_epoch, best_weights = 0, None
     with tqdm(range(epochs), disable=not verbose, unit="epoch") as progress:
         for epoch in progress:
-            loss = compiled.epoch(*data, batch_size, seed, epoch)
+            total = 0.0
+            for data in shards():
+                share = int(data[1].shape[0]) / len(rows.labels)
+                total += share * compiled.epoch(*data, batch_size, seed, number)
+                number += 1
+            loss = total
             if not np.isfinite(loss):
                 raise DivergenceError(
                     f"The training loss became {loss} in epoch {epoch + 1}. A smaller "
@@ -98,6 +98,25 @@ def train(
     return best_weights, history
 
 
+def _shards(rows, dtype, seed):
+    """Function that yields an epoch's rows as tensors."""
+    # The step size must not depend on the unit of the weights.
+    unit = rows.weights.mean()
+    rng = np.random.default_rng([seed, len(rows.labels)])
+
+    def tensors(shard):
+        return (
+            tf.constant(shard.projected, dtype),
+            tf.constant(shard.labels, tf.int32),
+            tf.constant(shard.weights / unit, dtype),
+        )
+
+    if isinstance(rows, Rows):
+        held = tensors(rows)
+        return lambda: [held]
+    return lambda: map(tensors, rows.shards(rng))
+
+
 def _check_finite(weights):
     # An epoch's losses precede its steps: the last step shows in no loss.
     for name, array in weights.items():
@@ -108,7 +127,9 @@ def _check_finite(weights):
             )
 
 
-def validation_score(compiled: CompiledNetwork, rows: Rows, chunk: int = 8192) -> float:
+def validation_score(
+    compiled: CompiledNetwork, rows: Rows | StreamedRows, chunk: int = 8192
+) -> float:
     """Mean log-likelihood of labels under the members' average softmax.
 
     Returns
@@ -117,11 +138,8 @@ def validation_score(compiled: CompiledNetwork, rows: Rows, chunk: int = 8192) -
         At most 0; higher is better.
     """
     total = 0.0
-    for start in range(0, len(rows.labels), chunk):
-        part = slice(start, start + chunk)
-        outputs = compiled.forward(
-            tf.constant(rows.projected[..., part, :], compiled.architecture.dtype)
-        )
+    for projected, part in rows.chunks(1, size=chunk):
+        outputs = compiled.forward(tf.constant(projected, compiled.architecture.dtype))
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         labels = np.broadcast_to(rows.labels[part], logits.shape[:-1])
         log_likelihood = (

@@ -9,7 +9,7 @@ from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.compiled import CompiledNetwork
 from sksngp.posterior import add_rows, factorise, prior_precision
-from sksngp.projection import Rows
+from sksngp.rows import Rows
 
 # Loading
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from sksngp import projection
-from sksngp.projection import LARGEST, chunks, fit_projection, standardise
+from sksngp.projection import LARGEST, fit_projection, standardise
 
 
 def fit(X, weights=None, *, num_hidden=16, members=1, standardize=True, seed=0):

@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 
 from sksngp import pool, training
 from sksngp.architecture import Architecture, initial_weights
-from sksngp.projection import Rows
+from sksngp.rows import Rows
 from sksngp.training import DivergenceError, train, validation_score
 
 TINY = {"num_outputs": 3, "num_layers": 1, "num_hidden": 6, "dtype": "float64"}

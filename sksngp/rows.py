@@ -1,0 +1,145 @@
+"""Projected rows with their labels: what networks are trained on and posteriors see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from .projection import InputProjection
+from .sources import CHUNK_FLOATS, IN_MEMORY_BYTES, ArraySource, RowSource
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are held in memory.
+
+    Parameters
+    ----------
+    projected : ndarray of shape (n, num_hidden) or (members, n, num_hidden)
+    labels : int32 ndarray of shape (n,)
+    weights : float64 ndarray of shape (n,)
+    """
+
+    projected: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+    def chunks(
+        self, width: int, size: int | None = None
+    ) -> Iterator[tuple[np.ndarray, slice]]:
+        """Read the rows from front to back.
+
+        Parameters
+        ----------
+        width : int
+            Floats that a row needs; a chunk's stay within a budget.
+        size : int, default=None
+            Rows of a chunk instead.
+
+        Yields
+        ------
+        projected : ndarray of shape (..., size, num_hidden)
+        part : slice
+            Which rows they are.
+        """
+        for part in gen_batches(
+            len(self.labels), size or max(1, CHUNK_FLOATS // max(width, 1))
+        ):
+            yield self.projected[..., part, :], part
+
+    def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
+        """Read the rows for an epoch of training: all at once."""
+        yield self
+
+
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows that are read and projected anew whenever they are needed.
+
+    Parameters
+    ----------
+    source : RowSource of shape (n, n_features)
+    projection : InputProjection
+    dtype : str
+        Of the projected rows.
+    labels, weights
+        As for `Rows`.
+    """
+
+    source: RowSource
+    projection: InputProjection
+    dtype: str
+    labels: np.ndarray
+    weights: np.ndarray
+
+    def chunks(
+        self, width: int, size: int | None = None
+    ) -> Iterator[tuple[np.ndarray, slice]]:
+        """Read the rows from front to back; as `Rows.chunks`, but within blocks."""
+        for block in range(len(self.source.starts) - 1):
+            rows = self._read([block])
+            first = int(self.source.starts[block])
+            for projected, part in rows.chunks(width, size):
+                yield projected, slice(first + part.start, first + part.stop)
+
+    def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
+        """Read the rows for an epoch of training, some blocks at a time.
+
+        Blocks come in random order, and a shard joins as many as memory allows, so
+        that data sorted by class or time are mixed; training shuffles within a shard.
+        """
+        members, _, width = self.projection.kernel.shape
+        row_bytes = members * width * np.dtype(self.dtype).itemsize
+        sizes = np.diff(self.source.starts)
+        shard, held = [], 0
+        for block in rng.permutation(len(sizes)):
+            if shard and (held + sizes[block]) * row_bytes > IN_MEMORY_BYTES:
+                yield self._read(shard)
+                shard, held = [], 0
+            if sizes[block]:
+                shard.append(block)
+                held += sizes[block]
+        if shard:
+            yield self._read(shard)
+
+    def _read(self, blocks):
+        parts = [self.source.rows(block) for block in blocks]
+        projected = [
+            self.projection(self.source.read(block), self.dtype) for block in blocks
+        ]
+        return Rows(
+            projected[0] if len(blocks) == 1 else np.concatenate(projected, axis=-2),
+            np.concatenate([self.labels[part] for part in parts]),
+            np.concatenate([self.weights[part] for part in parts]),
+        )
+
+
+def project(
+    X: np.ndarray | RowSource,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    projection: InputProjection,
+    dtype: str,
+) -> Rows | StreamedRows:
+    """Project rows, now or, where they would not fit in memory, when they are read.
+
+    Parameters
+    ----------
+    X : ndarray or RowSource of shape (n, n_features)
+    labels : int32 ndarray of shape (n,)
+    weights : float64 ndarray of shape (n,)
+    projection : InputProjection
+    dtype : str
+
+    Returns
+    -------
+    Rows or StreamedRows
+    """
+    members, _, width = projection.kernel.shape
+    if members * len(X) * width * np.dtype(dtype).itemsize <= IN_MEMORY_BYTES:
+        return Rows(projection(X, dtype), labels, weights)
+    source = X if isinstance(X, RowSource) else ArraySource(X)
+    return StreamedRows(source, projection, dtype, labels, weights)

@@ -1,0 +1,267 @@
+"""Where rows come from: arrays, or collections too large for memory.
+
+A `RowSource` hands out its rows block by block. NumPy arrays, memory-mapped ones too,
+need no source as long as they are only read from front to back: `row_blocks` slices
+them. Training reads rows in random order, and reads an array by `ArraySource`.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import gen_batches
+
+#: Floats of a chunk that is worked on at once, but for a single row.
+CHUNK_FLOATS = 2**22
+#: Bytes of rows that are copied, or held projected, at once. Whatever needs fewer is
+#: handled as a whole.
+IN_MEMORY_BYTES = 2**28
+#: Rows of an array that training reads at one place.
+ARRAY_BLOCK = 1024
+
+
+class RowSource(ABC):
+    """Rows in blocks of known sizes.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Rows of each block.
+    columns : sequence
+        Names, or numbers, of the columns.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    starts : int64 ndarray of shape (n_blocks + 1,)
+        The first row of each block, then the number of rows.
+    """
+
+    def __init__(self, sizes: Sequence[int], columns: Sequence):
+        self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self.columns = list(columns)
+        self.shape = int(self.starts[-1]), len(self.columns)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block: float32 or float64 of shape (size, n_features)."""
+
+    def rows(self, block: int) -> slice:
+        """Rows of a block, as places in the whole."""
+        return slice(int(self.starts[block]), int(self.starts[block + 1]))
+
+    def template(self) -> pd.DataFrame | np.ndarray:
+        """No rows, with the columns' names where they have some."""
+        if all(isinstance(name, str) for name in self.columns):
+            return pd.DataFrame(np.empty((0, self.shape[1])), columns=self.columns)
+        return np.empty((0, self.shape[1]))
+
+
+class ArraySource(RowSource):
+    """An array, read in blocks of `ARRAY_BLOCK` rows.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, n_features)
+        Of any numeric type.
+    """
+
+    def __init__(self, array: np.ndarray):
+        sizes = [
+            part.stop - part.start for part in gen_batches(len(array), ARRAY_BLOCK)
+        ]
+        super().__init__(sizes, range(array.shape[1]))
+        self._array = array
+
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block."""
+        return _as_float(self._array[self.rows(block)])
+
+
+class ParquetSource(RowSource):
+    """A `pyarrow.dataset.Dataset`, a row group at a time.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+        Of files that know their row groups, such as Parquet's.
+    columns : sequence of str
+        Columns to read, in this order.
+    """
+
+    def __init__(self, dataset, columns: Sequence[str]):
+        missing = [name for name in columns if name not in dataset.schema.names]
+        if missing:
+            raise ValueError(f"The data set lacks the columns {missing}.")
+        self._groups = [
+            group
+            for fragment in dataset.get_fragments()
+            for group in fragment.split_by_row_group()
+        ]
+        super().__init__([group.count_rows() for group in self._groups], columns)
+
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block; a missing value becomes NaN."""
+        table = self._groups[block].to_table(columns=self.columns)
+        result = np.empty((len(table), len(self.columns)))
+        for index, column in enumerate(table.columns):
+            result[:, index] = column.to_numpy()
+        return result
+
+
+class DaskSource(RowSource):
+    """A `dask.array.Array` or `dask.dataframe.DataFrame`, a partition at a time.
+
+    Parameters
+    ----------
+    collection : dask collection of shape (n, n_features)
+        Partitions of unknown sizes are computed once to learn these.
+    """
+
+    def __init__(self, collection):
+        columns = getattr(collection, "columns", None)
+        if columns is None:
+            if np.isnan(collection.shape).any():
+                collection = collection.copy().compute_chunk_sizes()
+            collection = collection.rechunk({1: -1})
+            sizes, columns = collection.chunks[0], range(collection.shape[1])
+        else:
+            sizes = collection.map_partitions(len).compute()
+        super().__init__(sizes, columns)
+        self.collection = collection
+
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block."""
+        return _as_float(np.asarray(self.collection.partitions[block].compute()))
+
+
+class Selection(RowSource):
+    """Some rows of a source.
+
+    Parameters
+    ----------
+    source : RowSource
+    mask : bool ndarray of shape (n,)
+    """
+
+    def __init__(self, source: RowSource, mask: np.ndarray):
+        sizes = np.add.reduceat(mask, source.starts[:-1], dtype=np.int64)
+        # Where a block is empty, reduceat takes the row after it.
+        sizes[np.diff(source.starts) == 0] = 0
+        super().__init__(sizes, source.columns)
+        self.source, self.mask = source, mask
+
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block."""
+        if self.starts[block] == self.starts[block + 1]:
+            return np.empty((0, self.shape[1]))
+        return self.source.read(block)[self.mask[self.source.rows(block)]]
+
+
+def is_collection(X: object) -> bool:
+    """Whether rows are of a kind that `open_source` reads block by block."""
+    return _is_dask(X) or _is_dataset(X) or _is_mapped_as_other_type(X)
+
+
+def open_source(X: object, columns: Sequence[str] | None = None) -> RowSource:
+    """Make a source of a collection.
+
+    Parameters
+    ----------
+    X : dask collection, pyarrow dataset, or memory-mapped array of any numeric type
+    columns : sequence of str, default=None
+        Those of a pyarrow dataset that hold features.
+
+    Returns
+    -------
+    RowSource
+    """
+    if _is_dask(X):
+        return DaskSource(X)
+    if _is_dataset(X):
+        return ParquetSource(X, X.schema.names if columns is None else columns)
+    return ArraySource(X)
+
+
+def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[tuple]:
+    """Read rows from front to back.
+
+    Parameters
+    ----------
+    X : ndarray or RowSource of shape (n, n_features)
+    width : int, default=n_features
+        Floats that a row needs; a chunk's stay within `CHUNK_FLOATS`.
+
+    Yields
+    ------
+    rows : slice
+    chunk : ndarray of shape (rows.stop - rows.start, n_features)
+    """
+    size = max(1, CHUNK_FLOATS // max(width or X.shape[1], 1))
+    if isinstance(X, np.ndarray):
+        for rows in gen_batches(len(X), size):
+            yield rows, X[rows]
+        return
+    for block in range(len(X.starts) - 1):
+        rows = X.read(block)
+        first = int(X.starts[block])
+        for part in gen_batches(len(rows), size):
+            yield slice(first + part.start, first + part.stop), rows[part]
+
+
+def select(X: np.ndarray | RowSource, mask: np.ndarray) -> np.ndarray | RowSource:
+    """Some rows: copied, or where they are too many, read when they are needed.
+
+    Parameters
+    ----------
+    X : ndarray or RowSource of shape (n, n_features)
+    mask : bool ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray or RowSource
+    """
+    if isinstance(X, RowSource):
+        return Selection(X, mask)
+    if np.count_nonzero(mask) * X.shape[1] * X.itemsize > IN_MEMORY_BYTES:
+        return Selection(ArraySource(X), mask)
+    return X[mask]
+
+
+def computed(values: object) -> object:
+    """Values of a lazy collection, such as labels; others as they are."""
+    return values.compute() if _is_dask(values) else values
+
+
+def _is_dask(X):
+    # Nobody has a collection of a package that was never imported.
+    dask = sys.modules.get("dask.base")
+    return dask is not None and dask.is_dask_collection(X)
+
+
+def _is_dataset(X):
+    dataset = sys.modules.get("pyarrow.dataset")
+    return dataset is not None and isinstance(X, dataset.Dataset)
+
+
+def _is_mapped_as_other_type(X):
+    """Whether scikit-learn would copy a memory-mapped array to make it floats."""
+    return (
+        isinstance(X, np.memmap)
+        and X.ndim == 2
+        and X.dtype.kind in "biuf"
+        and X.dtype not in (np.float32, np.float64)
+    )
+
+
+def _as_float(rows):
+    dtype = rows.dtype if rows.dtype in (np.float32, np.float64) else np.float64
+    return np.ascontiguousarray(rows, dtype)
