@@ -8,7 +8,22 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
+
+from .sources import (
+    computed,
+    is_collection,
+    open_source,
+    row_blocks,
+    select,
+    split_label,
+)
 
 #: Sums of squares of rows must not overflow with their weights.
 LARGEST_WEIGHT = 1e100
@@ -32,6 +47,8 @@ def check_rows(estimator, X, y="no_validation", *, reset):
     y : ndarray of shape (n,)
         Only if given.
     """
+    if is_collection(X):
+        return _check_collection(estimator, X, y, reset)
     if issparse(X):
         raise TypeError(
             "Sparse input is not supported: distances between rows need "
@@ -39,9 +56,32 @@ def check_rows(estimator, X, y="no_validation", *, reset):
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
     checked = validate_data(
-        estimator, X, y, reset=reset, dtype=(np.float64, np.float32)
+        estimator, X, computed(y), reset=reset, dtype=(np.float64, np.float32)
     )
-    X = checked[0] if isinstance(checked, tuple) else checked
+    _check_magnitude(estimator, checked[0] if isinstance(checked, tuple) else checked)
+    return checked
+
+
+def _check_collection(estimator, collection, y, reset):
+    """As `check_rows`, a block at a time."""
+    known = None if reset else getattr(estimator, "feature_names_in_", None)
+    if isinstance(y, str) and y != "no_validation":
+        known, y = split_label(collection, y)
+    source = open_source(collection, columns=known)
+    validate_data(estimator, source.template(), reset=reset, skip_check_array=True)
+    for _, chunk in row_blocks(source):
+        check_array(chunk, dtype=None, input_name="X", estimator=estimator)
+        _check_magnitude(estimator, chunk)
+    if not len(source):  # scikit-learn's words for it
+        check_array(np.empty(source.shape), input_name="X", estimator=estimator)
+    if isinstance(y, str):
+        return source
+    y = _check_y(computed(y), estimator=estimator)
+    check_consistent_length(source, y)
+    return source, y
+
+
+def _check_magnitude(estimator, X):
     # Standardisation squares float64 values; float32 weights meet raw columns.
     largest = np.finfo(np.float32).max if estimator.dtype == "float32" else 1e150
     magnitude = np.maximum(X.max(axis=0), -X.min(axis=0))
@@ -53,7 +93,6 @@ def check_rows(estimator, X, y="no_validation", *, reset):
             f"value of magnitude {magnitude[column]:.3g}, beyond the largest that "
             f"dtype={estimator.dtype!r} allows, {largest:.3g}. Rescale the column."
         )
-    return checked
 
 
 def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset):
@@ -86,7 +125,7 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     X, y = check_rows(estimator, X, y, reset=reset)
     check_classification_targets(y)
     weights = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        computed(sample_weight), X, dtype=np.float64, ensure_non_negative=True
     )
     if weights.max() > LARGEST_WEIGHT:
         raise ValueError(
@@ -109,7 +148,7 @@ def _weighted(X, labels, weights):
     if weights.all():
         return X, labels, weights
     kept = weights > 0
-    return X[kept], labels[kept], weights[kept]
+    return select(X, kept), labels[kept], weights[kept]
 
 
 def _class_weights(class_weight, classes, labels, weights):

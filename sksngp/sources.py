@@ -87,12 +87,11 @@ class ArraySource(RowSource):
 
 
 class ParquetSource(RowSource):
-    """A `pyarrow.dataset.Dataset`, a row group at a time.
+    """A `pyarrow.dataset.Dataset`: a row group of Parquet, or a file, at a time.
 
     Parameters
     ----------
     dataset : pyarrow.dataset.Dataset
-        Of files that know their row groups, such as Parquet's.
     columns : sequence of str
         Columns to read, in this order.
     """
@@ -101,12 +100,17 @@ class ParquetSource(RowSource):
         missing = [name for name in columns if name not in dataset.schema.names]
         if missing:
             raise ValueError(f"The data set lacks the columns {missing}.")
-        self._groups = [
-            group
-            for fragment in dataset.get_fragments()
-            for group in fragment.split_by_row_group()
-        ]
-        super().__init__([group.count_rows() for group in self._groups], columns)
+        self._groups, sizes = [], []
+        for fragment in dataset.get_fragments():
+            if hasattr(fragment, "split_by_row_group"):
+                groups = fragment.split_by_row_group()
+                # A part's `count_rows` counts the rows of its file.
+                sizes += [group.row_groups[0].num_rows for group in groups]
+            else:
+                groups = [fragment]
+                sizes.append(fragment.count_rows())
+            self._groups += groups
+        super().__init__(sizes, columns)
 
     def read(self, block: int) -> np.ndarray:
         """Rows of a block; a missing value becomes NaN."""
@@ -234,6 +238,33 @@ def select(X: np.ndarray | RowSource, mask: np.ndarray) -> np.ndarray | RowSourc
     if np.count_nonzero(mask) * X.shape[1] * X.itemsize > IN_MEMORY_BYTES:
         return Selection(ArraySource(X), mask)
     return X[mask]
+
+
+def split_label(dataset: object, label: str) -> tuple[list[str], np.ndarray]:
+    """Split a pyarrow dataset's columns into features and the label.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+    label : str
+        Name of a column.
+
+    Returns
+    -------
+    features : list of str
+        Names of all other columns.
+    labels : ndarray of shape (n,)
+    """
+    if not _is_dataset(dataset):
+        raise ValueError(
+            f"y={label!r} names a column, which only a pyarrow.dataset.Dataset has; "
+            "pass the labels themselves."
+        )
+    names = dataset.schema.names
+    if label not in names:
+        raise ValueError(f"y={label!r} is no column of the data set; it has {names}.")
+    labels = dataset.to_table(columns=[label]).column(0).to_pandas().to_numpy()
+    return [name for name in names if name != label], labels
 
 
 def computed(values: object) -> object:
