@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
-from .sources import CHUNK_FLOATS, RowSource, row_blocks
+from .sources import CHUNK_FLOATS, RowSource, row_blocks, slices
 
 #: Rounds of subspace iteration for the leading directions of wide inputs.
 SUBSPACE_ITERATIONS = 4
@@ -162,7 +161,7 @@ def padded_blocks(
         size for size in BLOCK_SIZES if size * width <= budget and size < len(X)
     ] or BLOCK_SIZES[:1]
     for read, chunk in row_blocks(X):
-        for part in gen_batches(len(chunk), sizes[-1]):
+        for part in slices(len(chunk), sizes[-1]):
             block = chunk[part]
             size = next(size for size in sizes if size >= len(block))
             if len(block) < size:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .projection import InputProjection
-from .sources import CHUNK_FLOATS, IN_MEMORY_BYTES, ArraySource, RowSource
+from .sources import CHUNK_FLOATS, IN_MEMORY_BYTES, ArraySource, RowSource, slices
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Rows:
         part : slice
             Which rows they are.
         """
-        for part in gen_batches(
+        for part in slices(
             len(self.labels), size or max(1, CHUNK_FLOATS // max(width, 1))
         ):
             yield self.projected[..., part, :], part

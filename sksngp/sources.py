@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import gen_batches
 
 #: Floats of a chunk that is worked on at once, but for a single row.
 CHUNK_FLOATS = 2**22
@@ -75,9 +74,7 @@ class ArraySource(RowSource):
     """
 
     def __init__(self, array: np.ndarray):
-        sizes = [
-            part.stop - part.start for part in gen_batches(len(array), ARRAY_BLOCK)
-        ]
+        sizes = [part.stop - part.start for part in slices(len(array), ARRAY_BLOCK)]
         super().__init__(sizes, range(array.shape[1]))
         self._array = array
 
@@ -157,9 +154,8 @@ class Selection(RowSource):
     """
 
     def __init__(self, source: RowSource, mask: np.ndarray):
-        sizes = np.add.reduceat(mask, source.starts[:-1], dtype=np.int64)
-        # Where a block is empty, reduceat takes the row after it.
-        sizes[np.diff(source.starts) == 0] = 0
+        counts = np.concatenate([[0], np.cumsum(mask)])
+        sizes = np.diff(counts[source.starts])
         super().__init__(sizes, source.columns)
         self.source, self.mask = source, mask
 
@@ -195,6 +191,12 @@ def open_source(X: object, columns: Sequence[str] | None = None) -> RowSource:
     return ArraySource(X)
 
 
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` of n rows, in order."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
 def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[tuple]:
     """Read rows from front to back.
 
@@ -211,13 +213,13 @@ def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[
     """
     size = max(1, CHUNK_FLOATS // max(width or X.shape[1], 1))
     if isinstance(X, np.ndarray):
-        for rows in gen_batches(len(X), size):
+        for rows in slices(len(X), size):
             yield rows, X[rows]
         return
     for block in range(len(X.starts) - 1):
         rows = X.read(block)
         first = int(X.starts[block])
-        for part in gen_batches(len(rows), size):
+        for part in slices(len(rows), size):
             yield slice(first + part.start, first + part.stop), rows[part]
 
 

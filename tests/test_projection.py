@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
-from sksngp import projection
+from sksngp import projection, sources
 from sksngp.projection import LARGEST, fit_projection, standardise
 
 
@@ -33,7 +30,7 @@ def table(n=200, columns=5, seed=0):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(projection, "chunks", lambda n, width: gen_batches(n, 7))
+    monkeypatch.setattr(sources, "CHUNK_FLOATS", 100)
 
 
 # At most as many columns as the network is wide
@@ -190,18 +187,6 @@ def test_chunks_do_not_change_the_result(
     chunked = fit(X, weights, standardize=standardize, members=members)
     np.testing.assert_allclose(whole(X), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(chunked(X), expected, rtol=1e-6, atol=1e-8)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 10**7), st.integers(0, 10**7), st.integers(1, 10**7))
-def test_chunks_cover_all_rows_within_the_budget(n, width, budget):
-    budget = max(budget, n * max(width, 1) // 1000)  # not millions of chunks
-    position = 0
-    for part in chunks(n, width, budget):
-        assert part.start == position < part.stop
-        assert part.stop - part.start == 1 or (part.stop - part.start) * width <= budget
-        position = part.stop
-    assert position == n
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from sksngp import rows
+from sksngp.projection import fit_projection
+from sksngp.rows import Rows, StreamedRows, project
+
+
+@pytest.fixture
+def problem():
+    def make(n=3000, members=1):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(n, 3))
+        weights = rng.uniform(0.5, 2, n)
+        projection = fit_projection(
+            X, weights, num_hidden=8, members=members, standardize=True, rng=rng
+        )
+        return X, np.arange(n, dtype=np.int32), weights, projection, "float32"
+
+    return make
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1500 * 8 * 4)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_few_rows_are_held_and_many_are_streamed(problem, members, monkeypatch):
+    arguments = problem(members=members)
+    held = project(*arguments)
+    assert isinstance(held, Rows)
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", held.projected.nbytes)
+    assert isinstance(project(*arguments), Rows)
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", held.projected.nbytes - 1)
+    assert isinstance(project(*arguments), StreamedRows)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("size", [None, 100])
+def test_chunks_are_those_of_rows_in_memory(problem, members, size, little_memory):
+    X, labels, weights, projection, dtype = problem(members=members)
+    expected = projection(X, dtype)
+    position = 0
+    streamed = project(X, labels, weights, projection, dtype)
+    assert isinstance(streamed, StreamedRows)
+    for projected, part in streamed.chunks(8, size):
+        assert part.start == position
+        assert part.stop - part.start <= (size or len(X))
+        np.testing.assert_array_equal(projected, expected[..., part, :])
+        position = part.stop
+    assert position == len(X)
+
+
+def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_memory):
+    X, labels, weights, projection, dtype = problem(n=5000)
+    expected = projection(X, dtype)
+    streamed = project(X, labels, weights, projection, dtype)
+    seen = []
+    for shard in streamed.shards(np.random.default_rng(0)):
+        assert 0 < len(shard.labels) <= 1500  # the labels are the rows' numbers
+        np.testing.assert_array_equal(shard.projected, expected[shard.labels])
+        np.testing.assert_array_equal(shard.weights, weights[shard.labels])
+        seen.append(shard.labels)
+    assert np.sort(np.concatenate(seen)).tolist() == labels.tolist()
+
+
+def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 4096 * 8 * 4)
+    streamed = project(*problem(n=20_000))
+    rng = np.random.default_rng(0)
+    first, second = (next(iter(streamed.shards(rng))).labels for _ in range(2))
+    assert len(first) > 3000
+    # Not one run of neighbours, and not the same rows again.
+    assert (np.diff(np.unique(first // 1024)) > 1).any()
+    assert not np.array_equal(first, second)
+
+
+def test_rows_in_memory_are_one_shard(problem):
+    held = project(*problem(n=50))
+    assert list(held.shards(np.random.default_rng(0))) == [held]

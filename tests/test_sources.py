@@ -1,0 +1,164 @@
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sksngp import sources
+from sksngp.sources import (
+    ArraySource,
+    ParquetSource,
+    RowSource,
+    Selection,
+    is_collection,
+    open_source,
+    row_blocks,
+    select,
+    split_label,
+)
+
+
+class Lists(RowSource):
+    """Blocks of given sizes, with the numbers of their rows."""
+
+    def __init__(self, sizes, width=3):
+        super().__init__(sizes, range(width))
+
+    def read(self, block):
+        rows = np.arange(self.starts[block], self.starts[block + 1], dtype=float)
+        return np.tile(rows[:, None], (1, self.shape[1]))
+
+
+def joined(X, width=None):
+    """All rows as `row_blocks` reads them, which must come in order."""
+    position, parts = 0, [np.empty((0, X.shape[1]))]
+    for rows, chunk in row_blocks(X, width):
+        assert rows.start == position
+        assert rows.stop - rows.start == len(chunk)
+        position = rows.stop
+        parts.append(chunk)
+    return np.concatenate(parts)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 60), st.integers(1, 9))
+def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "CHUNK_FLOATS", budget)
+        source = Lists(sizes)
+        assert joined(source, width)[:, 0].tolist() == list(range(sum(sizes)))
+        rows = np.arange(3.0 * sum(sizes)).reshape(-1, 3)
+        np.testing.assert_array_equal(joined(rows, width), rows)
+        for X in (source, rows):
+            for _, chunk in row_blocks(X, width):
+                assert len(chunk) == 1 or len(chunk) * width <= budget
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(0, 2**32 - 1))
+def test_a_selection_has_the_chosen_rows(sizes, seed):
+    source = Lists(sizes)
+    mask = np.random.default_rng(seed).random(len(source)) < 0.5
+    chosen = select(source, mask)
+    assert isinstance(chosen, Selection)
+    assert chosen.shape == (mask.sum(), 3)
+    assert joined(chosen)[:, 0].tolist() == np.flatnonzero(mask).tolist()
+    again = np.arange(len(chosen)) % 2 == 0
+    np.testing.assert_array_equal(joined(select(chosen, again)), joined(chosen)[again])
+
+
+def test_many_rows_of_an_array_are_chosen_without_a_copy(monkeypatch):
+    X = np.arange(4000.0).reshape(2000, 2)
+    mask = np.arange(2000) % 3 > 0
+    np.testing.assert_array_equal(select(X, mask), X[mask])
+    monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 1000)
+    chosen = select(X, mask)
+    assert isinstance(chosen, Selection)
+    np.testing.assert_array_equal(joined(chosen), X[mask])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool, np.float16, np.float32])
+def test_arrays_of_any_numeric_type_become_floats(dtype):
+    X = np.random.default_rng(0).integers(0, 2, (2500, 3)).astype(dtype)
+    source = ArraySource(X)
+    assert len(source.starts) == 4
+    rows = joined(source)
+    assert source.read(0).dtype == (np.float32 if dtype == np.float32 else np.float64)
+    np.testing.assert_array_equal(rows, X.astype(float))
+
+
+def test_only_memory_maps_that_would_be_copied_count_as_collections(tmp_path):
+    path = tmp_path / "X"
+    kinds = {"int16": True, "float32": False, "float64": False, "float16": True}
+    for dtype, expected in kinds.items():
+        mapped = np.memmap(path, dtype, "w+", shape=(5, 2))
+        assert is_collection(mapped) is expected
+        assert not is_collection(np.asarray(mapped))
+    assert not is_collection(pd.DataFrame({"a": [1]}))
+    assert not is_collection([[1, 2]])
+    assert not is_collection("label")
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "u": rng.normal(size=50),
+            "kind": rng.choice(["a", "b"], 50),
+            "v": rng.integers(0, 9, 50),
+        }
+    )
+    for name, part in (("0", frame[:30]), ("1", frame[30:])):
+        whole = pa.Table.from_pandas(part, preserve_index=False)
+        pa.parquet.write_table(whole, tmp_path / f"{name}.parquet", row_group_size=8)
+    return frame, pa.dataset.dataset(tmp_path)
+
+
+def test_parquet_is_read_by_row_groups(table):
+    frame, dataset = table
+    source = ParquetSource(dataset, ["v", "u"])
+    assert np.diff(source.starts).tolist() == [8, 8, 8, 6, 8, 8, 4]
+    np.testing.assert_array_equal(joined(source), frame[["v", "u"]].to_numpy())
+    assert source.template().columns.tolist() == ["v", "u"]
+
+
+def test_missing_values_of_a_data_set_become_nan(tmp_path):
+    whole = pa.table({"u": [1, None, 3], "v": [0.5, 1.5, None]})
+    pa.parquet.write_table(whole, tmp_path / "t.parquet")
+    rows = joined(open_source(pa.dataset.dataset(tmp_path / "t.parquet")))
+    np.testing.assert_array_equal(rows, [[1, 0.5], [np.nan, 1.5], [3, np.nan]])
+
+
+def test_files_without_row_groups_are_read_one_at_a_time(table, tmp_path):
+    frame, _ = table
+    folder = tmp_path / "csv"
+    folder.mkdir()
+    for name, part in (("0", frame[:30]), ("1", frame[30:])):
+        part[["u", "v"]].to_csv(folder / f"{name}.csv", index=False)
+    source = open_source(pa.dataset.dataset(folder, format="csv"))
+    assert np.diff(source.starts).tolist() == [30, 20]
+    np.testing.assert_allclose(joined(source), frame[["u", "v"]])
+
+
+def test_a_data_set_says_which_columns_it_lacks(table):
+    with pytest.raises(ValueError, match=r"lacks the columns \['w'\]"):
+        ParquetSource(table[1], ["u", "w"])
+
+
+def test_the_label_is_a_column_of_a_data_set(table):
+    frame, dataset = table
+    features, labels = split_label(dataset, "kind")
+    assert features == ["u", "v"]
+    assert labels.tolist() == frame["kind"].tolist()
+    with pytest.raises(ValueError, match="y='colour' is no column"):
+        split_label(dataset, "colour")
+    with pytest.raises(ValueError, match="which only a pyarrow"):
+        split_label(np.empty((2, 2)), "kind")
+
+
+def test_numbers_name_no_columns():
+    assert isinstance(Lists([3]).template(), np.ndarray)
+    assert Lists([3], width=4).template().shape == (0, 4)
