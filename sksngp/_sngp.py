@@ -255,14 +255,19 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _mean_squared_distance(self, rows):
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
+        total, square = rows.total(self._hidden_moments)
+        mean = total / rows.weights.sum()
+        return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
+
+    def _hidden_moments(self, rows):
+        """Weighted sums of the hidden representations and of their squared norms."""
         total = square = 0.0
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width()):
                 hidden = _float64(compiled.hidden(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
-        mean = total / rows.weights.sum()
-        return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
+        return total, square
 
     def _after_training(self, rows, streaming):
         self.weights_ = project_spectral_norm(self.weights_, self.spec_norm_bound)
@@ -291,9 +296,16 @@ class SNGPClassifier(BaseNetworkClassifier):
                 precision, self._features(rows, batch), self.cov_momentum
             )
         else:
-            precision = posterior.add_rows(precision, self._features(rows))
+            precision = precision + rows.total(self._information)[0]
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
         self.posterior_ = posterior.factorise(precision, scale, ridge)
+
+    def _information(self, rows):
+        """What rows add to the precision."""
+        groups = 1 if self.covariance == "shared" else len(self.classes_)
+        size = self.architecture_["num_inducing"]
+        nothing = np.zeros((groups, size, size))
+        return (posterior.add_rows(nothing, self._features(rows)),)
 
     def _calibrate(self, rows):
         if self.temperature == "auto":

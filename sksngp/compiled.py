@@ -132,6 +132,22 @@ class CompiledNetwork:
         ]
         return list(_join(states).values())
 
+    def state(self) -> dict:
+        """Copy of all that training goes on from."""
+        network = self.networks[0]
+        names = "spec_norm_bound", "input_scale", "dropout_rate"
+        return {
+            "weights": self.dump(),
+            "scalars": {name: float(getattr(network, name)) for name in names},
+            "learning_rate": float(self.optimizers[0].learning_rate),
+            "optimizer": self.dump_optimizer(),
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Go on from a `state`."""
+        self.load(state["weights"], **state["scalars"])
+        self.load_optimizer(state["learning_rate"], state["optimizer"])
+
     # Prediction
 
     def _hidden(self, projected):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from .projection import InputProjection
 from .sources import CHUNK_FLOATS, IN_MEMORY_BYTES, ArraySource, RowSource, slices
+
+#: Rows that are summed over at once.
+GROUP_ROWS = 2**16
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Rows:
     def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
         """Read the rows for an epoch of training: all at once."""
         yield self
+
+    def total(self, function: Callable[[Rows], tuple]) -> tuple:
+        """What `function`, which sums over rows, says of these."""
+        return function(self)
 
 
 @dataclass(frozen=True)
@@ -104,16 +111,58 @@ class StreamedRows:
         if shard:
             yield self._read(shard)
 
+    def total(self, function: Callable[[Rows], tuple]) -> tuple:
+        """Sum of what `function` says of parts of the rows.
+
+        Parameters
+        ----------
+        function : callable
+            From `Rows` to a tuple of arrays that are sums over these; to be pickled,
+            where workers compute it.
+
+        Returns
+        -------
+        tuple of ndarray
+        """
+        if self.source.client is not None:
+            from . import distributed
+
+            return distributed.total(self, function)
+        parts = (function(self._read(group)) for group in self._neighbours())
+        return tuple(map(sum, zip(*parts, strict=True)))
+
+    def _neighbours(self):
+        """Blocks in order, joined where they are small."""
+        group = []
+        for block in np.flatnonzero(np.diff(self.source.starts)):
+            if (
+                group
+                and self.source.starts[block + 1] - self.source.starts[group[0]]
+                > GROUP_ROWS
+            ):
+                yield group
+                group = []
+            group.append(block)
+        yield group
+
     def _read(self, blocks):
-        parts = [self.source.rows(block) for block in blocks]
-        projected = [
-            self.projection(self.source.read(block), self.dtype) for block in blocks
-        ]
-        return Rows(
-            projected[0] if len(blocks) == 1 else np.concatenate(projected, axis=-2),
-            np.concatenate([self.labels[part] for part in parts]),
-            np.concatenate([self.weights[part] for part in parts]),
-        )
+        return joined([self._block(block) for block in blocks])
+
+    def _block(self, block):
+        part = self.source.rows(block)
+        projected = self.projection(self.source.read(block), self.dtype)
+        return Rows(projected, self.labels[part], self.weights[part])
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Rows of several parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        np.concatenate([part.projected for part in parts], axis=-2),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+    )
 
 
 def project(

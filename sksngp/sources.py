@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from operator import getitem
 
 import numpy as np
 import pandas as pd
@@ -39,10 +40,16 @@ class RowSource(ABC):
         Rows and columns.
     starts : int64 ndarray of shape (n_blocks + 1,)
         The first row of each block, then the number of rows.
+    client : distributed.Client or None
+        Whose workers can read blocks.
+    num_workers : int
+        How many these were when the source was made: the cut of work into parts must
+        not change when one dies.
     """
 
     def __init__(self, sizes: Sequence[int], columns: Sequence):
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self.client, self.num_workers = None, 0
         self.columns = list(columns)
         self.shape = int(self.starts[-1]), len(self.columns)
 
@@ -52,6 +59,10 @@ class RowSource(ABC):
     @abstractmethod
     def read(self, block: int) -> np.ndarray:
         """Rows of a block: float32 or float64 of shape (size, n_features)."""
+
+    def delayed(self, block: int):
+        """As `read`, later and on a worker; needs a `client`."""
+        raise NotImplementedError
 
     def rows(self, block: int) -> slice:
         """Rows of a block, as places in the whole."""
@@ -138,10 +149,20 @@ class DaskSource(RowSource):
             sizes = collection.map_partitions(len).compute()
         super().__init__(sizes, columns)
         self.collection = collection
+        self.client = _default_client()
+        if self.client is not None:
+            self.num_workers = len(self.client.nthreads())
 
     def read(self, block: int) -> np.ndarray:
         """Rows of a block."""
-        return _as_float(np.asarray(self.collection.partitions[block].compute()))
+        return _as_float(self.collection.partitions[block].compute())
+
+    def delayed(self, block: int):
+        """Rows of a block, as a dask delayed."""
+        import dask
+
+        partition = self.collection.partitions[block].to_delayed()
+        return dask.delayed(_as_float)(np.ravel(partition)[0])
 
 
 class Selection(RowSource):
@@ -158,12 +179,20 @@ class Selection(RowSource):
         sizes = np.diff(counts[source.starts])
         super().__init__(sizes, source.columns)
         self.source, self.mask = source, mask
+        self.client, self.num_workers = source.client, source.num_workers
 
     def read(self, block: int) -> np.ndarray:
         """Rows of a block."""
         if self.starts[block] == self.starts[block + 1]:
             return np.empty((0, self.shape[1]))
         return self.source.read(block)[self.mask[self.source.rows(block)]]
+
+    def delayed(self, block: int):
+        """Rows of a block, as a dask delayed."""
+        import dask
+
+        chosen = self.mask[self.source.rows(block)]
+        return dask.delayed(getitem)(self.source.delayed(block), chosen)
 
 
 def is_collection(X: object) -> bool:
@@ -274,6 +303,14 @@ def computed(values: object) -> object:
     return values.compute() if _is_dask(values) else values
 
 
+def _default_client():
+    distributed = sys.modules.get("distributed")
+    try:
+        return distributed.default_client() if distributed else None
+    except ValueError:  # there is none
+        return None
+
+
 def _is_dask(X):
     # Nobody has a collection of a package that was never imported.
     dask = sys.modules.get("dask.base")
@@ -296,5 +333,6 @@ def _is_mapped_as_other_type(X):
 
 
 def _as_float(rows):
+    rows = np.asarray(rows)
     dtype = rows.dtype if rows.dtype in (np.float32, np.float64) else np.float64
     return np.ascontiguousarray(rows, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 import tensorflow as tf
@@ -64,18 +65,12 @@ def train(
     DivergenceError
         If an epoch's loss, or a weight in the end, is NaN or infinite.
     """
-    shards = _shards(rows, compiled.architecture.dtype, seed)
-    number = 0
+    run_epoch = _epochs(compiled, rows, batch_size, seed)
     history = History()
     best_epoch, best_weights = 0, None
     with tqdm(range(epochs), disable=not verbose, unit="epoch") as progress:
         for epoch in progress:
-            total = 0.0
-            for data in shards():
-                share = int(data[1].shape[0]) / len(rows.labels)
-                total += share * compiled.epoch(*data, batch_size, seed, number)
-                number += 1
-            loss = total
+            loss = run_epoch(epoch)
             if not np.isfinite(loss):
                 raise DivergenceError(
                     f"The training loss became {loss} in epoch {epoch + 1}. A smaller "
@@ -98,11 +93,11 @@ def train(
     return best_weights, history
 
 
-def _shards(rows, dtype, seed):
-    """Function that yields an epoch's rows as tensors."""
+def _epochs(compiled, rows, batch_size, seed):
+    """Function that trains for an epoch, given its number, and returns the loss."""
     # The step size must not depend on the unit of the weights.
     unit = rows.weights.mean()
-    rng = np.random.default_rng([seed, len(rows.labels)])
+    dtype = compiled.architecture.dtype
 
     def tensors(shard):
         return (
@@ -113,8 +108,22 @@ def _shards(rows, dtype, seed):
 
     if isinstance(rows, Rows):
         held = tensors(rows)
-        return lambda: [held]
-    return lambda: map(tensors, rows.shards(rng))
+        return lambda number: compiled.epoch(*held, batch_size, seed, number)
+    if rows.source.client is not None:
+        from . import distributed
+
+        return distributed.epochs(compiled, rows, unit, batch_size, seed)
+    numbers = count()
+
+    def epoch(number):
+        rng = np.random.default_rng([seed, number])
+        total = 0.0
+        for shard in rows.shards(rng):
+            loss = compiled.epoch(*tensors(shard), batch_size, seed, next(numbers))
+            total += loss * len(shard.labels)
+        return total / len(rows.labels)
+
+    return epoch
 
 
 def _check_finite(weights):
