@@ -14,6 +14,8 @@ How the defaults follow:
   no accuracy. The tutorial's constant 1 predicts at chance.
 - The out-of-distribution score beats each of its factors: the epistemic one is better
   on tables, the entropy on news, and where unknown classes lie among known ones.
+- Training steps that go by 128 of the random features in turn, rather than by all,
+  raise the AUROC, most of all that of the epistemic factor, and take less time.
 - ``temperature="auto"`` halves the calibration error.
 - ``ridge_penalty=0.1`` has a higher AUROC than the tutorial's 1, at equal
   accuracy.
@@ -37,7 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
 from benchmarks.pairs import tuning
-from sksngp import SNGPClassifier
+from sksngp import SNGPClassifier, pool
 from sksngp._sngp import KERNEL_SCALE_FACTOR
 from sksngp.metrics import expected_calibration_error, ood_auroc
 
@@ -51,6 +53,8 @@ SWEEP = {
     "epochs": [30, 50, 200],
     "spec_norm_bound": [0.3, 0.6, 1.5],
 }
+#: Random features that a training step may go by.
+STEP_FEATURES = [1024, 512, 256, 64]
 #: Factors of the mean squared distance that `kernel_scale="auto"` might take.
 FACTORS = [1 / 64, 1 / 32, 1 / 8, 1 / 4, 1.0]
 
@@ -111,6 +115,11 @@ def _variants():
                 f"kernel factor {factor:.4g} (default {KERNEL_SCALE_FACTOR:.4g})",
                 sngp,
             )
+    for size in STEP_FEATURES:
+        with patch("sksngp.compiled.STEP_FEATURES", size):
+            pool.clear()  # networks in it were compiled with another
+            yield f"step features {size}", sngp
+    pool.clear()
     yield "random input projection", _behind_random_projection
 
 

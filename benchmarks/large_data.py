@@ -6,7 +6,7 @@ It writes a memory map of 10,000,000 rows of 20 columns to a temporary file, fit
 memory of the process, without the pages of the file, which the system can drop.
 
 Then the error of the posterior's precision after many rows: random features that are
-multiples of 2^-10 have sums that are exact as integers, and the relative error of the
+multiples of 2^-20 have sums that are exact as integers, and the relative error of the
 float64 sum beside that of one in float32, as a layer in TensorFlow's default type keeps
 it, is printed for 10^3 to 10^7 rows.
 """
@@ -94,14 +94,14 @@ def sum_errors(largest: int, features: int = 16) -> None:
     print("rows, relative error of the sum in float64, in float32")
     seen, report = 0, 1000
     while seen < largest:
-        integers = rng.integers(-1024, 1025, (1000, features))
+        integers = rng.integers(-(2**20), 2**20 + 1, (1000, features))
         exact += integers.T @ integers
-        phi = integers / 1024.0
+        phi = integers / 2.0**20
         double = add_rows(double, [(phi, np.ones((len(phi), 1)))])
         single += phi.astype(np.float32).T @ phi.astype(np.float32)
         seen += len(phi)
         if seen == report:
-            truth = exact / 2.0**20
+            truth = exact / 2.0**40
             errors = [
                 np.linalg.norm(total - truth) / np.linalg.norm(truth)
                 for total in (double[0], single)

@@ -13,9 +13,9 @@ from .architecture import Architecture
 from .networks import GP_WEIGHT_DECAY, ResidualNetwork, pieces
 from .startup import collector_paused, num_threads
 
-#: A training step goes by so many random features, at most. It is faster than by all
-#: of them, and no worse: rows that are unlike the data are told apart better
-#: (``benchmarks/NOTES.md``).
+#: A training step goes by so many random features, at most. That is faster than by all
+#: of them, and tells rows that are unlike the data apart better
+#: (``benchmarks/defaults.py``): as with dropout, no output weight can rely on others.
 STEP_FEATURES = 128
 
 #: The optimisers whose update is one fused kernel a variable.

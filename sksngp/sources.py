@@ -108,6 +108,13 @@ class ParquetSource(RowSource):
         missing = [name for name in columns if name not in dataset.schema.names]
         if missing:
             raise ValueError(f"The data set lacks the columns {missing}.")
+        types = {name: dataset.schema.field(name).type for name in columns}
+        others = {name: str(kind) for name, kind in types.items() if not _numeric(kind)}
+        if others:
+            raise ValueError(
+                f"X must have numeric columns; those of other types are {others}. "
+                "Encode them, or leave them out; pass the label's name as y."
+            )
         self._groups, sizes = [], []
         for fragment in dataset.get_fragments():
             if hasattr(fragment, "split_by_row_group"):
@@ -146,7 +153,7 @@ class DaskSource(RowSource):
             collection = collection.rechunk({1: -1})
             sizes, columns = collection.chunks[0], range(collection.shape[1])
         else:
-            sizes = collection.map_partitions(len).compute()
+            sizes = np.asarray(collection.map_partitions(len).compute())
         super().__init__(sizes, columns)
         self.collection = collection
         self.client = _default_client()
@@ -330,6 +337,12 @@ def _is_mapped_as_other_type(X):
         and X.dtype.kind in "biuf"
         and X.dtype not in (np.float32, np.float64)
     )
+
+
+def _numeric(kind):
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
 def _as_float(rows):

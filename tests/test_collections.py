@@ -1,0 +1,186 @@
+"""Fits on collections that need not fit in memory, against fits on arrays."""
+
+import dask.array
+import dask.dataframe
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+
+import sksngp.rows
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
+
+SMALL = {"num_layers": 1, "num_hidden": 16, "epochs": 3, "random_state": 0}
+NAMES = ["u", "v", "w"]
+X, Y = make_blobs(600, n_features=3, centers=3, cluster_std=3.0, random_state=0)
+Y = np.array(["ash", "birch", "cedar"])[Y]
+
+
+def parquet(folder, X=X):
+    frame = pd.DataFrame(X, columns=NAMES).assign(tree=Y)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pa.parquet.write_table(table, folder / "rows.parquet", row_group_size=130)
+    return pa.dataset.dataset(folder / "rows.parquet")
+
+
+def mapped(folder, dtype):
+    stored = np.memmap(folder / "rows", dtype, "w+", shape=X.shape)
+    stored[:] = (100 * X).astype(dtype)
+    return stored
+
+
+def classifiers():
+    return [
+        SNGPClassifier(**SMALL, num_inducing=64),
+        ResNetClassifier(**SMALL),
+        MCDropoutClassifier(**SMALL, num_samples=3),
+        DeepEnsembleClassifier(**SMALL, num_ensemble=2),
+    ]
+
+
+def assert_same(first, second, rows=X, exact=True):
+    assert first.classes_.tolist() == second.classes_.tolist()
+    assert first.ood_threshold_ == pytest.approx(second.ood_threshold_, rel=1e-6)
+    compare = np.testing.assert_array_equal if exact else np.testing.assert_allclose
+    compare(first.predict_proba(rows), second.predict_proba(rows))
+    compare(first.score_samples(rows), second.score_samples(rows))
+
+
+@pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
+def test_what_fits_in_memory_is_fitted_like_an_array(clf, tmp_path):
+    expected = clone(clf).fit(pd.DataFrame(X, columns=NAMES), Y)
+    rows = pd.DataFrame(X, columns=NAMES)
+    from_parquet = clf.fit(parquet(tmp_path), "tree")
+    assert from_parquet.feature_names_in_.tolist() == NAMES
+    assert_same(from_parquet, expected, rows)
+    lazy = dask.dataframe.from_pandas(rows, npartitions=4)
+    labels = dask.dataframe.from_pandas(pd.Series(Y), npartitions=4)
+    assert_same(clone(clf).fit(lazy, labels), expected, rows)
+
+
+def test_dask_arrays_with_partitions_of_unknown_sizes():
+    clf = SNGPClassifier(**SMALL, num_inducing=64)
+    expected = clone(clf).fit(X[X[:, 0] > 0], Y[X[:, 0] > 0])
+    lazy = dask.array.from_array(X, chunks=(170, 2))
+    lazy = lazy[lazy[:, 0] > 0]
+    assert np.isnan(lazy.shape[0])
+    assert_same(clf.fit(lazy, Y[X[:, 0] > 0]), expected)
+    assert np.isnan(lazy.shape[0])  # the caller's array is as it was
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float16"])
+def test_memory_maps_of_other_types_are_not_copied(dtype, tmp_path, monkeypatch):
+    stored = mapped(tmp_path, dtype)
+    expected = SNGPClassifier(**SMALL, num_inducing=64).fit(stored.astype(float), Y)
+
+    def refuse(*_, **__):
+        raise AssertionError("the whole was copied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np.memmap, "astype", refuse, raising=False)
+        clf = SNGPClassifier(**SMALL, num_inducing=64).fit(stored, Y)
+        proba = clf.predict_proba(stored)
+    np.testing.assert_array_equal(proba, expected.predict_proba(stored.astype(float)))
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Room for 200 of the 600 rows, projected."""
+    monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
+
+
+@pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
+def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
+    clf.set_params(epochs=40, learning_rate=0.01)
+    whole = clone(clf).fit(X, Y)  # an array: small blocks
+    clf.fit(parquet(tmp_path), "tree")
+    frame = pd.DataFrame(X, columns=NAMES)
+    assert clf.score(frame, Y) > 0.8
+    assert clf.score(frame, Y) == pytest.approx(whole.score(X, Y), abs=0.05)
+    np.testing.assert_array_equal(
+        clf.predict_proba(parquet(tmp_path)), clf.predict_proba(frame)
+    )
+
+
+def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
+    monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 16)
+    order = np.argsort(Y)
+    clf = SNGPClassifier(**SMALL, num_inducing=64).set_params(
+        epochs=40, learning_rate=0.01
+    )
+    assert clf.fit(X[order], Y[order]).score(X, Y) > 0.8
+
+
+def test_weights_early_stopping_and_moving_averages_stream(tmp_path, little_memory):
+    clf = SNGPClassifier(
+        **SMALL, num_inducing=64, cov_momentum=0.9, early_stopping=True
+    )
+    weights = np.arange(600) % 3
+    clf.fit(parquet(tmp_path), "tree", sample_weight=weights)
+    spoilt = X.copy()
+    spoilt[weights == 0] = 1e6
+    again = SNGPClassifier(**clf.get_params())
+    again.fit(parquet(tmp_path, spoilt), "tree", sample_weight=weights)
+    assert_same(clf, again, pd.DataFrame(X, columns=NAMES), exact=False)
+    assert len(clf.validation_scores_) == clf.n_iter_
+
+
+def test_partial_fit_takes_collections(tmp_path):
+    frame = pd.DataFrame(X, columns=NAMES)
+    expected = SNGPClassifier(**SMALL, num_inducing=64)
+    expected.partial_fit(frame, Y, classes=np.unique(Y)).partial_fit(frame, Y)
+    clf = SNGPClassifier(**SMALL, num_inducing=64)
+    dataset = parquet(tmp_path)
+    clf.partial_fit(dataset, "tree", classes=np.unique(Y)).partial_fit(dataset, "tree")
+    assert_same(clf, expected, frame)
+
+
+# Errors come before work, with scikit-learn's words
+
+
+def test_values_are_checked(tmp_path):
+    spoilt = X.copy()
+    spoilt[311, 1] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        SNGPClassifier(**SMALL).fit(parquet(tmp_path, spoilt), "tree")
+    spoilt[311, 1] = 1e39
+    with pytest.raises(ValueError, match="Column 'v' of X holds a value"):
+        SNGPClassifier(**SMALL).fit(parquet(tmp_path, spoilt), "tree")
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        SNGPClassifier(**SMALL).fit(dask.array.from_array(X), Y[:-1])
+    with pytest.raises(ValueError, match=r"must have numeric columns.*tree"):
+        SNGPClassifier(**SMALL).fit(parquet(tmp_path), Y)
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        SNGPClassifier(**SMALL).fit(dask.array.empty((0, 3), chunks=(5, 3)), Y[:0])
+
+
+def test_columns_are_checked_when_predicting(tmp_path):
+    dataset = parquet(tmp_path)
+    with pytest.raises(NotFittedError):
+        SNGPClassifier().predict(dataset)
+    clf = ResNetClassifier(**SMALL).fit(dataset, "tree")
+    with pytest.raises(ValueError, match=r"lacks the columns \['w'\]"):
+        clf.predict(dataset.replace_schema(dataset.schema.remove(2)))
+    frame = pd.DataFrame(X, columns=NAMES)
+    assert clf.predict(dataset).tolist() == clf.predict(frame).tolist()
+
+
+def test_a_string_names_a_column_of_a_data_set_only():
+    with pytest.raises(ValueError, match="names a column"):
+        SNGPClassifier(**SMALL).fit(dask.array.from_array(X), "tree")
+
+
+def test_pipelines_pass_collections_on(tmp_path):
+    pipeline = make_pipeline(ResNetClassifier(**SMALL)).fit(parquet(tmp_path), "tree")
+    assert pipeline.predict(parquet(tmp_path)).shape == (600,)
