@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import pool
 from ._docs import document
+from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
 from ._validation import check_training_rows
@@ -27,7 +28,7 @@ LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 
 
 class BaseNetworkClassifier(
-    HeldOutMixin, PredictionMixin, ClassifierMixin, BaseEstimator, ABC
+    HeldOutMixin, PredictionMixin, ExportMixin, ClassifierMixin, BaseEstimator, ABC
 ):
     """Base of the residual-network classifiers.
 

@@ -46,8 +46,12 @@ BELOW = {
         "uncertainty",
     },
     "_held_out": {"_validation", "ood", "sources"},
+    "keras_model": {"networks", "projection"},
+    "savedmodel": {"architecture", "networks", "ood", "projection"},
+    "_export": {"keras_model", "savedmodel"},
     "_base": {
         "_docs",
+        "_export",
         "_held_out",
         "_prediction",
         "_validation",

@@ -1,0 +1,122 @@
+"""Fitted classifiers for those who serve models without this package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from sklearn.utils.validation import check_is_fitted
+
+
+class ExportMixin:
+    """Methods that turn a fitted classifier into TensorFlow's own kinds of models."""
+
+    def to_keras(self):
+        """Make a tf_keras model whose output equals `predict_proba`.
+
+        Of SNGP, hidden layers and output are tf-models-official's, with the learnt
+        weights and covariance; the temperature is folded into the output weights. That
+        layer gives a covariance between all rows of a batch and inverts the precision
+        in each call: predict in batches of some hundred rows. To load what
+        ``model.save_weights`` wrote, build the model anew by this method; for a file
+        that needs no code of ours, see `export_savedmodel`.
+
+        Returns
+        -------
+        tf_keras.Model
+            From rows, float64 of shape (n, n_features_in_), to probabilities, float64
+            of shape (n, n_classes). It shares nothing with the classifier.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            For ``inference="monte_carlo"``, which the layer doesn't know.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sksngp import ResNetClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = ResNetClassifier(epochs=2, num_layers=1, random_state=0).fit(X, y)
+        >>> proba = clf.to_keras().predict(X, verbose=0)
+        >>> bool(abs(proba - clf.predict_proba(X)).max() < 1e-5)
+        True
+        """
+        check_is_fitted(self)
+        if getattr(self, "inference", "mean_field") != "mean_field":
+            raise ValueError(
+                f"inference={self.inference!r} has no layer in tf-models-official; "
+                "to_keras needs 'mean_field'. export_savedmodel takes both."
+            )
+        from .keras_model import keras_model
+
+        return keras_model(self)
+
+    def export_savedmodel(self, path: str | os.PathLike) -> None:
+        """Write a TensorFlow SavedModel that serves probabilities and uncertainty.
+
+        It needs nothing but TensorFlow where it is loaded. Its signature
+        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features_in_), and
+        returns ``label``, ``probabilities`` (n, n_classes), ``total``, ``aleatoric``,
+        ``epistemic``, ``ood_score``, ``ood_pvalue`` and ``ood``, each of what the
+        methods of the classifier say. Values are not checked, and memory grows with the
+        rows of a call.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A directory that does not exist; serving systems watch for new ones. It
+            appears when all of it is written.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        FileExistsError
+            If there is something at `path`.
+        OSError
+            If it can't be written; nothing is left at `path`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import tensorflow as tf
+        >>> from sklearn.datasets import load_iris
+        >>> from sksngp import ResNetClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = ResNetClassifier(epochs=2, num_layers=1, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.export_savedmodel(f"{folder}/1")
+        ...     serve = tf.saved_model.load(f"{folder}/1").signatures["serving_default"]
+        ...     outputs = serve(inputs=tf.constant(X))
+        >>> bool((outputs["label"].numpy() == clf.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        path = Path(path)
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(
+                f"There is something at {str(path)!r} already; export_savedmodel "
+                "writes to a new directory."
+            )
+        import tensorflow as tf
+
+        from .savedmodel import served_module
+
+        module = served_module(self)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same directory, so that renaming moves nothing between disks.
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            tf.saved_model.save(
+                module, str(unfinished), signatures={"serving_default": module.serve}
+            )
+            unfinished.chmod(0o755)
+            unfinished.rename(path)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise

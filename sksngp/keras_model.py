@@ -1,0 +1,154 @@
+"""A fitted classifier as a tf_keras model of tf-models-official's layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.nlp.modeling.layers import SpectralNormalization, gaussian_process
+
+from .networks import GaussianProcessOutput
+from .projection import LARGEST, InputProjection
+
+
+class PreciseGaussianProcess(GaussianProcessOutput):
+    """tf-models-official's layer in float64: it inverts the precision in each call.
+
+    Returns logits and their covariance between rows, as the parent of its parent.
+    """
+
+    call = gaussian_process.RandomFeatureGaussianProcess.call
+
+
+def keras_model(classifier) -> tf_keras.Model:
+    """Build the model that `to_keras` returns.
+
+    Parameters
+    ----------
+    classifier : fitted classifier of this package
+
+    Returns
+    -------
+    tf_keras.Model
+        From raw rows, float64 of shape (n, n_features), to probabilities (n, K).
+    """
+    arch, weights = classifier.architecture_, classifier.weights_
+    inputs = tf_keras.Input((classifier.n_features_in_,), dtype="float64", name="rows")
+    masks = getattr(classifier, "masks_", [None])
+    members = [
+        {name: array[member] for name, array in weights.items()}
+        for member in range(arch["members"])
+    ]
+    if arch["members"] == 1:
+        members = [weights]
+    probabilities = []
+    for index, member in enumerate(members):
+        projected = _projected(inputs, classifier.projection_, index, arch["dtype"])
+        for mask in masks:
+            hidden = _hidden(projected, classifier, member, mask)
+            probabilities.append(_probabilities(hidden, classifier, member))
+    if len(probabilities) > 1:
+        probabilities = [tf_keras.layers.Average(dtype="float64")(probabilities)]
+    return tf_keras.Model(inputs, probabilities[0], name=type(classifier).__name__)
+
+
+def _projected(inputs, projection: InputProjection, member, dtype):
+    """Standardised columns, cut off and projected in float64."""
+    columns = inputs
+    if projection.scaler is not None:
+        columns = tf_keras.layers.Normalization(
+            mean=projection.scaler.mean_,
+            variance=np.square(projection.scaler.scale_),
+            dtype="float64",
+        )(columns)
+    largest = LARGEST[dtype]
+    columns = tf_keras.layers.Lambda(
+        lambda values: tf.clip_by_value(values, -largest, largest), dtype="float64"
+    )(columns)
+    kernel = projection.kernel[member]
+    return _dense(kernel, None, columns, dtype="float64", trainable=False)
+
+
+def _hidden(projected, classifier, weights, mask):
+    """The residual blocks; with `mask`, one pass of Monte Carlo dropout."""
+    arch = classifier.architecture_
+    hidden = projected  # layers take it in their own type
+    for block in range(arch["num_layers"]):
+        update = _block(hidden, classifier, weights, f"hidden_{block}")
+        if mask is not None:
+            kept = tf.constant(mask[block], arch["dtype"])
+            update = tf_keras.layers.Lambda(
+                lambda rows, kept=kept: rows * kept, dtype=arch["dtype"]
+            )(update)
+        elif classifier.dropout_rate:
+            update = tf_keras.layers.Dropout(
+                classifier.dropout_rate, dtype=arch["dtype"]
+            )(update)
+        hidden = tf_keras.layers.Add(dtype=arch["dtype"])([hidden, update])
+    return hidden
+
+
+def _block(hidden, classifier, weights, name):
+    arch = classifier.architecture_
+    kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
+    if arch.get("num_inducing") is None:
+        return _dense(kernel, bias, hidden, activation="relu", dtype=arch["dtype"])
+    dense = tf_keras.layers.Dense(len(bias), activation="relu", dtype=arch["dtype"])
+    layer = SpectralNormalization(
+        dense, norm_multiplier=classifier.spec_norm_bound, dtype=arch["dtype"]
+    )
+    update = layer(hidden)
+    dense.set_weights([kernel, bias])
+    layer.u.assign(weights[f"{name}/u"])
+    layer.v.assign(weights[f"{name}/v"])
+    return update
+
+
+def _probabilities(hidden, classifier, weights):
+    kernel, bias = weights["output/kernel"], weights["output/bias"]
+    if classifier.architecture_.get("num_inducing") is None:
+        dtype = classifier.architecture_["dtype"]
+        logits = _dense(kernel, bias, hidden, dtype=dtype)
+        return tf_keras.layers.Softmax(dtype="float64")(logits)
+    logits, covariance = _gaussian_process(hidden, classifier, weights)
+    factor = classifier.mean_field_factor
+
+    def mean_field(outputs):
+        adjusted = gaussian_process.mean_field_logits(*outputs, factor)
+        return tf.nn.softmax(adjusted)
+
+    return tf_keras.layers.Lambda(mean_field, dtype="float64")([logits, covariance])
+
+
+def _gaussian_process(hidden, classifier, weights):
+    layer = PreciseGaussianProcess(
+        len(classifier.classes_),
+        num_inducing=classifier.architecture_["num_inducing"],
+        gp_kernel_scale=tf.constant(classifier.kernel_scale_, tf.float64),
+        gp_cov_momentum=classifier.cov_momentum,
+        gp_cov_ridge_penalty=classifier.posterior_.scale,
+        gp_output_bias_trainable=True,
+        dtype="float64",
+    )
+    outputs = layer(hidden)
+    layer._random_feature.set_weights(
+        [weights["random_features/kernel"], weights["random_features/bias"]]
+    )
+    # Dividing the logits by the temperature leaves their variance as it is.
+    beta, bias = (
+        weights[f"output/{name}"].astype(np.float64) / classifier.temperature_
+        for name in ("kernel", "bias")
+    )
+    layer._gp_output_layer.set_weights([beta])
+    layer._gp_output_bias.assign(bias)
+    layer._gp_cov_layer.precision_matrix.assign(classifier.posterior_.precision[0])
+    return outputs
+
+
+def _dense(kernel, bias, inputs, **settings):
+    layer = tf_keras.layers.Dense(
+        kernel.shape[1], use_bias=bias is not None, **settings
+    )
+    outputs = layer(inputs)
+    layer.set_weights([kernel] if bias is None else [kernel, np.ravel(bias)])
+    return outputs

@@ -1,0 +1,214 @@
+"""A fitted classifier as a TensorFlow graph that needs nothing but TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from .architecture import Architecture
+from .networks import ResidualNetwork
+from .ood import above_rounding
+from .projection import LARGEST
+
+#: What the served function returns, by name.
+OUTPUTS = (
+    "label",
+    "probabilities",
+    "total",
+    "aleatoric",
+    "epistemic",
+    "ood_score",
+    "ood_pvalue",
+    "ood",
+)
+
+
+def served_module(classifier) -> tf.Module:
+    """Module with one function, `serve`, of raw rows.
+
+    Parameters
+    ----------
+    classifier : fitted classifier of this package
+
+    Returns
+    -------
+    tf.Module
+        ``serve(inputs)``, with inputs float64 of shape (n, n_features), returns a dict
+        of tensors with the names in `OUTPUTS`.
+    """
+    module = tf.Module()
+    graph = _graph_of(classifier)
+    labels = _labels(classifier.classes_)
+    # What is above rounding of its calibration score counts as higher, as elsewhere.
+    calibration = np.sort(above_rounding(classifier.ood_scores_))
+    threshold = classifier.ood_threshold_
+
+    def serve(inputs):
+        outputs = graph(inputs)
+        score = outputs["ood_score"]
+        below = tf.searchsorted(tf.constant(calibration), score, side="left")
+        at_least = tf.cast(len(calibration) - below, tf.float64)
+        return outputs | {
+            "label": tf.gather(labels, tf.argmax(outputs["probabilities"], axis=1)),
+            "ood_pvalue": (1.0 + at_least) / (1.0 + len(calibration)),
+            "ood": score > threshold,
+        }
+
+    signature = tf.TensorSpec([None, classifier.n_features_in_], tf.float64, "inputs")
+    module.serve = tf.function(serve, input_signature=[signature])
+    module.variables_in_use = graph.variables
+    return module
+
+
+def _labels(classes):
+    if classes.dtype.kind in "biuf":
+        return tf.constant(classes)
+    return tf.constant([str(label) for label in classes])
+
+
+def _graph_of(classifier):
+    if classifier.architecture_.get("num_inducing") is None:
+        return _SampledGraph(classifier)
+    return _GaussianProcessGraph(classifier)
+
+
+class _Graph:
+    """Rows to hidden representations; what follows is a subclass's."""
+
+    def __init__(self, classifier):
+        self.architecture = Architecture(**classifier.architecture_)
+        self.network = ResidualNetwork(self.architecture)
+        self.network.load(classifier.weights_)
+        for name, value in classifier._scalars().items():
+            getattr(self.network, name).assign(value)
+        self.projection = classifier.projection_
+        scalars = self.network.input_scale, self.network.dropout_rate
+        self.variables = [*self.network.weights.values(), *scalars]
+        self.log_classes = float(np.log(len(classifier.classes_)))
+
+    def project(self, inputs):
+        rows, scaler = inputs, self.projection.scaler
+        if scaler is not None:
+            rows = (rows - scaler.mean_) / scaler.scale_
+        largest = LARGEST[self.architecture.dtype]
+        rows = tf.clip_by_value(rows, -largest, largest)
+        kernel = self.projection.kernel
+        projected = rows @ kernel[0] if len(kernel) == 1 else rows[None] @ kernel
+        return tf.cast(projected, self.architecture.dtype)
+
+    def entropy(self, proba):
+        """As `uncertainty.normalised_entropy`."""
+        terms = tf.math.multiply_no_nan(-tf.math.log(proba), proba)
+        return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
+
+
+class _SampledGraph(_Graph):
+    """One network, or samples of masks or members."""
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        masks = getattr(classifier, "masks_", None)
+        dtype = self.architecture.dtype
+        self.masks = None if masks is None else tf.constant(masks, dtype)
+        # One network has no epistemic uncertainty; it is scored by its entropy.
+        self.single = masks is None and self.architecture.members == 1
+        self.score = classifier._ood_score
+
+    def __call__(self, inputs):
+        projected = self.project(inputs)
+        if self.masks is not None:
+            projected = projected[None]
+        hidden = self.network.hidden(projected, self.masks)
+        logits = tf.cast(self.network.output(hidden)[0], tf.float64)
+        samples = tf.nn.softmax(logits)
+        if samples.shape.rank == 2:
+            samples = samples[None]
+        proba = tf.reduce_mean(samples, 0)
+        total = self.entropy(proba)
+        if self.single:
+            found = {"total": total, "aleatoric": total, "epistemic": total}
+        else:
+            aleatoric = tf.minimum(tf.reduce_mean(self.entropy(samples), 0), total)
+            found = {
+                "total": total,
+                "aleatoric": aleatoric,
+                "epistemic": total - aleatoric,
+            }
+        return found | {"probabilities": proba, "ood_score": found[self.score]}
+
+
+class _GaussianProcessGraph(_Graph):
+    """SNGP's posterior, with the same arrays as the classifier's predictions."""
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        dtype = self.architecture.dtype
+        posterior, directions = classifier.posterior_, classifier._directions()
+        self.low_rank = directions is not None
+        matrix = directions[None] if self.low_rank else posterior.whitening
+        self.matrix = tf.Variable(matrix, trainable=False, dtype=dtype)
+        self.variables.append(self.matrix)
+        self.scale, self.ridge = posterior.scale, posterior.ridge
+        self.prior = classifier._prior_variance
+        self.temperature = classifier.temperature_
+        self.factor = classifier.mean_field_factor
+        self.noise = None
+        if classifier.inference == "monte_carlo" or len(posterior.factor) > 1:
+            self.noise = tf.constant(classifier.noise_)
+
+    def __call__(self, inputs):
+        logits, features = self.network.output(
+            self.network.hidden(self.project(inputs))
+        )
+        logits = tf.cast(logits, tf.float64)
+        variance, prior = self.variances(features)
+        scaled = logits / self.temperature
+        proba = self.probability(scaled, variance)
+        share = tf.reduce_mean(variance / prior, axis=1)
+        if self.ridge is None:
+            epistemic = share / (1.0 + share)
+        else:
+            epistemic = tf.clip_by_value(share, 0.0, 1.0)
+        return {
+            "probabilities": proba,
+            "total": self.entropy(proba),
+            "aleatoric": self.entropy_of_logits(scaled),
+            "epistemic": epistemic,
+            "ood_score": epistemic * tf.sqrt(self.entropy_of_logits(logits)),
+        }
+
+    def variances(self, features):
+        """As `SNGPClassifier._posterior_at`."""
+        products = features[None] @ self.matrix
+        norms = tf.transpose(tf.reduce_sum(tf.square(products), -1))
+        norms = tf.cast(norms, tf.float64)
+        prior = tf.reduce_sum(tf.square(features), -1, keepdims=True)
+        prior = tf.cast(prior, tf.float64)
+        if self.low_rank:
+            left = tf.maximum(prior - norms, 1e-7 * prior)
+            return self.prior * left, self.prior * prior
+        return self.scale * norms, self.prior * prior
+
+    def probability(self, logits, variance):
+        if self.noise is None:
+            return tf.nn.softmax(logits / tf.sqrt(1.0 + self.factor * variance))
+        deviation = tf.sqrt(variance)
+        draws = tf.map_fn(
+            lambda draw: tf.nn.softmax(logits + deviation * draw), self.noise
+        )
+        return tf.reduce_mean(draws, axis=0)
+
+    def entropy_of_logits(self, logits):
+        """As `uncertainty.entropy_of_logits`."""
+        shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
+        best = tf.one_hot(
+            tf.argmax(logits, axis=1),
+            logits.shape[1],
+            dtype=tf.bool,
+            on_value=True,
+            off_value=False,
+        )
+        others = tf.where(best, tf.zeros_like(shifted), tf.exp(shifted))
+        log_proba = shifted - tf.math.log1p(tf.reduce_sum(others, 1, keepdims=True))
+        entropy = -tf.reduce_sum(tf.exp(log_proba) * log_proba, axis=1)
+        return tf.clip_by_value(entropy / self.log_classes, 0.0, 1.0)
