@@ -18,6 +18,8 @@ import argparse
 import asyncio
 import hashlib
 import logging
+import shutil
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +70,9 @@ class ServedModel:
     """A classifier, alone or behind a pipeline's steps, and the hash of its file."""
 
     def __init__(self, path):
-        while True:
-            stamp = stamp_of(path)
-            model, self.digest = load(path), digest_of(path)
-            if stamp_of(path) == stamp:  # else another file came between the two
-                break
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copyfile(path, Path(folder, "model"))  # it may be replaced
+            model, self.digest = load(copy), digest_of(copy)
         model = getattr(model, "best_estimator_", model)  # of a search
         self.steps, self.classifier = None, model
         if hasattr(model, "steps"):
