@@ -188,7 +188,7 @@ def replacing(
             before = tally.models[digest]
             await asyncio.sleep(every)
             await _until(lambda: tally.models[digest] > before)  # noqa: B023
-            if time.perf_counter() > end:
+            if time.perf_counter() > end and tally.replaced > 1:
                 return
 
     return replace
