@@ -34,6 +34,9 @@ TRUSTED_TYPES = (
     "sklearn.metrics._scorer._PassthroughScorer",
     "sklearn.model_selection._split.KFold",
     "sklearn.model_selection._split.StratifiedKFold",
+    # What scorers of scikit-learn 1.7 hold: which metadata they ask for.
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 )
 #: Raised with each change that older versions cannot read.
 FORMAT = 1
@@ -230,8 +233,7 @@ def _classifiers(part, seen):
             yield part
     elif isinstance(part, BaseEstimator):
         yield from _classifiers(vars(part), seen)
-    elif isinstance(part, dict):
-        yield from _classifiers(list(part.values()), seen)
-    elif isinstance(part, (list, tuple)):
-        for item in part:
+    elif isinstance(part, (dict, list, tuple)):
+        # Nothing made here goes into `seen`: its id would come again once it is gone.
+        for item in part.values() if isinstance(part, dict) else part:
             yield from _classifiers(item, seen)

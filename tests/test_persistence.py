@@ -92,6 +92,7 @@ def test_in_pipelines_searches_and_calibration(small, iris, tmp_path):
     for model in (
         make_pipeline(StandardScaler(), clf),
         GridSearchCV(clf, {"num_layers": [1, 2]}, cv=2),
+        GridSearchCV(make_pipeline(StandardScaler(), clf), {}, cv=2),
         CalibratedClassifierCV(FrozenEstimator(small(ResNetClassifier).fit(X, y))),
     ):
         save(model.fit(X, y), tmp_path / "model")

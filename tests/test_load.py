@@ -1,0 +1,76 @@
+"""The load test of the service: that it notices, and a short run of it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.load import Expected, Tally
+from benchmarks.timing import ROOT
+from examples.serve import digest_of
+from sksngp import SNGPClassifier
+from sksngp.persistence import save
+
+
+@pytest.fixture(scope="module")
+def expected_and_answer(small, iris, tmp_path_factory):
+    """What is expected of one model, and its right answer for rows 3 and 50."""
+    path = tmp_path_factory.mktemp("load") / "model"
+    clf, X = small(SNGPClassifier).fit(*iris), iris[0][[3, 50]]
+    save(clf, path)
+    answer = {
+        "model": digest_of(path),
+        "classes": [0, 1, 2],
+        "labels": clf.predict(X).tolist(),
+        "probabilities": clf.predict_proba(X).tolist(),
+        "epistemic": clf.predict_uncertainty(X, kind="epistemic").tolist(),
+        "ood": clf.predict_ood(X).tolist(),
+        "ood_pvalue": clf.ood_pvalue(X).tolist(),
+    }
+    return Expected(iris[0], [path]), answer
+
+
+def test_a_right_answer_is_right(expected_and_answer):
+    expected, answer = expected_and_answer
+    assert expected.holds(np.array([3, 50]), answer)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model", "classes", "labels", "probabilities", "epistemic", "ood", "ood_pvalue"],
+)
+def test_a_wrong_answer_is_noticed(expected_and_answer, name):
+    expected, answer = expected_and_answer
+    wrong = "another" if name == "model" else answer[name][::-1]
+    if wrong == answer[name]:
+        wrong = [not value for value in wrong]
+    assert not expected.holds(np.array([3, 50]), answer | {name: wrong})
+
+
+def test_an_answer_to_another_request_is_noticed(expected_and_answer):
+    expected, answer = expected_and_answer
+    for chosen in ([50, 3], [3], [3, 50, 50]):
+        assert not expected.holds(np.array(chosen), answer)
+
+
+def test_a_line_of_the_table():
+    tally = Tally(seconds=2.0, latencies=[0.001, 0.002, 0.003, 0.1], rows=10)
+    assert tally.cells() == ["2", "5", "2.5", "97.1", "0", "0"]
+
+
+def test_a_short_run_has_no_wrong_answer():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load", "--seconds", "0.5"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    *header, first, second, third, replaced = done.stdout.splitlines()
+    assert header[0].split()[0] == "clients"
+    assert [line.split()[0] for line in (first, second, third)] == ["1", "8", "64"]
+    assert "model replaced" in replaced
+    for line in (first, second, third, replaced):
+        assert line.split()[-1] == "0"  # wrong

@@ -1,0 +1,498 @@
+"""The service of `examples/serve.py`, called in this process without a network."""
+
+import asyncio
+import json
+import os
+import re
+import threading
+from contextlib import asynccontextmanager
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from prometheus_client.parser import text_string_to_metric_families
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from examples import serve
+from examples.serve import Limits, ServedModel, create_app, digest_of
+from sksngp import SNGPClassifier
+from sksngp.persistence import load, save
+
+
+@pytest.fixture(scope="module")
+def saved(small, iris, tmp_path_factory):
+    """Bytes of two models' files; their classes have other names."""
+    folder, files = tmp_path_factory.mktemp("saved"), []
+    for seed, names in enumerate((["a", "b", "ö"], ["x", "y", "z"])):
+        clf = small(SNGPClassifier, random_state=seed)
+        save(clf.fit(iris[0], np.array(names)[iris[1]]), folder / "model")
+        files.append((folder / "model").read_bytes())
+    return files
+
+
+@pytest.fixture
+def path(saved, tmp_path):
+    """A file with the first model in it."""
+    (tmp_path / "model.sksngp").write_bytes(saved[0])
+    return tmp_path / "model.sksngp"
+
+
+@pytest.fixture
+def gate(path, monkeypatch):
+    """Predictions wait at the gate until it is set; `sizes` has their rows."""
+    gate, predict = threading.Event(), ServedModel.predict
+    gate.sizes = []
+
+    def wait(model, rows):
+        if len(rows) > 1 or rows.any():  # not those that try a new model
+            gate.sizes.append(len(rows))
+            assert gate.wait(60)
+        return predict(model, rows)
+
+    monkeypatch.setattr(ServedModel, "predict", wait)
+    return gate
+
+
+@asynccontextmanager
+async def serving(path, **limits):
+    app = create_app(path, limits=Limits(**limits), poll=0.01)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://here") as client,
+    ):
+        yield client
+
+
+def predict(client, rows):
+    return client.post("/predict", json={"rows": np.asarray(rows).tolist()})
+
+
+def post(path, content, **limits):
+    """What one body is answered with."""
+
+    async def run():
+        async with serving(path, **limits) as client:
+            return await client.post("/predict", content=content)
+
+    return asyncio.run(run())
+
+
+async def until(condition):
+    """Wait for what another task or thread does, but not for ever."""
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def has_begun(gate):
+    return bool(gate.sizes)
+
+
+async def is_waiting(client, requests):
+    return await metric(client, "waiting") == requests
+
+
+async def has_count(client, name, value):
+    return await metric(client, name) == value
+
+
+async def metric(client, name, **labels):
+    text = (await client.get("/metrics")).text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == f"sksngp_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
+def replace(path, data):
+    scratch = path.with_suffix(".new")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)
+
+
+def assert_right(answer, clf, X):
+    """Every number of an answer is the model's own, to the last bit."""
+    assert answer["classes"] == clf.classes_.tolist()
+    assert answer["labels"] == clf.predict(X).tolist()
+    assert_array_equal(answer["probabilities"], clf.predict_proba(X))
+    assert_array_equal(
+        answer["epistemic"], clf.predict_uncertainty(X, kind="epistemic")
+    )
+    assert answer["ood"] == clf.predict_ood(X).tolist()
+    assert_array_equal(answer["ood_pvalue"], clf.ood_pvalue(X))
+
+
+# Answers
+
+
+def test_answers_are_the_models_own(path, iris):
+    X = np.concatenate([iris[0][::10], iris[0][:3] + 50])
+
+    async def run():
+        async with serving(path) as client:
+            return await predict(client, X), await client.get("/health")
+
+    response, health = asyncio.run(run())
+    assert response.status_code == 200
+    assert_right(response.json(), load(path), X)
+    assert any(response.json()["ood"]) and not all(response.json()["ood"])
+    about = {"model": digest_of(path), "classes": ["a", "b", "ö"]}
+    assert about.items() <= response.json().items()
+    assert health.json() == about | {
+        "status": "ok",
+        "classifier": "SNGPClassifier",
+        "columns": 4,
+        "format": 1,
+    }
+
+
+def test_requests_that_wait_are_one_batch_and_each_gets_its_own_rows(path, iris, gate):
+    parts = np.split(iris[0], [1, 3, 7, 10, 20])
+
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, parts[0]))]
+            await until(lambda: has_begun(gate))
+            tasks += [asyncio.create_task(predict(client, rows)) for rows in parts[1:]]
+            waiting = len(parts) - 1
+            await until(lambda: is_waiting(client, waiting))
+            gate.set()
+            responses = await asyncio.gather(*tasks)
+            return responses, await metric(client, "batch_rows_count")
+
+    responses, batches = asyncio.run(run())
+    assert gate.sizes == [1, 149] and batches == 2
+    clf = load(path)
+    for response, rows in zip(responses, parts, strict=True):
+        assert_right(response.json(), clf, rows)
+
+
+def test_a_batch_ends_when_it_is_full(path, iris, gate):
+    async def run():
+        async with serving(path, batch_rows=10) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            tasks += [
+                asyncio.create_task(predict(client, iris[0][:4])) for _ in range(4)
+            ]
+            await until(lambda: is_waiting(client, 4))
+            gate.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert gate.sizes == [1, 12, 4]
+
+
+@pytest.mark.parametrize("wrap", ["frame", "pipeline", "search"])
+def test_pipelines_searches_and_named_columns(small, iris, tmp_path, wrap, recwarn):
+    X, y = iris
+    clf, frame = small(SNGPClassifier), pd.DataFrame(X, columns=list("abcd"))
+    model = {
+        "frame": clf,
+        "pipeline": make_pipeline(StandardScaler(), clf),
+        "search": GridSearchCV(
+            make_pipeline(StandardScaler(), clf),
+            {"sngpclassifier__num_layers": [1]},
+            cv=2,
+        ),
+    }[wrap].fit(frame, y)
+    save(model, tmp_path / "model")
+    recwarn.clear()
+    answer = ServedModel(tmp_path / "model").predict(X)
+    assert not any("feature names" in str(warning.message) for warning in recwarn)
+    assert_array_equal(answer["probabilities"], model.predict_proba(frame))
+    assert_array_equal(answer["labels"], model.predict(frame))
+    assert answer["ood"].shape == answer["ood_pvalue"].shape == (len(X),)
+
+
+def test_what_cannot_be_served(small, iris, tmp_path):
+    clf = FrozenEstimator(small(SNGPClassifier).fit(*iris))
+    save(CalibratedClassifierCV(clf).fit(*iris), tmp_path / "model")
+    with pytest.raises(ValueError, match="CalibratedClassifierCV; what can be served"):
+        create_app(tmp_path / "model")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ("", 400, "Invalid JSON"),
+        ('{"rows": [[1, 2', 400, "Invalid JSON"),
+        ("[" * 50_000, 400, "Invalid JSON"),
+        ("[[1, 2, 3, 4]]", 422, "object"),
+        ("{}", 422, "rows: Field required"),
+        ('{"rows": []}', 422, "rows: .*at least 1"),
+        ('{"rows": 1}', 422, "rows: .*array"),
+        ('{"rows": [1]}', 422, r"rows\[0\]: .*array"),
+        ('{"rows": [[1, 2, 3, 4]], "row": 1}', 422, "row: Extra"),
+        ('{"rows": [[1, 2, 3, 4], []]}', 422, r"rows\[1\] has 0 numbers; .* 4 columns"),
+        ('{"rows": [[1, 2, 3, 4, 5]]}', 422, r"rows\[0\] has 5 numbers; .* 4 columns"),
+        ('{"rows": [[1, 2, 3, 4], [1, "2", 3, 4]]}', 422, r"rows\[1\]\[1\]: .*number"),
+        ('{"rows": [[1, 2, true, 4]]}', 422, r"rows\[0\]\[2\]: .*number"),
+        ('{"rows": [[1, 2, 3, null]]}', 422, r"rows\[0\]\[3\]: .*number"),
+        ('{"rows": [[NaN, 2, 3, 4]]}', 422, r"rows\[0\]\[0\]: .*finite"),
+        ('{"rows": [[1, -Infinity, 3, 4]]}', 422, r"rows\[0\]\[1\]: .*finite"),
+        ('{"rows": [[1, 1e400, 3, 4]]}', 422, r"rows\[0\]\[1\]: .*finite"),
+        ('{"rows": [[1, 1e39, 3, 4]]}', 422, r"rows\[0\]\[1\]: .*less than"),
+        ('{"rows": [[1, -1e39, 3, 4]]}', 422, r"rows\[0\]\[1\]: .*greater than"),
+        ('{"rows": [[1, 1' + "0" * 400 + ", 3, 4]]}", 422, r"rows\[0\]\[1\]: "),
+        ('{"rows": [[1, 1' + "0" * 5000 + ", 3, 4]]}", 400, "Invalid JSON"),
+        ("\xff", 400, "Invalid JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_invalid_rows_are_named(path, body, status, reason):
+    response = post(path, body.encode("latin-1"))
+    assert response.status_code == status
+    assert response.json().keys() == {"detail"}
+    assert re.search(reason, response.json()["detail"])
+
+
+def test_integers_are_numbers(path):
+    assert post(path, b'{"rows": [[1, 2, 3, 4]]}').status_code == 200
+
+
+def test_too_many_rows(path, iris):
+    body = json.dumps({"rows": iris[0][:5].tolist()}).encode()
+    assert post(path, body, rows=5).status_code == 200
+    response = post(path, body, rows=4)
+    assert response.status_code == 413
+    assert "5 rows; a request may have 4" in response.json()["detail"]
+
+
+async def forever(read, pause=0.0):
+    while True:
+        read.append(1)
+        yield b" " * 100
+        await asyncio.sleep(pause)
+
+
+def test_a_body_is_read_up_to_a_bound_whether_its_length_is_said_or_not(path):
+    response = post(path, b" " * 1001, body_bytes=1000)
+    assert response.status_code == 413
+    assert response.headers["connection"] == "close"
+    assert "1000 bytes" in response.json()["detail"]
+    chunks = []
+    assert post(path, forever(chunks), body_bytes=1000).status_code == 413
+    assert len(chunks) == 41  # a little beyond, so that the client reads the answer
+
+
+def test_a_body_that_does_not_come(path):
+    response = post(path, forever([], pause=0.05), body_seconds=0.2)
+    assert response.status_code == 408
+    assert "0.2 s" in response.json()["detail"]
+
+
+def test_a_full_queue_sends_requests_away_and_answers_those_it_took(path, iris, gate):
+    async def run():
+        async with serving(path, waiting=2) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            for _ in range(2):
+                tasks.append(asyncio.create_task(predict(client, iris[0][:1])))
+            await until(lambda: is_waiting(client, 2))
+            refused = await predict(client, iris[0][:1])
+            gate.set()
+            return refused, await asyncio.gather(*tasks)
+
+    refused, accepted = asyncio.run(run())
+    assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+    assert [response.status_code for response in accepted] == [200] * 3
+
+
+def test_what_was_accepted_is_answered_before_the_service_ends(path, iris, gate):
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0]))]
+            await until(lambda: has_begun(gate))
+            tasks += [asyncio.create_task(predict(client, iris[0])) for _ in range(2)]
+            await until(lambda: is_waiting(client, 2))
+            gate.set()
+        return await asyncio.gather(*tasks)
+
+    assert [response.status_code for response in asyncio.run(run())] == [200] * 3
+
+
+def test_a_fault_of_the_service_is_a_500_and_the_next_request_is_answered(
+    path, iris, monkeypatch
+):
+    def fail(model, rows):
+        raise RuntimeError("out of order")
+
+    async def run():
+        app = create_app(path)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://here") as client,
+        ):
+            with monkeypatch.context() as broken:
+                broken.setattr(ServedModel, "predict", fail)
+                failed = await predict(client, iris[0])
+            answered = await predict(client, iris[0])
+            return (
+                failed,
+                answered,
+                await metric(client, "requests_total", status="500"),
+            )
+
+    failed, answered, counted = asyncio.run(run())
+    assert failed.status_code == 500 and "out of order" not in failed.text
+    assert answered.status_code == 200 and counted == 1
+
+
+# New models
+
+
+def test_a_new_file_replaces_the_model_and_a_damaged_one_does_not(path, saved, iris):
+    X = iris[0][::10]
+
+    async def run():
+        async with serving(path) as client:
+            first = await predict(client, X)
+            replace(path, saved[1])
+            await until(lambda: has_count(client, "models_replaced_total", 1))
+            second = await predict(client, X)
+            replace(path, saved[0][:-1])
+            await until(lambda: has_count(client, "models_refused_total", 1))
+            path.unlink()
+            await until(lambda: has_count(client, "models_refused_total", 2))
+            third = await predict(client, X)
+            replace(path, saved[0])
+            await until(lambda: has_count(client, "models_replaced_total", 2))
+            fourth = await predict(client, X)
+            refused = await metric(client, "models_refused_total")
+            return first, second, third, fourth, refused
+
+    *responses, refused = asyncio.run(run())
+    first, second, third, fourth = (response.json() for response in responses)
+    assert first["classes"] == ["a", "b", "ö"] and second["classes"] == ["x", "y", "z"]
+    assert first["model"] != second["model"]
+    assert third == second and fourth == first and refused == 2
+    assert_right(fourth, load(path), X)
+
+
+def test_a_batch_has_one_model_and_one_fault_fails_alone(
+    path, small, iris, gate, tmp_path
+):
+    """The model is replaced by one of two columns while requests of four wait."""
+    narrow, X = tmp_path / "narrow", iris[0]
+    save(small(SNGPClassifier).fit(X[:, :2], iris[1]), narrow)
+
+    async def run():
+        async with serving(path) as client:
+            old = asyncio.create_task(predict(client, X[:5]))
+            await until(lambda: has_begun(gate))
+            late = asyncio.create_task(predict(client, X[:2]))
+            await until(lambda: is_waiting(client, 1))
+            replace(path, narrow.read_bytes())
+            await until(lambda: has_count(client, "models_replaced_total", 1))
+            new = asyncio.create_task(predict(client, X[:3, :2]))
+            await until(lambda: is_waiting(client, 2))
+            gate.set()
+            return await asyncio.gather(old, late, new)
+
+    before = load(path)
+    old, late, new = asyncio.run(run())
+    assert_right(old.json(), before, X[:5])
+    assert late.status_code == 422 and "4 features" in late.json()["detail"]
+    assert_right(new.json(), load(narrow), X[:3, :2])
+
+
+# Counts
+
+
+def test_metrics_count(path, iris):
+    async def run():
+        async with serving(path) as client:
+            for rows in (iris[0], iris[0][:3], iris[0][:, :2], []):
+                await predict(client, rows)
+            return {
+                "200": await metric(client, "requests_total", status="200"),
+                "422": await metric(client, "requests_total", status="422"),
+                "seconds": await metric(client, "request_seconds_count"),
+                "rows": await metric(client, "batch_rows_sum"),
+            }
+
+    assert asyncio.run(run()) == {"200": 2, "422": 2, "seconds": 4, "rows": 153}
+
+
+# Security
+
+
+def test_nothing_is_unpickled(path, iris, run_python):
+    """From the first import to the answer, and after a model is replaced."""
+    done = run_python(
+        """
+        import pickle, _pickle, sys
+
+        def refuse(*arguments, **keywords):
+            raise AssertionError("unpickled")
+
+        class Unpickler:
+            __init__ = refuse
+
+        for module in (pickle, _pickle):
+            module.load = module.loads = refuse
+            module.Unpickler = Unpickler
+        pickle._load = pickle._loads = pickle._Unpickler.__init__ = refuse
+        classes = []  # that an unpickler out of reach asks for
+        sys.addaudithook(
+            lambda event, arguments: event == "pickle.find_class"
+            and classes.append(arguments)
+        )
+
+        import asyncio, httpx, json, shutil
+        from examples.serve import create_app
+
+        async def main(path):
+            app = create_app(path, poll=0.01)
+            transport = httpx.ASGITransport(app)
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://x") as client,
+            ):
+                shutil.copyfile(path, path + "2")
+                shutil.move(path + "2", path)
+                while "replaced_total 1.0" not in (await client.get("/metrics")).text:
+                    await asyncio.sleep(0.01)
+                response = await client.post(
+                    "/predict", json={"rows": [[5.1, 3.5, 1.4, 0.2]]}
+                )
+                print(json.dumps([response.status_code, response.json(), classes]))
+
+        asyncio.run(main(sys.argv[1]))
+        """,
+        path,
+    )
+    assert done.returncode == 0, done.stderr
+    status, answer, classes = json.loads(done.stdout)
+    assert status == 200 and classes == []
+    assert_right(answer, load(path), iris[0][:1])
+
+
+# The command
+
+
+@pytest.mark.parametrize("name", ["other", "absent"])
+def test_a_file_that_is_no_model_ends_the_command_with_a_reason(
+    tmp_path, monkeypatch, capsys, name
+):
+    (tmp_path / "other").write_bytes(b"PK")
+    monkeypatch.setattr("sys.argv", ["serve.py", str(tmp_path / name)])
+    with pytest.raises(SystemExit) as end:
+        serve.main()
+    assert end.value.code == 1
+    reason = {"other": "not a model", "absent": "No such file"}[name]
+    assert reason in capsys.readouterr().err
