@@ -41,6 +41,8 @@ def check_rows(estimator, X, y="no_validation", *, reset):
             "standardised, hence dense, columns. Reduce X first, with "
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
+    if getattr(X, "shape", ())[1:] == (0,):
+        X = np.empty(X.shape)  # of a frame without columns scikit-learn asks a dtype
     checked = validate_data(
         estimator, X, y, reset=reset, dtype=(np.float64, np.float32)
     )
@@ -128,7 +130,7 @@ def check_labels(labels, name: str) -> None:
         return
     if not isinstance(labels, list | tuple):
         labels = np.asarray(labels).ravel()
-        if labels.dtype.kind not in "fO":
+        if labels.dtype.kind not in "fmMO":
             return
     if _any_missing(labels):
         raise ValueError(
@@ -142,7 +144,7 @@ def check_labels(labels, name: str) -> None:
 
 
 def _any_missing(labels):
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+    if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         return bool(np.isnan(labels).any())
     return any(
         label is None

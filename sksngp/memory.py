@@ -18,12 +18,8 @@ import numpy as np
 
 from .architecture import Architecture, weight_shapes
 
-#: Copies of a weight: the model's, the network's, a gradient's and two moments'.
-WEIGHT_COPIES = 5
-#: Floats that a training step keeps for each unit of a layer and each row.
-UNIT_COPIES = 3
-#: Copies of a posterior's matrices: the precision, its factors, as a list and stacked.
-MATRIX_COPIES = 3
+#: Copies of a weight: the model's, the network's, two gradients', two moments'.
+WEIGHT_COPIES = 6
 #: Copies of the input projection's kernel while it is computed.
 KERNEL_COPIES = 3
 #: What is needed of memory is not compared with what there is below so many bytes.
@@ -81,9 +77,10 @@ def network_needs(
     if members > 1:
         wide += f", {members} networks"
     outputs = f"num_inducing={inducing}" if inducing else wide
+    deep = f"num_layers={layers}, {wide}"
     return [
         Need(
-            f"the hidden layers (num_layers={layers}, {wide})",
+            f"the hidden layers ({deep})",
             WEIGHT_COPIES * size * layers * block,
             "Choose fewer or narrower layers or fewer networks.",
         ),
@@ -98,9 +95,9 @@ def network_needs(
             "Choose a smaller num_hidden or fewer columns.",
         ),
         Need(
-            f"steps of {batch} rows (batch_size={batch_size})",
-            UNIT_COPIES * size * members * batch * units,
-            "Choose a smaller batch_size.",
+            f"steps of {batch} rows (batch_size={batch_size}, {deep})",
+            size * members * batch * units,  # what each gives, for the gradient
+            "Choose a smaller batch_size or a smaller network.",
         ),
     ]
 
@@ -123,7 +120,8 @@ def posterior_need(num_inducing: int, groups: int) -> Need:
     if groups > 1:
         what += f", covariance='per_class' with {groups} classes"
         remedy = "Choose a smaller num_inducing or covariance='shared'."
-    num_bytes = MATRIX_COPIES * 8 * groups * num_inducing**2
+    # The precision and its factors, in a list and stacked; two more are at work.
+    num_bytes = (3 * groups + 2) * 8 * num_inducing**2
     return Need(f"{what})", num_bytes, remedy)
 
 

@@ -32,20 +32,6 @@ from sksngp.compiled import CompiledNetwork
 # Interrupts
 
 
-@pytest.fixture
-def lent_and_returned(monkeypatch):
-    """Networks leased, and those that are idle again."""
-    lent, real = [], pool.lease
-
-    def lease(**architecture):
-        context = real(**architecture)
-        lent.append(context)
-        return context
-
-    monkeypatch.setattr(pool, "lease", lease)
-    return lent
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
 def test_an_exception_between_two_epochs(make, moons, outputs, monkeypatch, error, how):
@@ -93,11 +79,12 @@ def test_ctrl_c_at_any_moment(run_python):
         clf = SNGPClassifier(epochs=3, **params).fit(X, y)
         expected = clf.predict_proba(X)
         interrupted = 0
-        for delay in np.linspace(0.0, 0.2, 12):
+        for delay in np.linspace(0.01, 0.2, 6):
             state = dict(vars(clf))
             clf.epochs = state["epochs"] = 10_000
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
             try:
+                timer.start()
                 clf.fit(X[::-1], ~y)
                 time.sleep(1)
             except KeyboardInterrupt:
@@ -109,15 +96,10 @@ def test_ctrl_c_at_any_moment(run_python):
         print(interrupted)
         """
     )
-    assert run.stdout.split() == ["12"], run.stderr
+    assert run.stdout.split() == ["6"], run.stderr
 
 
 # More memory than there is
-
-
-def test_too_many_random_features(small, moons, no_allocation):
-    with pytest.raises(MemoryError, match=no_allocation(r"num_inducing=1000000\b")):
-        small(SNGPClassifier, num_inducing=10**6).fit(*moons)
 
 
 @pytest.fixture
@@ -156,7 +138,7 @@ def test_too_large_a_network(
 def test_too_large_a_batch(small, no_allocation, batch_size):
     X = np.zeros((100_000, 1), np.float32)
     clf = small(ResNetClassifier, num_layers=50, num_hidden=128, batch_size=batch_size)
-    match = no_allocation(f"100000 rows .batch_size={batch_size}")
+    match = no_allocation(f"100000 rows .batch_size={batch_size}, num_layers=50")
     with pytest.raises(MemoryError, match=match):
         clf.fit(X, np.arange(len(X)) % 2)
 
@@ -182,14 +164,15 @@ def test_a_covariance_for_each_of_many_classes(small, no_allocation):
 # Labels
 
 
-def test_a_million_classes(make, no_allocation):
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
+def test_a_million_classes(small, no_allocation):
     X, y = np.zeros((1_000_000, 1), np.float32), np.arange(1_000_000)
     match = "holds 1000000 classes, more than the 100000 that are allowed. A quantity"
     with pytest.raises(ValueError, match=f"y {match}") as refusal:
-        make().fit(X, y)
+        small(SNGPClassifier).fit(X, y)
     assert len(str(refusal.value)) < 500
     with pytest.raises(ValueError, match=f"classes {match}"):
-        make().partial_fit(X[:9], y[:9], classes=y)
+        small(SNGPClassifier).partial_fit(X[:9], y[:9], classes=y)
 
 
 def test_a_thousand_classes(make):
@@ -213,11 +196,9 @@ def test_a_thousand_classes(make):
     ids=repr,
 )
 def test_labels_that_are_missing(make, no_allocation, labels):
-    pair = type(labels) if isinstance(labels, list) else lambda rows: labels.take(rows)
-    rows = np.arange(20) % 2
-    y = [labels[row] for row in rows] if pair is list else labels.take(rows)
+    many = labels * 10 if isinstance(labels, list) else labels.repeat(10)
     with pytest.raises(ValueError, match="y contains NaN or None"):
-        make().fit(np.zeros((20, 1)), y)
+        make().fit(np.zeros((20, 1)), many)
     with pytest.raises(ValueError, match="classes contains NaN or None"):
         make().partial_fit(np.zeros((20, 1)), [1] * 20, classes=labels)
 
@@ -370,7 +351,8 @@ def digest_in(before="", **environment):
         text=True,
         timeout=300,
     )
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
     return run.stdout.strip()
 
 
@@ -392,7 +374,6 @@ def test_a_home_that_cannot_be_written(digest, tmp_path):
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
     assert digest_in(**dict.fromkeys(HOMES, str(home))) == digest
-    assert list(home.iterdir()) == []
     assert digest_in(**dict.fromkeys(HOMES, os.devnull)) == digest
 
 
@@ -408,7 +389,7 @@ sys.addaudithook(refuse)
 
 
 def test_no_network(digest):
-    with pytest.raises(AssertionError, match=r"socket\.connect"):
+    with pytest.raises(AssertionError, match=r"AssertionError: socket\."):
         digest_in(NO_NETWORK + "import socket; socket.create_connection(('::1', 1))\n")
     assert digest_in(NO_NETWORK) == digest
 
@@ -465,7 +446,7 @@ def test_the_command_line_in_a_locale_with_decimal_commas(comma, tmp_path):
     assert run.returncode == 0, run.stderr
     scored = pd.read_csv(tmp_path / "scored.csv")
     assert scored[["a", "b"]].to_numpy() == pytest.approx(X)
-    assert (scored.dtypes == float).sum() >= 4
+    assert len(scored.select_dtypes(float).columns) >= 4  # two are the scores
 
 
 # Processes
