@@ -108,8 +108,8 @@ def test_what_does_not_fit_is_named(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 2**31 - 1)
     small = memory.Need("the rest", 2**29, "Choose nothing.")
     match = re.escape(
-        "needs at least 2.5 GiB of memory, of which 2.0 GiB are for the thing (size=7), "
-        "but 2.0 GiB are available. Choose a smaller size."
+        "needs at least 2.5 GiB of memory, of which 2.0 GiB are for the thing "
+        "(size=7), but 2.0 GiB are available. Choose a smaller size."
     )
     large = memory.Need(GIBIBYTE.what, 2**31, GIBIBYTE.remedy)
     with pytest.raises(MemoryError, match=match):
