@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import reprlib
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any
@@ -17,8 +18,9 @@ from ._docs import document
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
-from ._validation import check_training_rows
+from ._validation import check_labels, check_training_rows
 from .architecture import Architecture, initial_weights
+from .memory import check_memory, network_needs
 from .projection import fit_projection
 from .rows import project
 from .sources import select
@@ -149,6 +151,15 @@ class BaseNetworkClassifier(
         `sksngp.uncertainty.KINDS` or `_ood_score`, with one of shape (n,).
         """
 
+    def _memory_needs(self, num_rows, num_columns):
+        """What a fit takes, as `sksngp.memory.Need`s."""
+        return network_needs(
+            Architecture(**self._architecture()),
+            num_rows=num_rows,
+            num_columns=num_columns,
+            batch_size=self.batch_size,
+        )
+
     def _row_width(self) -> int:
         """How many floats one row needs while it is predicted."""
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
@@ -188,6 +199,9 @@ class BaseNetworkClassifier(
             training loss stops being finite. The estimator stays as it was.
         TypeError
             For sparse `X`.
+        MemoryError
+            If the network or its posterior cannot fit into memory, before any of it
+            is taken.
         """
         fitted = copy.copy(self)
         fitted._fit(X, y, sample_weight)
@@ -201,6 +215,7 @@ class BaseNetworkClassifier(
         X, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
+        check_memory(self._memory_needs(*X.shape))
         rng = _generator(self.random_state)
         held_out = self._hold_out(X, labels, rng, afresh=not warm)
         if warm:
@@ -261,6 +276,7 @@ class BaseNetworkClassifier(
         X, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=first
         )
+        check_memory(self._memory_needs(*X.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
         held_out = self._hold_out_of_stream(X, labels, weights, rng, first)
@@ -289,13 +305,14 @@ class BaseNetworkClassifier(
         if first:
             if classes is None:
                 raise ValueError("classes must be passed in the first partial_fit.")
+            check_labels(classes, "classes")
             return np.unique(classes)
         if classes is not None and not np.array_equal(
             np.unique(classes), self.classes_
         ):
             raise ValueError(
-                f"classes={classes!r} differs from the classes of the first call: "
-                f"{self.classes_!r}."
+                f"classes={reprlib.repr(np.unique(classes).tolist())} differs from the "
+                f"classes of the first call: {reprlib.repr(self.classes_.tolist())}."
             )
         return self.classes_
 

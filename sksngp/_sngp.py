@@ -12,6 +12,7 @@ from . import posterior
 from ._base import BaseNetworkClassifier
 from .architecture import project_spectral_norm
 from .calibration import fit_temperature
+from .memory import posterior_need
 from .uncertainty import entropy_of_logits, normalised_entropy
 
 #: ``kernel_scale="auto"`` is this share of the mean squared distance between
@@ -234,6 +235,13 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _architecture(self):
         return {**super()._architecture(), "num_inducing": int(self.num_inducing)}
+
+    def _memory_needs(self, num_rows, num_columns):
+        groups = 1 if self.covariance == "shared" else len(self.classes_)
+        return [
+            *super()._memory_needs(num_rows, num_columns),
+            posterior_need(int(self.num_inducing), groups),
+        ]
 
     def _row_width(self):
         groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from numbers import Real
 
 import numpy as np
@@ -27,6 +28,8 @@ from .sources import (
 
 #: Sums of squares of rows must not overflow with their weights.
 LARGEST_WEIGHT = 1e100
+#: Every step and every prediction computes a logit for each class.
+MOST_CLASSES = 100_000
 
 
 def check_rows(estimator, X, y="no_validation", *, reset):
@@ -55,8 +58,10 @@ def check_rows(estimator, X, y="no_validation", *, reset):
             "standardised, hence dense, columns. Reduce X first, with "
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
+    if getattr(X, "shape", ())[1:] == (0,):
+        X = np.empty(X.shape)  # of a frame without columns scikit-learn asks a dtype
     checked = validate_data(
-        estimator, X, computed(y), reset=reset, dtype=(np.float64, np.float32)
+        estimator, X, y, reset=reset, dtype=(np.float64, np.float32)
     )
     _check_magnitude(estimator, checked[0] if isinstance(checked, tuple) else checked)
     return checked
@@ -76,7 +81,7 @@ def _check_collection(estimator, collection, y, reset):
         check_array(np.empty(source.shape), input_name="X", estimator=estimator)
     if isinstance(y, str):
         return source
-    y = _check_y(computed(y), estimator=estimator)
+    y = _check_y(y, estimator=estimator)
     check_consistent_length(source, y)
     return source, y
 
@@ -107,6 +112,7 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     sample_weight : array-like of shape (n,) or None
     known_classes : ndarray or None
         Sorted classes that `y` must not go beyond; None takes those in `y`.
+        More than `MOST_CLASSES` are refused.
     reset : bool
 
     Returns
@@ -122,7 +128,12 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
+    y, is_column = computed(y), isinstance(y, str)
+    if not is_column:
+        check_labels(y, "y")
     X, y = check_rows(estimator, X, y, reset=reset)
+    if is_column:
+        check_labels(y, "y")
     check_classification_targets(y)
     weights = _check_sample_weight(
         computed(sample_weight), X, dtype=np.float64, ensure_non_negative=True
@@ -141,6 +152,49 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
         X, labels, weights = _weighted(X, labels, weights)
         _check_left(labels, class_weight, known_classes is None)
     return X, labels, weights, classes
+
+
+def check_labels(labels, name: str) -> None:
+    """Refuse labels that are missing, and text among other types.
+
+    NumPy would make text of a list of these: a class "nan", or "1" for the number.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+    name : str
+        The parameter's.
+
+    Raises
+    ------
+    ValueError
+    """
+    if labels is None:
+        return
+    if not isinstance(labels, list | tuple):
+        labels = np.asarray(labels).ravel()
+        if labels.dtype.kind not in "fmMO":
+            return
+    if _any_missing(labels):
+        raise ValueError(
+            f"{name} contains NaN or None. Leave out the rows without a label, or make "
+            "a class of them."
+        )
+    types = set(map(type, labels))
+    if len({issubclass(kind, str) for kind in types}) > 1:
+        names = ", ".join(sorted(kind.__name__ for kind in types))
+        raise ValueError(f"{name} mixes types: {names}. Pass labels of one type.")
+
+
+def _any_missing(labels):
+    if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
+        return bool(np.isnan(labels).any())
+    return any(
+        label is None
+        or (isinstance(label, float | np.floating) and np.isnan(label))
+        or type(label).__name__ in ("NAType", "NaTType")  # pandas', not imported here
+        for label in labels
+    )
 
 
 def _weighted(X, labels, weights):
@@ -180,14 +234,21 @@ def _check_left(labels, class_weight, first):
 
 
 def _check_classes(present, classes, first):
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"{'y' if first else 'classes'} holds {len(classes)} classes, more than "
+            f"the {MOST_CLASSES} that are allowed. A quantity needs a regressor; the "
+            "names of rows are nothing to predict; else put classes into groups."
+        )
     unseen = np.setdiff1d(present, classes)
     if len(unseen):
         raise ValueError(
-            f"y holds the classes {unseen.tolist()}, which are not among the known "
-            f"ones: {classes.tolist()}."
+            f"y holds the classes {reprlib.repr(unseen.tolist())}, which are not among "
+            f"the known ones: {reprlib.repr(classes.tolist())}."
         )
     if len(present if first else classes) < 2:
         raise ValueError(
             "A classifier needs rows of at least two classes; y (with positive "
-            f"sample_weight) holds {len(present)} class: {present.tolist()}."
+            f"sample_weight) holds {len(present)} class: "
+            f"{reprlib.repr(present.tolist())}."
         )

@@ -54,17 +54,15 @@ def keras_model(classifier) -> tf_keras.Model:
 
 def _projected(inputs, projection: InputProjection, member, dtype):
     """Standardised columns, cut off and projected in float64."""
-    columns = inputs
-    if projection.scaler is not None:
-        columns = tf_keras.layers.Normalization(
-            mean=projection.scaler.mean_,
-            variance=np.square(projection.scaler.scale_),
-            dtype="float64",
-        )(columns)
-    largest = LARGEST[dtype]
-    columns = tf_keras.layers.Lambda(
-        lambda values: tf.clip_by_value(values, -largest, largest), dtype="float64"
-    )(columns)
+    scaler, largest = projection.scaler, LARGEST[dtype]
+
+    def standardise(rows):
+        # Keras' own layer takes a tiny scale for zero.
+        if scaler is not None:
+            rows = (rows - scaler.mean_) / scaler.scale_
+        return tf.clip_by_value(rows, -largest, largest)
+
+    columns = tf_keras.layers.Lambda(standardise, dtype="float64")(inputs)
     kernel = projection.kernel[member]
     return _dense(kernel, None, columns, dtype="float64", trainable=False)
 

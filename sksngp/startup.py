@@ -114,3 +114,14 @@ def _global_seeds_untouched():
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def _after_fork():
+    """A parent in the middle of the import leaves its child half of TensorFlow."""
+    global _lock, _started_in
+    if _lock.locked():
+        _lock, _started_in = threading.Lock(), os.getppid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
