@@ -19,7 +19,8 @@ class ExportMixin:
         Of SNGP, hidden layers and output are tf-models-official's, with the learnt
         weights and covariance; the temperature is folded into the output weights. That
         layer gives a covariance between all rows of a batch and inverts the precision
-        in each call: predict in batches of some hundred rows. To load what
+        in each call: pass batches of some hundred rows. Call the model rather than its
+        `predict`, which rounds rows to float32. To load what
         ``model.save_weights`` wrote, build the model anew by this method; for a file
         that needs no code of ours, see `export_savedmodel`.
 
@@ -42,7 +43,7 @@ class ExportMixin:
         >>> from sksngp import ResNetClassifier
         >>> X, y = load_iris(return_X_y=True)
         >>> clf = ResNetClassifier(epochs=2, num_layers=1, random_state=0).fit(X, y)
-        >>> proba = clf.to_keras().predict(X, verbose=0)
+        >>> proba = clf.to_keras()(X).numpy()
         >>> bool(abs(proba - clf.predict_proba(X)).max() < 1e-5)
         True
         """
@@ -100,8 +101,7 @@ class ExportMixin:
         path = Path(path)
         if path.exists() or path.is_symlink():
             raise FileExistsError(
-                f"There is something at {str(path)!r} already; export_savedmodel "
-                "writes to a new directory."
+                f"path={str(path)!r} exists; it must be a new directory."
             )
         import tensorflow as tf
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.nlp.modeling.layers import SpectralNormalization, gaussian_process
+from official.nlp.modeling.layers import (
+    RandomFeatureGaussianProcess,
+    SpectralNormalization,
+    gaussian_process,
+)
 
-from .networks import GaussianProcessOutput
+from .networks import FeaturesOfOwnType
 from .projection import LARGEST, InputProjection
 
 
-class PreciseGaussianProcess(GaussianProcessOutput):
-    """tf-models-official's layer in float64: it inverts the precision in each call.
-
-    Returns logits and their covariance between rows, as the parent of its parent.
-    """
-
-    call = gaussian_process.RandomFeatureGaussianProcess.call
+class PreciseGaussianProcess(FeaturesOfOwnType, RandomFeatureGaussianProcess):
+    """tf-models-official's layer for float64: it inverts the precision in each call."""
 
 
 def keras_model(classifier) -> tf_keras.Model:

@@ -105,12 +105,12 @@ class StackedDense(tf_keras.layers.Layer):
         return self.activation(tf.matmul(inputs, self.kernel) + self.bias)
 
 
-class GaussianProcessOutput(RandomFeatureGaussianProcess):
-    """tf-models-official's layer, with random features of the layer's own dtype.
+class FeaturesOfOwnType:
+    """Mixin of tf-models-official's layer: random features of its own dtype.
 
-    The parent builds its feature layer in Keras' default float type whatever
-    its own `dtype` is, and so cannot run in float64. It also rounds the factor
-    sqrt(2 / M) to float32, which would leave float64 logits with eight digits.
+    That builds its feature layer in Keras' default float type whatever its own `dtype`
+    is, and so cannot run in float64. It also rounds the factor sqrt(2 / M) to float32,
+    which would leave float64 logits with eight digits.
     """
 
     def __init__(self, units, num_inducing, **kwargs):
@@ -126,6 +126,10 @@ class GaussianProcessOutput(RandomFeatureGaussianProcess):
             dtype=self.dtype,
             name=name,
         )
+
+
+class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
+    """tf-models-official's layer, which returns logits and random features."""
 
     def call(self, inputs):
         """Logits and random features, as the parent's, summed in one order.

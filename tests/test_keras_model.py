@@ -1,0 +1,94 @@
+"""Keras models of official layers give the classifiers' probabilities."""
+
+import numpy as np
+import pytest
+from official.nlp.modeling import layers as official
+from sklearn.exceptions import NotFittedError
+
+from sksngp import SNGPClassifier
+
+
+def rows_near_and_far(X):
+    return np.concatenate([X, X[:20] * 3.0])
+
+
+def assert_equal_probabilities(clf, X):
+    model = clf.to_keras()
+    tolerance = 1e-6 if clf.dtype == "float64" else 1e-4
+    for _ in range(2):  # a call must not change the weights
+        np.testing.assert_allclose(
+            model(X).numpy(), clf.predict_proba(X), atol=tolerance
+        )
+    return model
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"dtype": "float64"}, {"standardize": False}], ids=str
+)
+def test_probabilities_equal(make, iris, params):
+    clf = make(**params).fit(*iris)
+    assert_equal_probabilities(clf, rows_near_and_far(iris[0]))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"num_inducing": 32},
+        {"cov_momentum": 0.9},
+        {"mean_field_factor": 0.0, "temperature": 2.0},
+        {"dtype": "float64", "temperature": 0.5},
+    ],
+    ids=str,
+)
+def test_probabilities_equal_sngp(small, iris, params):
+    clf = small(SNGPClassifier, **params).fit(*iris)
+    assert_equal_probabilities(clf, rows_near_and_far(iris[0]))
+
+
+def test_columns_with_large_offsets(make, moons):
+    X = 1e9 + moons[0]
+    assert_equal_probabilities(make().fit(X, moons[1]), X)
+
+
+def test_layers_are_official_with_the_learnt_state(small, moons):
+    clf = small(SNGPClassifier).fit(*moons)
+    layers = clf.to_keras().layers
+    hidden = [x for x in layers if isinstance(x, official.SpectralNormalization)]
+    assert len(hidden) == clf.num_layers
+    (gp,) = [x for x in layers if isinstance(x, official.RandomFeatureGaussianProcess)]
+    np.testing.assert_allclose(
+        gp._gp_cov_layer.precision_matrix.numpy(), clf.posterior_.precision[0]
+    )
+    for block, layer in enumerate(hidden):
+        for name in ("u", "v"):
+            expected = clf.weights_[f"hidden_{block}/{name}"]
+            np.testing.assert_array_equal(getattr(layer, name).numpy(), expected)
+
+
+def test_weights_go_through_a_file(make, moons, tmp_path):
+    X, y = moons
+    clf, other = make().fit(X, y), make(random_state=1).fit(X[::-1], y)
+    model, receiver = clf.to_keras(), other.to_keras()
+    assert np.abs(receiver(X).numpy() - model(X).numpy()).max() > 1e-3
+    model.save_weights(tmp_path / "model.weights.h5")
+    model = clf.to_keras()
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    model.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(model(X).numpy(), clf.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("covariance", ["shared", "per_class"])
+def test_refuses_what_official_layers_do_not_have(small, moons, covariance):
+    clf = small(SNGPClassifier, inference="monte_carlo", covariance=covariance)
+    with pytest.raises(ValueError, match=r"inference=.*export_savedmodel"):
+        clf.fit(*moons).to_keras()
+
+
+def test_columns_of_tiny_scale(make, moons):
+    X = 1e-12 * moons[0]
+    assert_equal_probabilities(make().fit(X, moons[1]), X)
+
+
+def test_refuses_unfitted(make):
+    with pytest.raises(NotFittedError):
+        make().to_keras()

@@ -1,0 +1,150 @@
+"""SavedModels give what the classifiers give, without this library."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.exceptions import NotFittedError
+
+from sksngp import SNGPClassifier
+from sksngp.ood import pvalues
+
+#: Loads a SavedModel where nothing but TensorFlow can be imported.
+SERVE = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"sksngp", "official", "tf_keras", "sklearn"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+import tensorflow as tf
+
+folder, rows, result = sys.argv[1:]
+served = tf.saved_model.load(folder).signatures["serving_default"]
+found = served(inputs=tf.constant(np.load(rows)))
+found = {name: value.numpy() for name, value in found.items()}
+if found["label"].dtype == object:
+    found["label"] = np.array([label.decode() for label in found["label"]])
+np.savez(result, **found)
+assert "sksngp" not in sys.modules
+"""
+VARIANTS = [
+    {},
+    {"dtype": "float64"},
+    {"standardize": False},
+    {"ood_alpha": 0.001},  # a threshold at infinity
+]
+OWN_VARIANTS = [
+    {"num_inducing": 32},
+    {"inference": "monte_carlo"},
+    {"inference": "monte_carlo", "covariance": "per_class"},
+    {"cov_momentum": 0.9},
+    {"mean_field_factor": 0.0, "temperature": 2.0},
+    {"num_inducing": 256, "num_hidden": 4},
+]
+
+
+def serve(clf, X, folder):
+    clf.export_savedmodel(folder)
+    found = tf.saved_model.load(str(folder)).signatures["serving_default"](
+        inputs=tf.constant(X)
+    )
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def assert_equal_outputs(found, clf, X, labels=None):
+    tolerance = 1e-8 if clf.dtype == "float64" else 2e-4
+    expected = {
+        kind: clf.predict_uncertainty(X, kind=kind)
+        for kind in ("total", "aleatoric", "epistemic")
+    }
+    expected["probabilities"] = clf.predict_proba(X)
+    expected["ood_score"] = -clf.score_samples(X)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=tolerance, err_msg=name)
+    label = found["label"]
+    label = label.astype(str) if label.dtype == object else label
+    best = np.searchsorted(clf.classes_, label)
+    top = expected["probabilities"].max(axis=1)
+    chosen = expected["probabilities"][np.arange(len(X)), best]
+    assert (chosen >= top - 2 * tolerance).all()
+    # Ranks and flags are those of the scores that were served.
+    ranks = pvalues(found["ood_score"], clf.ood_scores_)
+    np.testing.assert_allclose(found["ood_pvalue"], ranks, atol=1e-12)
+    np.testing.assert_array_equal(found["ood"], found["ood_score"] > clf.ood_threshold_)
+
+
+def rows_near_and_far(X):
+    # Farther away, float32 has few digits left of the cosines' phases.
+    return np.concatenate([X, X[:20] * 3.0])
+
+
+@pytest.mark.parametrize("params", VARIANTS, ids=str)
+def test_outputs_equal(make, iris, tmp_path, params):
+    clf = make(**params).fit(*iris)
+    X = rows_near_and_far(iris[0])
+    assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
+
+
+@pytest.mark.parametrize("params", OWN_VARIANTS, ids=str)
+def test_outputs_equal_sngp(small, iris, tmp_path, params):
+    clf = small(SNGPClassifier, **params).fit(*iris)
+    X = rows_near_and_far(iris[0])
+    assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
+
+
+def test_columns_with_large_offsets(make, moons, tmp_path):
+    X = 1e9 + moons[0]
+    clf = make().fit(X, moons[1])
+    assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
+
+
+@pytest.mark.parametrize("classes", [["ä", "b"], [3, 7], [False, True]], ids=str)
+def test_fresh_process_without_the_library(make, moons, tmp_path, classes):
+    X, y = moons
+    clf = make().fit(X, np.array(classes)[y])
+    clf.export_savedmodel(tmp_path / "model")
+    np.save(tmp_path / "rows.npy", X)
+    arguments = [tmp_path / name for name in ("model", "rows.npy", "out.npz")]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SERVE, *map(str, arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    assert found["label"].dtype.kind == clf.classes_.dtype.kind
+    assert_equal_outputs(found, clf, X)
+
+
+def test_refuses_an_existing_path(make, moons, tmp_path):
+    clf = make().fit(*moons)
+    with pytest.raises(FileExistsError, match="path="):
+        clf.export_savedmodel(tmp_path)
+
+
+def test_refuses_unfitted(make, tmp_path):
+    with pytest.raises(NotFittedError):
+        make().export_savedmodel(tmp_path / "model")
+    assert not os.listdir(tmp_path)
+
+
+def test_failed_write_leaves_nothing(make, moons, tmp_path, monkeypatch):
+    clf = make().fit(*moons)
+    save = tf.saved_model.save
+
+    def fail(*args, **kwargs):
+        save(*args, **kwargs)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        clf.export_savedmodel(tmp_path / "model")
+    assert not os.listdir(tmp_path)
