@@ -11,12 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from . import ood, pool
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
+from .dask_predictions import lazy_on_dask
 from .projection import padded_blocks
 from .uncertainty import KINDS
 
 
 class PredictionMixin:
     """Methods of a fitted classifier.
+
+    They take arrays, dataframes, pyarrow data sets and memory maps; of a dask array or
+    dataframe they return a lazy dask array, computed block by block.
 
     They need `architecture_`, `weights_`, `projection_`, `classes_` and
     `ood_threshold_`, and from the class `_evaluate`, `_row_width` and `_scalars`.
@@ -25,6 +29,7 @@ class PredictionMixin:
     #: What `_evaluate` is asked for as out-of-distribution score.
     _ood_score = "epistemic"
 
+    @lazy_on_dask
     def predict(self, X) -> np.ndarray:
         """Predict the most probable class.
 
@@ -41,6 +46,7 @@ class PredictionMixin:
         model = copy.copy(self)  # one model, even while another thread refits
         return model.classes_[model.predict_proba(X).argmax(axis=1)]
 
+    @lazy_on_dask
     def predict_proba(self, X) -> np.ndarray:
         """Predict class probabilities.
 
@@ -55,6 +61,7 @@ class PredictionMixin:
         """
         return self._predict(X, "proba")
 
+    @lazy_on_dask
     def predict_log_proba(self, X) -> np.ndarray:
         """Logarithm of `predict_proba`.
 
@@ -69,6 +76,7 @@ class PredictionMixin:
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    @lazy_on_dask
     def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
         """Predict how uncertain the classifier is.
 
@@ -90,6 +98,7 @@ class PredictionMixin:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
         return self._predict(X, kind)
 
+    @lazy_on_dask
     def predict_ood(self, X) -> np.ndarray:
         """Flag rows unlike those the classifier was fitted on.
 
@@ -108,6 +117,7 @@ class PredictionMixin:
         model = copy.copy(self)  # one model, even while another thread refits
         return model._predict(X, model._ood_score) > model.ood_threshold_
 
+    @lazy_on_dask
     def ood_pvalue(self, X) -> np.ndarray:
         """Say how unusual rows are among those the classifier was fitted on.
 
@@ -134,6 +144,7 @@ class PredictionMixin:
         model = copy.copy(self)  # one model, even while another thread refits
         return ood.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
 
+    @lazy_on_dask
     def score_samples(self, X) -> np.ndarray:
         """Score how normal rows are: minus the out-of-distribution score.
 

@@ -204,7 +204,7 @@ class Selection(RowSource):
 
 def is_collection(X: object) -> bool:
     """Whether rows are of a kind that `open_source` reads block by block."""
-    return _is_dask(X) or _is_dataset(X) or _is_mapped_as_other_type(X)
+    return is_dask(X) or _is_dataset(X) or _is_mapped_as_other_type(X)
 
 
 def open_source(X: object, columns: Sequence[str] | None = None) -> RowSource:
@@ -220,7 +220,7 @@ def open_source(X: object, columns: Sequence[str] | None = None) -> RowSource:
     -------
     RowSource
     """
-    if _is_dask(X):
+    if is_dask(X):
         return DaskSource(X)
     if _is_dataset(X):
         return ParquetSource(X, X.schema.names if columns is None else columns)
@@ -307,7 +307,7 @@ def split_label(dataset: object, label: str) -> tuple[list[str], np.ndarray]:
 
 def computed(values: object) -> object:
     """Values of a lazy collection, such as labels; others as they are."""
-    return values.compute() if _is_dask(values) else values
+    return values.compute() if is_dask(values) else values
 
 
 def _default_client():
@@ -318,7 +318,8 @@ def _default_client():
         return None
 
 
-def _is_dask(X):
+def is_dask(X: object) -> bool:
+    """Whether X is a lazy dask collection."""
     # Nobody has a collection of a package that was never imported.
     dask = sys.modules.get("dask.base")
     return dask is not None and dask.is_dask_collection(X)

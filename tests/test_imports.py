@@ -38,9 +38,11 @@ BELOW = {
     "pool": {"architecture", "compiled", "startup"},
     "distributed": {"pool", "rows"},
     "_files": set(),
+    "dask_predictions": {"sources"},
     "_prediction": {
         "_validation",
         "architecture",
+        "dask_predictions",
         "ood",
         "pool",
         "projection",
