@@ -123,6 +123,6 @@ class MCDropoutClassifier(BaseNetworkClassifier):
 
     def _evaluate(self, compiled, projected, what):
         masks = self.masks_.astype(projected.dtype)
-        logits = compiled.forward_masked(projected[np.newaxis], masks).numpy()
+        logits = compiled.forward_masked(projected, masks).numpy()
         samples = softmax(logits.astype(np.float64), axis=-1)
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -68,13 +68,12 @@ class CompiledNetwork:
         arch = self.architecture
         stack = [] if arch.members == 1 else [arch.members]
         rows = tf.TensorSpec([*stack, None, arch.num_hidden], arch.dtype)
-        many = tf.TensorSpec([None, None, arch.num_hidden], arch.dtype)
         masks = tf.TensorSpec([None, arch.num_layers, 1, arch.num_hidden], arch.dtype)
         inducing = arch.num_inducing or 1
         whitening = tf.TensorSpec([None, inducing, inducing], arch.dtype)
         self.hidden = _Compiled(self._hidden, [rows])
         self.forward = _Compiled(self._forward, [rows])
-        self.forward_masked = _Compiled(self._forward_masked, [many, masks])
+        self.forward_masked = _Compiled(self._forward_masked, [rows, masks])
         directions = tf.TensorSpec([inducing, None], arch.dtype)
         self._compiled_whiten = _Compiled(self._whiten, [rows, whitening])
         self._compiled_project = _Compiled(self._project, [rows, directions])
@@ -169,7 +168,10 @@ class CompiledNetwork:
     def _forward_masked(self, projected, masks):
         self.traces += 1
         network = self.networks[0]
-        return network.output(network.hidden(projected, masks))[0]
+        # One sample after the other, for the reason that `StackedDense` gives.
+        return tf.map_fn(
+            lambda mask: network.output(network.hidden(projected, mask))[0], masks
+        )
 
     def _whiten(self, projected, whitening):
         self.traces += 1

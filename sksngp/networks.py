@@ -102,7 +102,17 @@ class StackedDense(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs):
-        return self.activation(tf.matmul(inputs, self.kernel) + self.bias)
+        # Not one batched product: that adds the terms of few rows in another order than
+        # those of many, and a row's last digits would depend on the rows beside it.
+        products = [
+            rows @ kernel
+            for rows, kernel in zip(
+                tf.unstack(inputs, self.members),
+                tf.unstack(self.kernel, self.members),
+                strict=True,
+            )
+        ]
+        return self.activation(tf.stack(products) + self.bias)
 
 
 class FeaturesOfOwnType:
