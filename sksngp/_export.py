@@ -20,9 +20,11 @@ class ExportMixin:
         weights and covariance; the temperature is folded into the output weights. That
         layer gives a covariance between all rows of a batch and inverts the precision
         in each call: pass batches of some hundred rows. Call the model rather than its
-        `predict`, which rounds rows to float32. To load what
-        ``model.save_weights`` wrote, build the model anew by this method; for a file
-        that needs no code of ours, see `export_savedmodel`.
+        `predict`, which rounds rows to float32. ``tf.saved_model.save`` writes it to a
+        directory that needs no code of ours; to load what ``model.save_weights`` wrote,
+        build the model anew by this method. Keras' own format cannot hold it, as
+        tf-models-official's output layer has no configuration to write. For
+        uncertainties and flags, too, see `export_savedmodel`.
 
         Returns
         -------

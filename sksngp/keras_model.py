@@ -16,7 +16,15 @@ from .projection import LARGEST, InputProjection
 
 
 class PreciseGaussianProcess(FeaturesOfOwnType, RandomFeatureGaussianProcess):
-    """tf-models-official's layer for float64: it inverts the precision in each call."""
+    """tf-models-official's layer for float64: it inverts the precision in each call.
+
+    The covariance is what was learnt, in training calls too: the layer's own update
+    works in float32 alone, and Keras traces it to save a model.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._gp_cov_layer._get_training_value = lambda training=None: False
 
 
 def keras_model(classifier) -> tf_keras.Model:

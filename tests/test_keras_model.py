@@ -1,11 +1,15 @@
 """Keras models of official layers give the classifiers' probabilities."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from official.nlp.modeling import layers as official
 from sklearn.exceptions import NotFittedError
 
-from sksngp import SNGPClassifier
+from sksngp import DeepEnsembleClassifier, MCDropoutClassifier, SNGPClassifier
 
 
 def rows_near_and_far(X):
@@ -75,6 +79,36 @@ def test_weights_go_through_a_file(make, moons, tmp_path):
     model.set_weights([np.zeros_like(w) for w in model.get_weights()])
     model.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_allclose(model(X).numpy(), clf.predict_proba(X), atol=1e-4)
+
+
+LOAD = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+for name in sys.argv[1:]:
+    model = tf.saved_model.load(name)
+    np.save(name, model(np.load("rows.npy")))
+"""
+
+
+def test_models_are_loaded_in_a_fresh_process(small, moons, tmp_path):
+    X, y = moons
+    classifiers = [SNGPClassifier, MCDropoutClassifier, DeepEnsembleClassifier]
+    fitted = {c.__name__: small(c).fit(X, y) for c in classifiers}
+    np.save(tmp_path / "rows.npy", X)
+    for name, clf in fitted.items():
+        tf.saved_model.save(clf.to_keras(), str(tmp_path / name))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD, *fitted],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, clf in fitted.items():
+        found = np.load(tmp_path / f"{name}.npy")
+        np.testing.assert_allclose(found, clf.predict_proba(X), atol=1e-4)
 
 
 @pytest.mark.parametrize("covariance", ["shared", "per_class"])

@@ -9,10 +9,22 @@ import pytest
 import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
-from sksngp import SNGPClassifier
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
 from sksngp.ood import pvalues
 
-#: Loads a SavedModel where nothing but TensorFlow can be imported.
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+]
+
+#: Loads SavedModels where nothing but TensorFlow can be imported.
 SERVE = """
 import sys
 
@@ -25,13 +37,14 @@ sys.meta_path.insert(0, Blocker())
 import numpy as np
 import tensorflow as tf
 
-folder, rows, result = sys.argv[1:]
-served = tf.saved_model.load(folder).signatures["serving_default"]
-found = served(inputs=tf.constant(np.load(rows)))
-found = {name: value.numpy() for name, value in found.items()}
-if found["label"].dtype == object:
-    found["label"] = np.array([label.decode() for label in found["label"]])
-np.savez(result, **found)
+rows = np.load("rows.npy")
+for folder in sys.argv[1:]:
+    served = tf.saved_model.load(folder).signatures["serving_default"]
+    found = served(inputs=tf.constant(rows))
+    found = {name: value.numpy() for name, value in found.items()}
+    if found["label"].dtype == object:
+        found["label"] = np.array([label.decode() for label in found["label"]])
+    np.savez(f"{folder}.npz", **found)
 assert "sksngp" not in sys.modules
 """
 VARIANTS = [
@@ -105,23 +118,27 @@ def test_columns_with_large_offsets(make, moons, tmp_path):
     assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
 
 
-@pytest.mark.parametrize("classes", [["ä", "b"], [3, 7], [False, True]], ids=str)
-def test_fresh_process_without_the_library(make, moons, tmp_path, classes):
+def test_fresh_process_without_the_library(small, moons, tmp_path):
     X, y = moons
-    clf = make().fit(X, np.array(classes)[y])
-    clf.export_savedmodel(tmp_path / "model")
+    labels = [["ä", "b"], [3, 7], [False, True], [7.0, -1.0]]
+    fitted = {
+        Classifier.__name__: small(Classifier).fit(X, np.array(classes)[y])
+        for Classifier, classes in zip(CLASSIFIERS, labels, strict=True)
+    }
     np.save(tmp_path / "rows.npy", X)
-    arguments = [tmp_path / name for name in ("model", "rows.npy", "out.npz")]
+    for name, clf in fitted.items():
+        clf.export_savedmodel(tmp_path / name)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", SERVE, *map(str, arguments)],
+        [sys.executable, "-I", "-c", SERVE, *fitted],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = np.load(tmp_path / "out.npz")
-    assert found["label"].dtype.kind == clf.classes_.dtype.kind
-    assert_equal_outputs(found, clf, X)
+    for name, clf in fitted.items():
+        found = np.load(tmp_path / f"{name}.npz")
+        assert found["label"].dtype.kind == clf.classes_.dtype.kind
+        assert_equal_outputs(found, clf, X)
 
 
 def test_refuses_an_existing_path(make, moons, tmp_path):
