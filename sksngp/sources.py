@@ -162,13 +162,13 @@ class DaskSource(RowSource):
 
     def read(self, block: int) -> np.ndarray:
         """Rows of a block."""
-        return _as_float(self.collection.partitions[block].compute())
+        return _as_float(self.collection.partitions[int(block)].compute())
 
     def delayed(self, block: int):
         """Rows of a block, as a dask delayed."""
         import dask
 
-        partition = self.collection.partitions[block].to_delayed()
+        partition = self.collection.partitions[int(block)].to_delayed()
         return dask.delayed(_as_float)(np.ravel(partition)[0])
 
 
