@@ -7,7 +7,8 @@ on another, with the same result.
 Training is local SGD (Stich 2019, arXiv 1805.09767; Lin et al. 2020, arXiv 1808.07217):
 from common weights each group of blocks trains by itself for `ROUND_ROWS` rows, then
 weights and the optimiser's moments are averaged. Averaging the gradient of each step
-instead would send as many bytes every few milliseconds (``benchmarks/scaling_workers.py``).
+instead would send as many bytes every few milliseconds
+(``benchmarks/scaling_workers.py``).
 """
 
 from __future__ import annotations
