@@ -113,6 +113,14 @@ def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
     )
 
 
+@pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
+def test_dask_dataframes_that_do_not_fit(clf, little_memory):
+    frame = pd.DataFrame(X, columns=NAMES)
+    clf.set_params(epochs=40, learning_rate=0.01)
+    clf.fit(dask.dataframe.from_pandas(frame, npartitions=5), Y)
+    assert clf.score(frame, Y) > 0.8
+
+
 def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
     monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 16)
     order = np.argsort(Y)
