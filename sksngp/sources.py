@@ -41,7 +41,8 @@ class RowSource(ABC):
     starts : int64 ndarray of shape (n_blocks + 1,)
         The first row of each block, then the number of rows.
     client : distributed.Client or None
-        Whose workers can read blocks.
+        Whose workers can read blocks; a source that has one has a method `delayed`,
+        which is `read`, later and on a worker.
     num_workers : int
         How many these were when the source was made: the cut of work into parts must
         not change when one dies.
@@ -59,10 +60,6 @@ class RowSource(ABC):
     @abstractmethod
     def read(self, block: int) -> np.ndarray:
         """Rows of a block: float32 or float64 of shape (size, n_features)."""
-
-    def delayed(self, block: int):
-        """As `read`, later and on a worker; needs a `client`."""
-        raise NotImplementedError
 
     def rows(self, block: int) -> slice:
         """Rows of a block, as places in the whole."""
