@@ -6,6 +6,7 @@ import copy
 from contextlib import contextmanager
 
 import numpy as np
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
@@ -13,6 +14,7 @@ from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
 from .dask_predictions import lazy_on_dask
 from .projection import padded_blocks
+from .sources import computed, split_label
 from .uncertainty import KINDS
 
 
@@ -76,7 +78,6 @@ class PredictionMixin:
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    @lazy_on_dask
     def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
         """Predict how uncertain the classifier is.
 
@@ -96,6 +97,10 @@ class PredictionMixin:
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
+        return self._predict_kind(X, kind)
+
+    @lazy_on_dask
+    def _predict_kind(self, X, kind):
         return self._predict(X, kind)
 
     @lazy_on_dask
@@ -163,6 +168,32 @@ class PredictionMixin:
             In [-1, 0]; higher is more like the training data.
         """
         return -self._predict(X, self._ood_score)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Accuracy: the share of rows whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), or str
+            True labels, or the name of a pyarrow data set's column that holds them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        if isinstance(y, str):
+            _, y = split_label(X, y)
+        return float(
+            accuracy_score(
+                computed(y),
+                computed(self.predict(X)),
+                sample_weight=computed(sample_weight),
+            )
+        )
 
     def _fitted_arrays(self):
         """Arrays that predictions need, by name, with the shapes that they must have.

@@ -30,9 +30,11 @@ from .sources import (
 LARGEST_WEIGHT = 1e100
 #: Every step and every prediction computes a logit for each class.
 MOST_CLASSES = 100_000
+#: In place of labels where none are to be checked.
+NO_LABELS = object()
 
 
-def check_rows(estimator, X, y="no_validation", *, reset):
+def check_rows(estimator, X, y=NO_LABELS, *, reset):
     """Check `X`, and `y` where given, as scikit-learn does, and the range of `X`.
 
     Parameters
@@ -61,7 +63,11 @@ def check_rows(estimator, X, y="no_validation", *, reset):
     if getattr(X, "shape", ())[1:] == (0,):
         X = np.empty(X.shape)  # of a frame without columns scikit-learn asks a dtype
     checked = validate_data(
-        estimator, X, y, reset=reset, dtype=(np.float64, np.float32)
+        estimator,
+        X,
+        "no_validation" if y is NO_LABELS else y,
+        reset=reset,
+        dtype=(np.float64, np.float32),
     )
     _check_magnitude(estimator, checked[0] if isinstance(checked, tuple) else checked)
     return checked
@@ -70,20 +76,20 @@ def check_rows(estimator, X, y="no_validation", *, reset):
 def _check_collection(estimator, collection, y, reset):
     """As `check_rows`, a block at a time."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
-    if isinstance(y, str) and y != "no_validation":
+    if isinstance(y, str):
         known, y = split_label(collection, y)
+        check_labels(y, "y")
     source = open_source(collection, columns=known)
     validate_data(estimator, source.template(), reset=reset, skip_check_array=True)
+    if y is not NO_LABELS:
+        y = _check_y(y, estimator=estimator)
+        check_consistent_length(source, y)
     for _, chunk in row_blocks(source):
         check_array(chunk, dtype=None, input_name="X", estimator=estimator)
         _check_magnitude(estimator, chunk)
     if not len(source):  # scikit-learn's words for it
         check_array(np.empty(source.shape), input_name="X", estimator=estimator)
-    if isinstance(y, str):
-        return source
-    y = _check_y(y, estimator=estimator)
-    check_consistent_length(source, y)
-    return source, y
+    return source if y is NO_LABELS else (source, y)
 
 
 def _check_magnitude(estimator, X):
@@ -128,12 +134,10 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
-    y, is_column = computed(y), isinstance(y, str)
-    if not is_column:
+    y = computed(y)
+    if not isinstance(y, str):  # the name of a column
         check_labels(y, "y")
     X, y = check_rows(estimator, X, y, reset=reset)
-    if is_column:
-        check_labels(y, "y")
     check_classification_targets(y)
     weights = _check_sample_weight(
         computed(sample_weight), X, dtype=np.float64, ensure_non_negative=True

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .sources import is_dask
+from .sources import check_table, is_dask
 
 
 def lazy_on_dask(method: Callable) -> Callable:
@@ -42,6 +42,7 @@ def _lazily(model, method, X, args, kwargs):
     import dask
     import dask.array
 
+    check_table(X)
     if hasattr(X, "columns"):
         template = pd.DataFrame(np.empty((0, len(X.columns))), columns=X.columns)
         parts = X.to_delayed()

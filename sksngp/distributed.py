@@ -42,8 +42,9 @@ def total(rows, function: Callable) -> tuple:
     import dask
 
     function = dask.delayed(function, pure=False)
+    read = _reader(rows)
     parts = [
-        dask.delayed(_apply)(function, _rows(rows, block))
+        dask.delayed(_apply)(function, read(block))
         for block in np.flatnonzero(np.diff(rows.source.starts))
     ]
     while len(parts) > 1:
@@ -80,9 +81,10 @@ def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Ca
     sizes = np.diff(rows.source.starts)
     groups = max(rows.source.num_workers, 1)
     architecture = asdict(compiled.architecture)
+    read = _reader(rows)
 
     def train(state, blocks, group_seed):
-        blocks = [_rows(rows, block) for block in blocks]
+        blocks = [read(block) for block in blocks]
         arguments = architecture, state, blocks, unit, batch_size, group_seed
         return dask.delayed(_train)(*arguments)
 
@@ -121,18 +123,23 @@ def _rounds(sizes: np.ndarray, groups: int, rng) -> Iterator[list[list[int]]]:
         yield dealt
 
 
-def _rows(rows, block):
-    """A block's `Rows`, as a dask delayed."""
+def _reader(rows):
+    """Function that gives a block's `Rows` as a dask delayed."""
     import dask
 
-    part = rows.source.rows(block)
-    return dask.delayed(_project)(
-        rows.source.delayed(block),
-        rows.labels[part],
-        rows.weights[part],
-        dask.delayed(rows.projection),
-        rows.dtype,
-    )
+    projection = dask.delayed(rows.projection, traverse=False)  # one key for all
+
+    def read(block):
+        part = rows.source.rows(block)
+        return dask.delayed(_project)(
+            rows.source.delayed(block),
+            rows.labels[part],
+            rows.weights[part],
+            projection,
+            rows.dtype,
+        )
+
+    return read
 
 
 # What workers do

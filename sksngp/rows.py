@@ -84,12 +84,22 @@ class StreamedRows:
     def chunks(
         self, width: int, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, slice]]:
-        """Read the rows from front to back; as `Rows.chunks`, but within blocks."""
+        """Read the rows from front to back; as `Rows.chunks`.
+
+        Chunks of a given size go across blocks; others stay within one.
+        """
+        first, rest = 0, []
         for block in range(len(self.source.starts) - 1):
-            rows = self._read([block])
-            first = int(self.source.starts[block])
+            rows = joined([*rest, self._block(block)])
+            rest, last = [], first + len(rows.labels) == len(self.labels)
             for projected, part in rows.chunks(width, size):
+                if size and part.stop - part.start < size and not last:
+                    rest = [Rows(projected, rows.labels[part], rows.weights[part])]
+                    first += part.start
+                    break
                 yield projected, slice(first + part.start, first + part.stop)
+            else:
+                first += len(rows.labels)
 
     def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
         """Read the rows for an epoch of training, some blocks at a time.

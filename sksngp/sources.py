@@ -67,7 +67,7 @@ class RowSource(ABC):
 
     def template(self) -> pd.DataFrame | np.ndarray:
         """No rows, with the columns' names where they have some."""
-        if all(isinstance(name, str) for name in self.columns):
+        if any(isinstance(name, str) for name in self.columns):
             return pd.DataFrame(np.empty((0, self.shape[1])), columns=self.columns)
         return np.empty((0, self.shape[1]))
 
@@ -102,9 +102,13 @@ class ParquetSource(RowSource):
     """
 
     def __init__(self, dataset, columns: Sequence[str]):
-        missing = [name for name in columns if name not in dataset.schema.names]
+        names = dataset.schema.names
+        missing = [name for name in columns if name not in names]
         if missing:
             raise ValueError(f"The data set lacks the columns {missing}.")
+        repeated = sorted({name for name in columns if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"The data set has several columns named {repeated}.")
         types = {name: dataset.schema.field(name).type for name in columns}
         others = {name: str(kind) for name, kind in types.items() if not _numeric(kind)}
         if others:
@@ -113,6 +117,7 @@ class ParquetSource(RowSource):
                 "Encode them, or leave them out; pass the label's name as y."
             )
         self._groups, sizes = [], []
+        self._schema = dataset.schema
         for fragment in dataset.get_fragments():
             if hasattr(fragment, "split_by_row_group"):
                 groups = fragment.split_by_row_group()
@@ -126,7 +131,8 @@ class ParquetSource(RowSource):
 
     def read(self, block: int) -> np.ndarray:
         """Rows of a block; a missing value becomes NaN."""
-        table = self._groups[block].to_table(columns=self.columns)
+        # By the schema of all: a file may lack columns that others have.
+        table = self._groups[block].to_table(columns=self.columns, schema=self._schema)
         result = np.empty((len(table), len(self.columns)))
         for index, column in enumerate(table.columns):
             result[:, index] = column.to_numpy()
@@ -140,9 +146,15 @@ class DaskSource(RowSource):
     ----------
     collection : dask collection of shape (n, n_features)
         Partitions of unknown sizes are computed once to learn these.
+
+    Raises
+    ------
+    ValueError
+        If it has no rows and columns, or their type is no number.
     """
 
     def __init__(self, collection):
+        check_table(collection)
         columns = getattr(collection, "columns", None)
         if columns is None:
             if np.isnan(collection.shape).any():
@@ -307,10 +319,51 @@ def computed(values: object) -> object:
     return values.compute() if is_dask(values) else values
 
 
+def check_table(collection: object) -> None:
+    """Check that a dask collection has rows and columns, of numbers.
+
+    Raises
+    ------
+    ValueError
+    """
+    dimensions = getattr(collection, "ndim", None)
+    if not isinstance(dimensions, int) or dimensions != 2:
+        has = f"{dimensions} dimensions" if isinstance(dimensions, int) else "neither"
+        raise ValueError(
+            "X must be a dask array or dataframe with rows and columns, got a "
+            f"{type(collection).__name__} with {has}."
+        )
+    _check_kinds(collection)
+
+
+def _check_kinds(rows):
+    """Refuse types that NumPy would make floats of by leaving something out."""
+    if hasattr(rows, "columns"):
+        kinds = dict(rows.dtypes)
+    else:
+        kinds = {"all": rows.dtype}
+    others = {name: str(kind) for name, kind in kinds.items() if kind.kind in "cmM"}
+    if others:
+        raise ValueError(f"X must hold real numbers; columns of other types: {others}.")
+
+
 def _default_client():
+    """Client whose workers can help, if there is one.
+
+    A task on a worker has its worker's, but must not wait for other tasks: it may hold
+    the last free thread.
+    """
     distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
     try:
-        return distributed.default_client() if distributed else None
+        distributed.get_worker()
+    except ValueError:  # this is no task
+        pass
+    else:
+        return None
+    try:
+        return distributed.default_client()
     except ValueError:  # there is none
         return None
 
@@ -344,6 +397,10 @@ def _numeric(kind):
 
 
 def _as_float(rows):
-    rows = np.asarray(rows)
+    _check_kinds(rows)
+    if hasattr(rows, "columns"):
+        single = (rows.dtypes == np.float32).all()
+        dtype = np.float32 if single else np.float64
+        return np.ascontiguousarray(rows.to_numpy(dtype, na_value=np.nan))
     dtype = rows.dtype if rows.dtype in (np.float32, np.float64) else np.float64
     return np.ascontiguousarray(rows, dtype)

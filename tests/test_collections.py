@@ -173,6 +173,22 @@ def test_values_are_checked(tmp_path):
         SNGPClassifier(**SMALL).fit(dask.array.empty((0, 3), chunks=(5, 3)), Y[:0])
 
 
+def test_labels_are_checked_before_rows_are_read(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("rows were read")
+
+    monkeypatch.setattr(sksngp.sources.ParquetSource, "read", refuse)
+    table = pa.table({"u": [0.5, 1.5], "kind": pa.array(["a", None])})
+    with pytest.raises(ValueError, match="y contains NaN or None"):
+        SNGPClassifier(**SMALL).fit(pa.dataset.dataset(table), "kind")
+
+
+def test_any_name_names_the_label(tmp_path):
+    table = pa.table({"u": np.arange(40.0), "no_validation": np.arange(40) % 2})
+    clf = ResNetClassifier(**SMALL).fit(pa.dataset.dataset(table), "no_validation")
+    assert clf.feature_names_in_.tolist() == ["u"]
+
+
 def test_columns_are_checked_when_predicting(tmp_path):
     dataset = parquet(tmp_path)
     with pytest.raises(NotFittedError):
@@ -192,3 +208,5 @@ def test_a_string_names_a_column_of_a_data_set_only():
 def test_pipelines_pass_collections_on(tmp_path):
     pipeline = make_pipeline(ResNetClassifier(**SMALL)).fit(parquet(tmp_path), "tree")
     assert pipeline.predict(parquet(tmp_path)).shape == (600,)
+    frame = pd.DataFrame(X, columns=NAMES)
+    assert pipeline.score(parquet(tmp_path), "tree") == pipeline.score(frame, Y)

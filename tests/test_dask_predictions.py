@@ -86,6 +86,10 @@ def test_columns_are_checked_at_once_and_values_when_computed(clf, named):
         SNGPClassifier().predict(dask.array.from_array(X))
     with pytest.raises(ValueError, match="expecting 3 features"):
         clf.predict(dask.array.from_array(X[:, :2]))
+    with pytest.raises(ValueError, match="Array with 1 dimensions"):
+        clf.predict(dask.array.from_array(X[0]))
+    with pytest.raises(ValueError, match="kind must be one of"):
+        clf.predict_uncertainty(dask.array.from_array(X), "all")
     frame = pd.DataFrame(X, columns=["u", "v", "x"])
     with pytest.raises(ValueError, match="feature names"):
         named.predict(dask.dataframe.from_pandas(frame, npartitions=2))
@@ -96,6 +100,17 @@ def test_columns_are_checked_at_once_and_values_when_computed(clf, named):
         lazy.compute()
 
 
-def test_score_of_a_collection(clf):
+def test_score_of_a_collection(clf, named):
     lazy = dask.array.from_array(X, chunks=(70, 3))
     assert clf.score(lazy, Y) == clf.score(X, Y)
+    half, weights = X[:, 0] > 0, np.arange(200.0)
+    unknown = lazy[lazy[:, 0] > 0]
+    assert clf.score(
+        unknown,
+        dask.array.from_array(Y[half]),
+        sample_weight=dask.array.from_array(weights[half]),
+    ) == clf.score(X[half], Y[half], sample_weight=weights[half])
+    frame = pd.DataFrame(X, columns=NAMES)
+    labels = dask.dataframe.from_pandas(pd.Series(Y), npartitions=3)
+    frames = dask.dataframe.from_pandas(frame, npartitions=3)
+    assert named.score(frames, labels) == named.score(frame, Y)

@@ -3,9 +3,11 @@ import signal
 from pathlib import Path
 
 import dask.array
+import dask.dataframe
 import distributed
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_moons
@@ -14,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 import sksngp.distributed
 import sksngp.rows
 from sksngp import DeepEnsembleClassifier, SNGPClassifier
-from sksngp.distributed import _average, _rounds
+from sksngp.distributed import _average, _reader, _rounds
 from sksngp.sources import open_source
 
 SMALL = {
@@ -115,6 +117,42 @@ def test_a_worker_that_dies_changes_nothing(
         survivor.posterior_.factor, without_a_fault.posterior_.factor
     )
     assert survivor.ood_threshold_ == without_a_fault.ood_threshold_
+
+
+def test_dataframes_train_on_workers(cluster, little_memory):
+    frame = pd.DataFrame(X, columns=["u", "v"])
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        clf = SNGPClassifier(**SMALL, num_inducing=64)
+        clf.fit(dask.dataframe.from_pandas(frame, npartitions=6), Y)
+    assert clf.feature_names_in_.tolist() == ["u", "v"]
+    assert clf.loss_curve_[-1] < 0.8 * clf.loss_curve_[0]
+
+
+def fit_here(seed):
+    """A fit inside a task, of rows that it streams."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_little_memory(patch)
+        clf = SNGPClassifier(**SMALL | {"random_state": seed}, num_inducing=64)
+        return clf.fit(lazy(), Y).score(X, Y)
+
+
+# More tasks than threads: one that waited for others would wait forever.
+def test_fits_run_inside_tasks(cluster):
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        scores = client.gather(client.map(fit_here, range(4)))
+    assert min(scores) > 0.7
+
+
+def test_the_projection_is_one_key(without_a_fault, little_memory):
+    rows, _ = without_a_fault._project(
+        open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
+    )
+    read = _reader(rows)
+    graphs = [dict(read(block).__dask_graph__()) for block in range(3)]
+    keys = set.intersection(*map(set, graphs))
+    assert any("InputProjection" in str(key) for key in keys)
 
 
 def test_an_ensemble_trains_on_workers(cluster, little_memory):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sksngp import rows
+from sksngp import rows, sources
 from sksngp.projection import fit_projection
 from sksngp.rows import Rows, StreamedRows, project
 
@@ -50,6 +50,14 @@ def test_chunks_are_those_of_rows_in_memory(problem, members, size, little_memor
         np.testing.assert_array_equal(projected, expected[..., part, :])
         position = part.stop
     assert position == len(X)
+
+
+def test_chunks_of_a_given_size_go_across_blocks(problem, little_memory, monkeypatch):
+    expected = [slice(start, min(start + 70, 3000)) for start in range(0, 3000, 70)]
+    for block in (7, 64, 70, 100, 3000):
+        monkeypatch.setattr(sources, "ARRAY_BLOCK", block)
+        streamed = project(*problem())
+        assert [part for _, part in streamed.chunks(8, 70)] == expected
 
 
 def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_memory):

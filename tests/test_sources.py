@@ -1,3 +1,6 @@
+import dask
+import dask.array
+import dask.dataframe
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sksngp import sources
+from sksngp import ResNetClassifier, sources
 from sksngp.sources import (
     ArraySource,
     ParquetSource,
@@ -143,6 +146,72 @@ def test_files_without_row_groups_are_read_one_at_a_time(table, tmp_path):
     np.testing.assert_allclose(joined(source), frame[["u", "v"]])
 
 
+def test_folders_name_values_and_files_lack_columns(tmp_path):
+    frame = pd.DataFrame({"u": np.arange(4.0), "year": [2024, 2024, 2025, 2025]})
+    pa.dataset.write_dataset(
+        pa.Table.from_pandas(frame),
+        tmp_path / "by_year",
+        format="parquet",
+        partitioning=["year"],
+        partitioning_flavor="hive",
+    )
+    source = open_source(pa.dataset.dataset(tmp_path / "by_year", partitioning="hive"))
+    assert source.columns == ["u", "year"]
+    np.testing.assert_array_equal(joined(source), frame)
+
+    (tmp_path / "grown").mkdir()
+    pa.parquet.write_table(pa.table({"u": [1], "v": [2]}), tmp_path / "grown" / "0")
+    pa.parquet.write_table(pa.table({"u": [3]}), tmp_path / "grown" / "1")
+    rows = joined(open_source(pa.dataset.dataset(tmp_path / "grown")))
+    np.testing.assert_array_equal(rows, [[1, 2], [3, np.nan]])
+
+
+def test_a_name_must_mean_one_column():
+    table = pa.table([[1.0], [2.0]], names=["u", "u"])
+    with pytest.raises(ValueError, match=r"several columns named \['u'\]"):
+        open_source(pa.dataset.dataset(table))
+
+
+@pytest.mark.parametrize(
+    ("collection", "message"),
+    [
+        (dask.array.ones(3), "Array with 1 dimensions"),
+        (dask.array.ones((2, 2, 2)), "Array with 3 dimensions"),
+        (dask.delayed([[1.0]]), "Delayed.* with neither"),
+        (dask.array.ones((2, 2), dtype=complex), "real numbers.*complex128"),
+        (
+            dask.dataframe.from_pandas(
+                pd.DataFrame({"t": pd.to_datetime(["2026-01-01", None]), "u": [1, 2]})
+            ),
+            "real numbers.*'t': 'datetime64",
+        ),
+    ],
+)
+def test_dask_collections_must_be_tables_of_numbers(collection, message):
+    with pytest.raises(ValueError, match=message):
+        open_source(collection)
+
+
+def test_types_are_checked_when_they_are_known():
+    def turned(rows):
+        return rows * 1j
+
+    late = dask.array.ones((4, 2)).map_blocks(turned, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match=r"real numbers.*complex128"):
+        joined(open_source(late))
+
+
+def test_missing_values_of_dask_dataframes_become_nan():
+    frame = pd.DataFrame({"u": pd.array([1, None], dtype="Int64"), "v": [True, False]})
+    rows = joined(open_source(dask.dataframe.from_pandas(frame)))
+    np.testing.assert_array_equal(rows, [[1, 1], [np.nan, 0]])
+
+
+def test_float32_stays():
+    frame = pd.DataFrame({"u": [1.0], "v": [2.0]}, dtype=np.float32)
+    assert open_source(dask.dataframe.from_pandas(frame)).read(0).dtype == np.float32
+
+
 def test_a_data_set_says_which_columns_it_lacks(table):
     with pytest.raises(ValueError, match=r"lacks the columns \['w'\]"):
         ParquetSource(table[1], ["u", "w"])
@@ -157,6 +226,12 @@ def test_the_label_is_a_column_of_a_data_set(table):
         split_label(dataset, "colour")
     with pytest.raises(ValueError, match="which only a pyarrow"):
         split_label(np.empty((2, 2)), "kind")
+
+
+def test_some_names_are_refused_by_scikit_learn_as_in_a_dataframe():
+    frame = dask.dataframe.from_pandas(pd.DataFrame(np.ones((2, 2)), columns=["u", 7]))
+    with pytest.raises(TypeError, match="only supported if all input features"):
+        ResNetClassifier().fit(frame, [0, 1])
 
 
 def test_numbers_name_no_columns():
