@@ -9,6 +9,7 @@ from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
+from ._fitted import FittedArray
 from .uncertainty import decompose
 
 
@@ -116,7 +117,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def _fitted_arrays(self):
         architecture = self.architecture_
         shape = (None, architecture["num_layers"], 1, architecture["num_hidden"])
-        return {**super()._fitted_arrays(), "masks_": (self.masks_, shape)}
+        return {**super()._fitted_arrays(), "masks_": FittedArray(self.masks_, shape)}
 
     def _row_width(self):
         return len(self.masks_) * super()._row_width()

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from . import ood, pool
+from ._fitted import FittedArray
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
 from .dask_predictions import lazy_on_dask
@@ -196,27 +197,26 @@ class PredictionMixin:
         )
 
     def _fitted_arrays(self):
-        """Arrays that predictions need, by name, with the shapes that they must have.
-
-        None in a shape stands for any length.
-        """
+        """`FittedArray` of each array that predictions need, by name."""
         architecture = Architecture(**self.architecture_)
         classes, columns = architecture.num_outputs, self.n_features_in_
         kernel = (architecture.members, columns, architecture.num_hidden)
         arrays = {
-            "classes_": (self.classes_, (classes,)),
-            "projection_.kernel": (self.projection_.kernel, kernel),
-            "ood_scores_": (self.ood_scores_, (None,)),
+            "classes_": FittedArray(self.classes_, (classes,), dtype=None),
+            "projection_.kernel": FittedArray(self.projection_.kernel, kernel),
+            "ood_scores_": FittedArray(self.ood_scores_, (None,)),
         }
         scaler = self.projection_.scaler
         if scaler is not None:
-            arrays["scaler.mean_"] = scaler.mean_, (columns,)
-            arrays["scaler.scale_"] = scaler.scale_, (columns,)
+            arrays["scaler.mean_"] = FittedArray(scaler.mean_, (columns,))
+            arrays["scaler.scale_"] = FittedArray(
+                scaler.scale_, (columns,), positive=True
+            )
         shapes = weight_shapes(architecture)
         if self.weights_.keys() != shapes.keys():
             raise ValueError("weights_ has other names than its architecture")
         for name, shape in shapes.items():
-            arrays[name] = self.weights_[name], shape
+            arrays[name] = FittedArray(self.weights_[name], shape, architecture.dtype)
         return arrays
 
     def _predict(self, X, what):

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from . import posterior
 from ._base import BaseNetworkClassifier
+from ._fitted import FittedArray
 from .architecture import project_spectral_norm
 from .calibration import fit_temperature
 from .memory import posterior_need
@@ -324,12 +325,24 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _fitted_arrays(self):
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._settled_as["covariance"] == "shared" else classes
-        scalars = self.kernel_scale_, self.temperature_, self._prior_variance
+        factor = self.posterior_.factor
+        scales = {
+            "kernel_scale_": self.kernel_scale_,
+            "temperature_": self.temperature_,
+            "prior variance": self._prior_variance,
+            "posterior_.scale": self.posterior_.scale,
+        }
         return {
             **super()._fitted_arrays(),
-            "posterior_.factor": (self.posterior_.factor, (groups, size, size)),
-            "noise_": (self.noise_, (None, classes)),
-            "kernel_scale_, temperature_": (np.array(scalars, np.float64), (3,)),
+            "posterior_.factor": FittedArray(factor, (groups, size, size)),
+            "diagonal of posterior_.factor": FittedArray(
+                np.diagonal(factor, axis1=1, axis2=2), (groups, size), positive=True
+            ),
+            "noise_": FittedArray(self.noise_, (None, classes)),
+            **{
+                name: FittedArray(np.array(value, float), (), positive=True)
+                for name, value in scales.items()
+            },
         }
 
     def _fit_temperature(self, rows):

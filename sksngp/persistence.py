@@ -203,24 +203,15 @@ def _check_models(model):
 
 def _faults(classifier):
     """What is wrong with the arrays of a fitted classifier."""
-    for name, (array, shape) in classifier._fitted_arrays().items():
-        if not isinstance(array, np.ndarray):
-            yield f"{name} is a {type(array).__name__}, not an array"
-        elif array.dtype.hasobject and name != "classes_":  # labels may be strings
-            yield f"{name} is an array of objects"
-        elif not _has_shape(array, shape):
-            yield f"{name} has shape {array.shape}, not {shape}"
-        elif array.dtype.kind == "f" and not np.isfinite(array).all():
-            yield f"{name} holds NaN or infinity"
+    for name, fitted in classifier._fitted_arrays().items():
+        fault = fitted.fault()
+        if fault:
+            yield f"{name} {fault}"
+    classes = classifier.classes_
+    if not np.array_equal(np.unique(classes), classes):
+        yield "classes_ are not in order, or some occur twice"
     if not float(classifier.ood_threshold_) >= 0:
         yield f"ood_threshold_ is {classifier.ood_threshold_}"
-
-
-def _has_shape(array, shape):
-    return len(array.shape) == len(shape) and all(
-        wanted in (None, length)
-        for length, wanted in zip(array.shape, shape, strict=True)
-    )
 
 
 def _classifiers(part, seen):
