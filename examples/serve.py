@@ -84,7 +84,13 @@ class ServedModel:
             )
         self.columns = model.n_features_in_
         self.names = getattr(model, "feature_names_in_", None)
-        self.predict(np.zeros((1, self.columns)))  # it can, and TensorFlow is ready
+        outputs = self.predict(np.zeros((1, self.columns)))  # TensorFlow is ready then
+        try:
+            JSONResponse(self.answer(outputs, slice(None)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} has labels that JSON cannot hold: {error}"
+            ) from None
 
     def predict(self, rows):
         """All that an answer says of each row, as arrays."""
@@ -99,6 +105,20 @@ class ServedModel:
             "ood": score > self.classifier.ood_threshold_,
             "ood_pvalue": pvalues(score, self.classifier.ood_scores_),
         }
+
+    def answer(self, outputs, part):
+        """What some rows of a batch are answered with."""
+        lists = {name: values[part].tolist() for name, values in outputs.items()}
+        return lists | self.about()
+
+    def answers(self, requests):
+        """An answer for the rows of each request."""
+        outputs = self.predict(np.concatenate(requests))
+        ends = np.cumsum([len(rows) for rows in requests])
+        return [
+            self.answer(outputs, slice(end - len(rows), end))
+            for rows, end in zip(requests, ends, strict=True)
+        ]
 
     def about(self):
         return {"model": self.digest, "classes": self.classifier.classes_.tolist()}
@@ -115,17 +135,20 @@ class ModelFile:
     def refresh(self):
         """Take up a new file; keep the old model if the new one is no good."""
         stamp = stamp_of(self.path)
-        if stamp == self._tried:
+        if stamp in (None, self._tried):
             return
-        self._tried = stamp
         try:
             self.current = ServedModel(self.path)
+        except (OSError, MemoryError) as error:  # may pass: the next look tries again
+            log.error("New model not read, %s goes on: %s", self.current.digest, error)
+            return
         except Exception as error:  # whatever is wrong with it, the service goes on
             self.metrics.refused.inc()
             log.error("New model refused, %s goes on: %s", self.current.digest, error)
         else:
             self.metrics.replaced.inc()
             log.info("Model replaced by %s", self.current.digest)
+        self._tried = stamp
 
     async def watch(self, every):
         while True:
@@ -175,8 +198,8 @@ class Batcher:
     async def _answer(self, batch):
         model = self.file.current  # for all of the batch, whatever comes meanwhile
         try:
-            outputs = await asyncio.to_thread(
-                lambda: model.predict(np.concatenate([rows for rows, _ in batch]))
+            answers = await asyncio.to_thread(
+                model.answers, [rows for rows, _ in batch]
             )
         except Exception as error:
             if len(batch) > 1:  # whose fault is it?
@@ -185,12 +208,9 @@ class Batcher:
             elif not batch[0][1].done():
                 batch[0][1].set_exception(error)
             return
-        start = 0
-        for rows, answer in batch:
-            part = slice(start, start := start + len(rows))
-            lists = {name: values[part].tolist() for name, values in outputs.items()}
-            if not answer.done():  # its client may have left
-                answer.set_result(lists | model.about())
+        for (_, waiting), answer in zip(batch, answers, strict=True):
+            if not waiting.done():  # its client may have left
+                waiting.set_result(answer)
 
 
 class Metrics:
@@ -230,14 +250,16 @@ async def read_body(request, limits):
 
 def read_rows(body, columns, limits):
     """Rows of a request, or a refusal that says which number is wrong."""
+    # Before it is parsed, which takes long for as many lists as a body can hold.
+    if body.count(b"[") > limits.rows + 1 or body.count(b",") > limits.rows * columns:
+        bound = f"A request may have {limits.rows} rows of {columns} numbers."
+        raise HTTPException(413, bound)
     try:
         rows = Question.model_validate_json(body).rows
     except ValidationError as faults:
         fault = faults.errors(include_url=False, include_input=False)[0]
         status = 400 if fault["type"] == "json_invalid" else 422
         raise HTTPException(status, place(fault["loc"]) + fault["msg"]) from None
-    if len(rows) > limits.rows:
-        raise HTTPException(413, f"{len(rows)} rows; a request may have {limits.rows}.")
     for number, row in enumerate(rows):
         if len(row) != columns:
             has = f"rows[{number}] has {len(row)} numbers"
