@@ -2,12 +2,22 @@
 
 import json
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import flops, report, scaling, settings, speed, timing
+from benchmarks import (
+    flops,
+    large_data,
+    report,
+    scaling,
+    scaling_workers,
+    settings,
+    speed,
+    timing,
+)
 from benchmarks.contest import AWARE, SINGLE, Contest
 from benchmarks.report import Check, Row
 from benchmarks.tutorial_process import TutorialProcess
@@ -340,6 +350,41 @@ def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
     seconds = speed._times_by_size(contest, [10])
     assert set(seconds[10]) == {"ours", "tutorial"}
     assert set(speed._times_by_size(contest, [11])[11]) == {"ours"}
+
+
+def test_more_rows_than_memory_holds(capsys):
+    large_data.fit_and_score(600, 3)
+    large_data.sum_errors(10_000)
+    fit, score, accuracy, _, *errors = capsys.readouterr().out.splitlines()[1:]
+    for line in (fit, score):
+        assert re.fullmatch(r"(fit|score): \d+ s, \d\.\d\d GB", line)
+    assert float(accuracy.removeprefix("accuracy ")) > 0.5
+    double, single = zip(
+        *(map(float, line.split()[1:]) for line in errors), strict=True
+    )
+    assert len(errors) == 2
+    assert max(double) < 1e-14 < 1e-8 < max(single)
+
+
+def test_scaling_is_computed_from_costs(monkeypatch):
+    monkeypatch.setattr(scaling_workers, "ROUND_ROWS", 1000)
+    costs = scaling_workers.Costs(1e-3, 1e-4, 1e-5, exchange=0.1, pair_sum=1.0)
+    # 2 epochs: 10 rounds of a worker's 1,000 rows, 2 states each, and one sum.
+    assert costs.fit(10_000, workers=2, epochs=2) == pytest.approx(
+        0.1 + 5000 * (2e-3 + 1e-4) + 10 * 2 * 0.1 + 1.0
+    )
+    text = scaling_workers.tables(costs, 4_000_000, epochs=2)
+    rows = [line for line in text.splitlines() if line.startswith("| 1,000 |")]
+    assert len(rows) == 1
+    assert len([line for line in text.splitlines() if " | 1.00 |" in line]) == 1
+
+
+def test_costs_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling_workers, "ROUND_ROWS", 500)
+    costs, state_bytes = scaling_workers.measure(tmp_path)
+    assert min(vars(costs).values()) > 0
+    # Weights, and the optimiser's two moments of most of them.
+    assert 1e6 < state_bytes < 1e7
 
 
 class Predicting:

@@ -11,8 +11,10 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-#: Needed by the library, its model files and the service.
-TESTED = PROJECT["dependencies"] + EXTRAS["persistence"] + EXTRAS["serve"]
+#: Needed by the library, its model files, collections and the service.
+TESTED = PROJECT["dependencies"] + sum(
+    (EXTRAS[extra] for extra in ("dask", "parquet", "persistence", "serve")), []
+)
 
 
 def lower_bound(requirement):

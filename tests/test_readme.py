@@ -16,6 +16,16 @@ def test_python_blocks_run(capsys, monkeypatch, tmp_path):
     assert "flagged" in capsys.readouterr().out
 
 
+def test_what_is_linked_is_there():
+    text = README.read_text()
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
+    named = re.findall(r"`((?:examples|benchmarks|docs)/[\w./-]+)`", text)
+    assert links and named
+    assert [path for path in links + named if not (README.parent / path).exists()] == []
+    for module in re.findall(r"python -m\s+(benchmarks\.\w+)", text):
+        assert (README.parent / f"{module.replace('.', '/')}.py").is_file()
+
+
 def test_pictures_are_there_and_nothing_is_left_to_fill_in():
     text = README.read_text()
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
