@@ -10,6 +10,7 @@ with _startup.collector_paused():  # scikit-learn and SciPy make many objects th
     from ._mc_dropout import MCDropoutClassifier
     from ._resnet import ResNetClassifier
     from ._sngp import SNGPClassifier
+    from .wide_resnet import WideResNet
 
 from ._version import __version__
 
@@ -18,5 +19,6 @@ __all__ = [
     "MCDropoutClassifier",
     "ResNetClassifier",
     "SNGPClassifier",
+    "WideResNet",
     "__version__",
 ]

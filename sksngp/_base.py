@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -20,10 +20,12 @@ from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
 from ._validation import check_labels, check_training_rows
 from .architecture import Architecture, initial_weights
-from .memory import check_memory, network_needs
+from .body import Body, described, initial_body_weights
+from .memory import body_needs, check_memory, network_needs
 from .projection import fit_projection
 from .rows import project
 from .sources import select
+from .wide_resnet import WideResNet
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
@@ -48,6 +50,8 @@ class BaseNetworkClassifier(
         cls.__doc__ = document(cls.__doc__)
 
     _parameter_constraints: dict = {
+        "network": [StrOptions({"resnet", "wide_resnet"}), callable],
+        "image_shape": [tuple, None],
         "num_layers": [Interval(Integral, 0, None, closed="left")],
         "num_hidden": [Interval(Integral, 1, None, closed="left")],
         "dropout_rate": [Interval(Real, 0, 1, closed="left")],
@@ -71,6 +75,8 @@ class BaseNetworkClassifier(
     def __init__(
         self,
         *,
+        network,
+        image_shape,
         num_layers,
         num_hidden,
         dropout_rate,
@@ -89,6 +95,8 @@ class BaseNetworkClassifier(
         random_state,
         verbose,
     ):
+        self.network = network
+        self.image_shape = image_shape
         self.num_layers = num_layers
         self.num_hidden = num_hidden
         self.dropout_rate = dropout_rate
@@ -115,7 +123,7 @@ class BaseNetworkClassifier(
 
     def _architecture(self) -> dict[str, Any]:
         """Fields of `sksngp.architecture.Architecture`."""
-        return {
+        fields = {
             "num_outputs": len(self.classes_),
             "num_layers": int(self.num_layers),
             "num_hidden": int(self.num_hidden),
@@ -124,9 +132,35 @@ class BaseNetworkClassifier(
             "optimizer": self.optimizer,
             "dtype": self.dtype,
         }
+        body = self._body()
+        if body is None:
+            return fields
+        features = described(body).num_features
+        own = {"num_layers": 0, "num_hidden": features, "dropout": False}
+        return {**fields, **own, "body": body}
+
+    def _body(self):
+        """What `network` asks for in place of the dense network."""
+        if isinstance(self.network, str) and self.network == "resnet":
+            return None
+        network = self.network
+        if isinstance(network, str):
+            network = self._wide_resnet()
+        if isinstance(network, BaseEstimator):
+            network = clone(
+                network
+            )  # a later set_params must not change what is fitted
+        return Body(network, self.image_shape_ or (self.n_features_in_,))
+
+    def _wide_resnet(self):
+        return WideResNet()
 
     def _check_parameters(self):
         """Refuse combinations that the single constraints allow."""
+        if self.dtype != "float32" and self.network != "resnet":
+            raise ValueError(
+                f"network={self.network!r} needs dtype='float32', got {self.dtype!r}."
+            )
         if self.early_stopping and not self.validation_fraction:
             raise ValueError(
                 "early_stopping=True needs rows to validate on, but "
@@ -153,8 +187,16 @@ class BaseNetworkClassifier(
 
     def _memory_needs(self, num_rows, num_columns):
         """What a fit takes, as `sksngp.memory.Need`s."""
+        architecture = Architecture(**self._architecture())
+        if architecture.body is not None:
+            return body_needs(
+                described(architecture.body),
+                members=architecture.members,
+                num_rows=num_rows,
+                batch_size=self.batch_size,
+            )
         return network_needs(
-            Architecture(**self._architecture()),
+            architecture,
             num_rows=num_rows,
             num_columns=num_columns,
             batch_size=self.batch_size,
@@ -163,6 +205,9 @@ class BaseNetworkClassifier(
     def _row_width(self) -> int:
         """How many floats one row needs while it is predicted."""
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
+        body = self.architecture_.get("body")
+        if body is not None:  # what one layer takes, and what it gives
+            widest = max(widest, 2 * described(body).widest_floats)
         return self.architecture_["members"] * widest
 
     def _calibrate(self, rows):
@@ -329,19 +374,22 @@ class BaseNetworkClassifier(
     def _start(self, X, labels, weights, rng):
         """Draw a new model; rows of weight 0 have no part in it."""
         self.architecture_ = self._architecture()
+        architecture = Architecture(**self.architecture_)
+        images = architecture.body is not None and self.image_shape_ is not None
         self.projection_ = fit_projection(
             X,
             weights,
-            num_hidden=self.num_hidden,
-            members=self.architecture_["members"],
+            num_hidden=self.num_hidden if architecture.body is None else None,
+            members=architecture.members,
             standardize=self.standardize,
             rng=rng,
+            channels=self.image_shape_[-1] if images else None,
         )
         self.weights_ = initial_weights(
-            Architecture(**self.architecture_),
-            rng,
-            _log_prior(labels, weights, len(self.classes_)),
+            architecture, rng, _log_prior(labels, weights, len(self.classes_))
         )
+        if architecture.body is not None:
+            self.weights_ |= initial_body_weights(architecture, rng)
         self._settled_as = {name: getattr(self, name) for name in self._settled}
         self._optimizer_state = None
         self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], None

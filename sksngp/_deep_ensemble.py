@@ -63,6 +63,8 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         self,
         *,
         num_ensemble=10,
+        network="resnet",
+        image_shape=None,
         num_layers=6,
         num_hidden=128,
         dropout_rate=0.1,
@@ -82,6 +84,8 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         verbose=0,
     ):
         super().__init__(
+            network=network,
+            image_shape=image_shape,
             num_layers=num_layers,
             num_hidden=num_hidden,
             dropout_rate=dropout_rate,

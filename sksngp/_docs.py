@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 SHARED_PARAMETERS = """\
+network : {"resnet", "wide_resnet"} or callable, default="resnet"
+    What lies below the output layer. "resnet" is the tutorial's network of dense
+    residual blocks; "wide_resnet" is `WideResNet()`, of convolutions, for images. A
+    callable is called with the shape of a row, (n_features,) or `image_shape`, and
+    returns a ``tf_keras.Model`` from such rows to features of shape (n, d), in float32.
+    It is trained as a whole; weights that it loads are where training starts. Its
+    dropout layers (with rates of their own) make the samples of `MCDropoutClassifier`;
+    `SNGPClassifier` wraps its Dense and Conv2D layers in spectral normalisation (of
+    nested models, none). Where the callable is a scikit-learn estimator, as
+    `WideResNet` is, a search reaches its parameters as ``network__depth``.
+image_shape : tuple (height, width, channels) or None, default=None
+    Of the images whose pixels are the rows of `X`, for a convolutional network. None
+    takes it from an `X` of shape (n_samples, height, width, channels).
 num_layers : int, default=6
-    Number of residual blocks, as in the tutorial.
+    Number of residual blocks of "resnet", as in the tutorial.
 num_hidden : int, default=128
-    Width of the network, as in the tutorial.
+    Width of "resnet", as in the tutorial.
 dropout_rate : float in [0, 1), default=0.1
     Share of a block's output units set to zero in training, as in the
-    tutorial.
+    tutorial. Other networks drop units as their layers say;
+    `MCDropoutClassifier` also drops this share of their features.
 standardize : bool, default=True
-    Centre and scale the columns first. Distances between rows mean little
-    while columns have different units.
+    Centre and scale the columns first, or for other networks than "resnet" the
+    channels of images. Distances between rows mean little while columns have
+    different units.
 dtype : {"float32", "float64"}, default="float32"
-    Floating type of the network, in training and prediction. The posterior is
+    Floating type of "resnet", in training and prediction; other networks are of
+    float32. The posterior is
     summed and factorised in float64 either way, and results are float64.
 optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
     The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
@@ -62,6 +78,8 @@ n_features_in_ : int
     Number of columns seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the columns, where all are strings.
+image_shape_ : tuple or None
+    Height, width and channels of the images in `X`.
 n_iter_ : int
     Number of epochs trained.
 loss_curve_ : list of float

@@ -37,7 +37,8 @@ class ExportMixin:
         NotFittedError
             Before `fit`.
         ValueError
-            For ``inference="monte_carlo"``, which the layer doesn't know.
+            For ``inference="monte_carlo"``, which the layer doesn't know, and for the
+            samples of a `MCDropoutClassifier` with another network than "resnet".
 
         Examples
         --------
@@ -54,6 +55,11 @@ class ExportMixin:
             raise ValueError(
                 f"inference={self.inference!r} has no layer in tf-models-official; "
                 "to_keras needs 'mean_field'. export_savedmodel takes both."
+            )
+        if self.architecture_.get("body") is not None and hasattr(self, "masks_"):
+            raise ValueError(
+                f"to_keras has no layers for the samples of network={self.network!r}; "
+                "export_savedmodel has."
             )
         from .keras_model import keras_model
 

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from ._base import BaseNetworkClassifier
 from ._fitted import FittedArray
 from .uncertainty import decompose
+from .wide_resnet import WideResNet
 
 
 class MCDropoutClassifier(BaseNetworkClassifier):
@@ -68,6 +69,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         self,
         *,
         num_samples=10,
+        network="resnet",
+        image_shape=None,
         num_layers=6,
         num_hidden=128,
         dropout_rate=0.1,
@@ -87,6 +90,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         verbose=0,
     ):
         super().__init__(
+            network=network,
+            image_shape=image_shape,
             num_layers=num_layers,
             num_hidden=num_hidden,
             dropout_rate=dropout_rate,
@@ -109,7 +114,17 @@ class MCDropoutClassifier(BaseNetworkClassifier):
 
     _settled = ("num_samples", "dropout_rate")
 
+    def _architecture(self):
+        return {**super()._architecture(), "dropout": self.dropout_rate > 0}
+
+    def _wide_resnet(self):
+        return WideResNet(dropout_rate=self.dropout_rate)
+
     def _before_training(self, rows, rng):
+        if self.architecture_.get("body") is not None:  # seeds of its dropout layers
+            size = (self.num_samples, 2)
+            self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)
+            return
         shape = (self.num_samples, self.num_layers, 1, self.num_hidden)
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
@@ -117,13 +132,15 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def _fitted_arrays(self):
         architecture = self.architecture_
         shape = (None, architecture["num_layers"], 1, architecture["num_hidden"])
-        return {**super()._fitted_arrays(), "masks_": FittedArray(self.masks_, shape)}
+        masks = FittedArray(self.masks_, shape)
+        if architecture.get("body") is not None:
+            masks = FittedArray(self.masks_, (None, 2), "int32")
+        return {**super()._fitted_arrays(), "masks_": masks}
 
     def _row_width(self):
         return len(self.masks_) * super()._row_width()
 
     def _evaluate(self, compiled, projected, what):
-        masks = self.masks_.astype(projected.dtype)
-        logits = compiled.forward_masked(projected, masks).numpy()
+        logits = compiled.forward_masked(projected, self.masks_).numpy()
         samples = softmax(logits.astype(np.float64), axis=-1)
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -200,12 +200,15 @@ class PredictionMixin:
         """`FittedArray` of each array that predictions need, by name."""
         architecture = Architecture(**self.architecture_)
         classes, columns = architecture.num_outputs, self.n_features_in_
-        kernel = (architecture.members, columns, architecture.num_hidden)
         arrays = {
             "classes_": FittedArray(self.classes_, (classes,), dtype=None),
-            "projection_.kernel": FittedArray(self.projection_.kernel, kernel),
             "ood_scores_": FittedArray(self.ood_scores_, (None,)),
         }
+        if architecture.body is None:
+            kernel = (architecture.members, columns, architecture.num_hidden)
+            arrays["projection_.kernel"] = FittedArray(self.projection_.kernel, kernel)
+        elif self.image_shape_ is not None:
+            columns = self.image_shape_[-1]  # channels
         scaler = self.projection_.scaler
         if scaler is not None:
             arrays["scaler.mean_"] = FittedArray(scaler.mean_, (columns,))
@@ -213,7 +216,12 @@ class PredictionMixin:
                 scaler.scale_, (columns,), positive=True
             )
         shapes = weight_shapes(architecture)
-        if self.weights_.keys() != shapes.keys():
+        built = {name for name in self.weights_ if name.startswith("body/")}
+        if architecture.body is not None:
+            for name in built:
+                array = self.weights_[name]
+                arrays[name] = FittedArray(array, np.shape(array), dtype=None)
+        if self.weights_.keys() - built != shapes.keys():
             raise ValueError("weights_ has other names than its architecture")
         for name, shape in shapes.items():
             arrays[name] = FittedArray(self.weights_[name], shape, architecture.dtype)

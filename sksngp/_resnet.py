@@ -50,6 +50,8 @@ class ResNetClassifier(BaseNetworkClassifier):
     def __init__(
         self,
         *,
+        network="resnet",
+        image_shape=None,
         num_layers=6,
         num_hidden=128,
         dropout_rate=0.1,
@@ -69,6 +71,8 @@ class ResNetClassifier(BaseNetworkClassifier):
         verbose=0,
     ):
         super().__init__(
+            network=network,
+            image_shape=image_shape,
             num_layers=num_layers,
             num_hidden=num_hidden,
             dropout_rate=dropout_rate,

@@ -12,6 +12,7 @@ from . import posterior
 from ._base import BaseNetworkClassifier
 from ._fitted import FittedArray
 from .architecture import project_spectral_norm
+from .body import described
 from .calibration import fit_temperature
 from .memory import posterior_need
 from .uncertainty import entropy_of_logits, normalised_entropy
@@ -51,9 +52,9 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     Parameters
     ----------
-    spec_norm_bound : float, default=0.9
+    spec_norm_bound : float or None, default=0.9
         Bound on the spectral norm of each hidden layer, as in the tutorial. No
-        kernel exceeds it when training ends.
+        kernel exceeds it when training ends. None leaves the norms as they are.
     num_inducing : int, default=1024
         Number of random features M, as in the tutorial. The posterior takes
         8 M^2 bytes, as much again once it has predicted; a row's prediction costs
@@ -135,7 +136,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     _parameter_constraints: dict = {
         **BaseNetworkClassifier._parameter_constraints,
-        "spec_norm_bound": [Interval(Real, 0, None, closed="neither")],
+        "spec_norm_bound": [Interval(Real, 0, None, closed="neither"), None],
         "num_inducing": [Interval(Integral, 1, None, closed="left")],
         "kernel_scale": [
             StrOptions({"auto"}),
@@ -169,6 +170,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         temperature="auto",
         inference="mean_field",
         num_samples=100,
+        network="resnet",
+        image_shape=None,
         num_layers=6,
         num_hidden=128,
         dropout_rate=0.1,
@@ -188,6 +191,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         verbose=0,
     ):
         super().__init__(
+            network=network,
+            image_shape=image_shape,
             num_layers=num_layers,
             num_hidden=num_hidden,
             dropout_rate=dropout_rate,
@@ -235,7 +240,15 @@ class SNGPClassifier(BaseNetworkClassifier):
             )
 
     def _architecture(self):
-        return {**super()._architecture(), "num_inducing": int(self.num_inducing)}
+        fields = {**super()._architecture(), "num_inducing": int(self.num_inducing)}
+        body = fields.get("body")
+        if body and self.spec_norm_bound and not described(body).layers_are_known:
+            raise ValueError(
+                f"network={self.network!r} returns a model with a `call` of its own, "
+                "whose layers can't be normalised. Return a functional or sequential "
+                "model, or pass spec_norm_bound=None."
+            )
+        return fields
 
     def _memory_needs(self, num_rows, num_columns):
         groups = 1 if self.covariance == "shared" else len(self.classes_)
@@ -251,9 +264,12 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _scalars(self):
         return {
             **super()._scalars(),
-            "spec_norm_bound": self.spec_norm_bound,
+            "spec_norm_bound": self._bound(),
             "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
         }
+
+    def _bound(self):
+        return np.inf if self.spec_norm_bound is None else self.spec_norm_bound
 
     def _before_training(self, rows, rng):
         self.kernel_scale_ = 1.0
@@ -274,19 +290,30 @@ class SNGPClassifier(BaseNetworkClassifier):
         """Weighted sums of the hidden representations and of their squared norms."""
         total = square = 0.0
         with self._inference() as compiled:
+            hidden_of = compiled.hidden
+            if self.architecture_.get("body") is not None:
+                # Batch normalisation has no means of its own before training.
+                hidden_of = compiled.hidden_of_batch
             for block, part in rows.chunks(self._row_width()):
-                hidden = _float64(compiled.hidden(block))
+                hidden = _float64(hidden_of(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         return total, square
 
     def _after_training(self, rows, streaming):
-        self.weights_ = project_spectral_norm(self.weights_, self.spec_norm_bound)
+        self.weights_ = self._bounded(self.weights_)
         self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
         if self.temperature != "auto":
             self.temperature_ = float(self.temperature)
         elif not (streaming and hasattr(self, "temperature_")):
             self.temperature_ = 1.0
+
+    def _bounded(self, weights):
+        """Weights whose spectral norms, too, have arrived at the bound."""
+        if self.architecture_.get("body") is None:
+            return project_spectral_norm(weights, self._bound())
+        with self._inference() as compiled:
+            return compiled.normalised()
 
     def _absorb(self, rows, afresh):
         """Take rows into the posterior, or into the prior."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from numbers import Real
+from math import prod
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import issparse
@@ -52,6 +53,7 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
     y : ndarray of shape (n,)
         Only if given.
     """
+    X = _flat_images(estimator, X, reset)
     if is_collection(X):
         return _check_collection(estimator, X, y, reset)
     if issparse(X):
@@ -69,8 +71,45 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
         reset=reset,
         dtype=(np.float64, np.float32),
     )
-    _check_magnitude(estimator, checked[0] if isinstance(checked, tuple) else checked)
+    rows = checked[0] if isinstance(checked, tuple) else checked
+    _check_image_size(estimator, rows)
+    _check_magnitude(estimator, rows)
     return checked
+
+
+def _flat_images(estimator, X, reset):
+    """Rows of pixels of images (n, h, w, c), whose shape the estimator remembers."""
+    shape = getattr(X, "shape", ())
+    is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
+    given = estimator.image_shape
+    if given is not None and not _is_image_shape(given):
+        raise ValueError(
+            "image_shape must be (height, width, channels), three positive integers, "
+            f"got {given}."
+        )
+    known = given if reset else getattr(estimator, "image_shape_", None)
+    if is_images and known is not None and tuple(known) != shape[1:]:
+        raise ValueError(
+            f"X holds images of shape {shape[1:]}; expected are those of shape {known}."
+        )
+    if reset:
+        estimator.image_shape_ = shape[1:] if is_images else given
+    return X.reshape(len(X), -1) if is_images else X
+
+
+def _is_image_shape(shape):
+    return len(shape) == 3 and all(
+        isinstance(length, Integral) and length > 0 for length in shape
+    )
+
+
+def _check_image_size(estimator, rows):
+    shape = getattr(estimator, "image_shape_", None)
+    if shape is not None and rows.shape[1] != prod(shape):
+        raise ValueError(
+            f"image_shape={shape} has {prod(shape)} pixel values; rows of X have "
+            f"{rows.shape[1]}."
+        )
 
 
 def _check_collection(estimator, collection, y, reset):
@@ -84,6 +123,7 @@ def _check_collection(estimator, collection, y, reset):
     if y is not NO_LABELS:
         y = _check_y(y, estimator=estimator)
         check_consistent_length(source, y)
+    _check_image_size(estimator, source)
     for _, chunk in row_blocks(source):
         check_array(chunk, dtype=None, input_name="X", estimator=estimator)
         _check_magnitude(estimator, chunk)

@@ -6,10 +6,12 @@ Everything here is NumPy; `sksngp.networks` builds the graph.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from .blas import one_thread
+from .body import Body
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Architecture:
         Name of the optimiser.
     dtype : str, default="float32"
         Floating type of weights and activations.
+    body : Body or None, default=None
+        What takes the place of the residual blocks; `num_hidden` is then the number of
+        its features, and `num_layers` 0.
     """
 
     num_outputs: int
@@ -43,6 +48,12 @@ class Architecture:
     dropout: bool = True
     optimizer: str = "adam"
     dtype: str = "float32"
+    body: Body | None = None
+
+    @property
+    def num_columns(self) -> int:
+        """Length of the rows that the network takes."""
+        return self.num_hidden if self.body is None else prod(self.body.input_shape)
 
 
 def glorot_uniform(rng, fan_in, fan_out):
@@ -78,8 +89,9 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     members = architecture.members
     if members == 1:
         return shapes
+    stacked = architecture.body is None  # then layers take rows of all members at once
     return {
-        name: (members, *((1, *shape) if name.endswith("bias") else shape))
+        name: (members, *((1, *shape) if name.endswith("bias") and stacked else shape))
         for name, shape in shapes.items()
     }
 
@@ -108,9 +120,10 @@ def initial_weights(
     ]
     if architecture.members == 1:
         return {name: w.astype(architecture.dtype) for name, w in members[0].items()}
+    shapes = weight_shapes(architecture)
     stacked = {name: np.stack([w[name] for w in members]) for name in members[0]}
     return {
-        name: (w[:, None, :] if name.endswith("bias") else w).astype(architecture.dtype)
+        name: w.reshape(shapes[name]).astype(architecture.dtype)
         for name, w in stacked.items()
     }
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 import tf_keras
 
 from .architecture import Architecture
-from .networks import GP_WEIGHT_DECAY, ResidualNetwork, pieces
+from .body_network import SEEDS_OF_STEP, network_of
+from .networks import GP_WEIGHT_DECAY, pieces
 from .startup import collector_paused, num_threads
 
 #: A training step goes by so many random features, at most. That is faster than by all
@@ -49,9 +50,9 @@ class CompiledNetwork:
 
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
-        self._stacks = _stacks(architecture.members)
+        self._stacks = _stacks(architecture)
         self.networks = [
-            ResidualNetwork(replace(architecture, members=stack.stop - stack.start))
+            network_of(replace(architecture, members=_size(stack)))
             for stack in self._stacks
         ]
         self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in self._stacks]
@@ -67,11 +68,14 @@ class CompiledNetwork:
     def _compile(self):
         arch = self.architecture
         stack = [] if arch.members == 1 else [arch.members]
-        rows = tf.TensorSpec([*stack, None, arch.num_hidden], arch.dtype)
         masks = tf.TensorSpec([None, arch.num_layers, 1, arch.num_hidden], arch.dtype)
+        if arch.body is not None:  # all members see the same rows; masks are seeds
+            stack, masks = [], tf.TensorSpec([None, 2], tf.int32)
+        rows = tf.TensorSpec([*stack, None, arch.num_columns], arch.dtype)
         inducing = arch.num_inducing or 1
         whitening = tf.TensorSpec([None, inducing, inducing], arch.dtype)
         self.hidden = _Compiled(self._hidden, [rows])
+        self.hidden_of_batch = _Compiled(self._hidden_of_batch, [rows])
         self.forward = _Compiled(self._forward, [rows])
         self.forward_masked = _Compiled(self._forward_masked, [rows, masks])
         directions = tf.TensorSpec([inducing, None], arch.dtype)
@@ -109,7 +113,7 @@ class CompiledNetwork:
 
     def dump(self) -> dict[str, np.ndarray]:
         """Copy the network's variables into arrays, by name."""
-        return _join([network.dump() for network in self.networks])
+        return self._join([network.dump() for network in self.networks])
 
     def load_optimizer(self, learning_rate, state=None):
         """Start the optimiser from a `dump_optimizer`, or afresh."""
@@ -129,7 +133,17 @@ class CompiledNetwork:
             {index: v.numpy() for index, v in enumerate(optimizer.variables())}
             for optimizer in self.optimizers
         ]
-        return list(_join(states).values())
+        return list(self._join(states).values())
+
+    def _join(self, parts):
+        """One dict of arrays from those of the networks."""
+        if len(parts) == 1:
+            return parts[0]
+        join = np.concatenate if self.architecture.body is None else np.stack
+        return {
+            key: join([part[key] for part in parts]) if array.ndim else array
+            for key, array in parts[0].items()
+        }
 
     def state(self) -> dict:
         """Copy of all that training goes on from."""
@@ -153,8 +167,16 @@ class CompiledNetwork:
         self.traces += 1
         return self.networks[0].hidden(projected)
 
+    def _hidden_of_batch(self, projected):
+        self.traces += 1
+        return self.networks[0].training_hidden(projected, None)
+
     def _forward(self, projected):
         self.traces += 1
+        if len(self.networks) > 1 and self.architecture.body is not None:
+            return tf.stack(
+                [net.output(net.hidden(projected))[0] for net in self.networks]
+            )
         if len(self.networks) > 1:
             logits = [
                 network.output(network.hidden(projected[stack]))[0]
@@ -170,7 +192,9 @@ class CompiledNetwork:
         network = self.networks[0]
         # One sample after the other, for the reason that `StackedDense` gives.
         return tf.map_fn(
-            lambda mask: network.output(network.hidden(projected, mask))[0], masks
+            lambda mask: network.output(network.hidden(projected, mask))[0],
+            masks,
+            fn_output_signature=self.architecture.dtype,
         )
 
     def _whiten(self, projected, whitening):
@@ -209,6 +233,14 @@ class CompiledNetwork:
             ``whitening_g^T phi``.
         """
         return self._with_matrix(self._compiled_whiten, projected, whitening)
+
+    def normalised(self, iterations: int = 30) -> dict[str, np.ndarray]:
+        """The loaded weights after some more power iterations."""
+        self._loaded = ()
+        for _ in range(iterations):
+            for network in self.networks:
+                network.normalise()
+        return self.dump()
 
     def project(self, projected, directions: np.ndarray) -> tuple[np.ndarray, ...]:
         """As `whiten`, with ``directions^T phi`` (1, n, r) for directions (M, r)."""
@@ -261,7 +293,9 @@ class CompiledNetwork:
             taken = order[..., start : start + count]
             rows = tf.cast(count, total.dtype)
             loss = self._step(
-                tf.gather(projected, taken, axis=-2, batch_dims=taken.shape.rank - 1),
+                tf.gather(
+                    projected, taken, axis=-2, batch_dims=projected.shape.rank - 2
+                ),
                 tf.gather(labels, taken),
                 tf.gather(weights, taken) / rows,
                 *self._dropout_draws(tf.shape(taken), seed, number * steps + step),
@@ -284,6 +318,8 @@ class CompiledNetwork:
         fraction is made up for by a threshold that is now one value higher, now
         one lower, so that a unit is dropped with exactly that probability.
         """
+        if self.architecture.body is not None:
+            return self._dropout_seeds(seed, step), None
         if not self.architecture.dropout:
             return None, None
         blocks, width = self.architecture.num_layers, self.architecture.num_hidden
@@ -300,6 +336,14 @@ class CompiledNetwork:
         draws = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
         rate = tf.cast(self.networks[0].dropout_rate, tf.float32)
         return draws, tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
+
+    def _dropout_seeds(self, seed, step):
+        """A seed for the dropout layers of each network."""
+        seeds = [
+            tf.stack([seed + member, step * SEEDS_OF_STEP])
+            for member in range(len(self.networks))
+        ]
+        return seeds[0] if len(seeds) == 1 else tf.stack(seeds)
 
     def _step_features(self, turn):
         """First and last of the random features whose turn it is; None for all.
@@ -338,13 +382,10 @@ class CompiledNetwork:
         self, index, batch, labels, weights, draws, threshold, features=None
     ):
         network, optimizer = self.networks[index], self.optimizers[index]
-        masks = None
-        if draws is not None:
-            masks = _kept(draws, threshold, network.dropout_rate.dtype)
-            masks *= 1.0 / (1.0 - network.dropout_rate)
+        masks = None if draws is None else network.training_masks(draws, threshold)
         network.normalise()
         if self.architecture.members == 1:
-            parts = _halves(batch, labels, weights, masks)
+            parts = _halves(network, batch, labels, weights, masks)
         else:
             parts = [(batch, labels, weights, masks)]
         losses, gradients = zip(
@@ -372,46 +413,41 @@ def _whiten(features, factor):
     return tf.concat(columns, axis=1)
 
 
-def _kept(draws, threshold, dtype):
-    """1 for a unit whose byte is at least the threshold, in 0 to 256; else 0."""
-    at_least = tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
-    return tf.cast(draws >= at_least, dtype) * tf.cast(threshold < 256.0, dtype)
-
-
-def _halves(batch, labels, weights, masks):
+def _halves(network, batch, labels, weights, masks):
     """The first and the second half of a batch's rows."""
     half = tf.shape(labels)[0] // 2
     sizes = [half, tf.shape(labels)[0] - half]
     parts = [tf.split(rows, sizes, num=2) for rows in (batch, labels, weights)]
-    # Masks have an axis of blocks before that of rows.
-    parts.append([None] * 2 if masks is None else tf.split(masks, sizes, 1, num=2))
+    parts.append([None] * 2 if masks is None else network.halve_masks(masks, sizes))
     return zip(*parts, strict=True)
 
 
 def _loss_and_gradients(network, features, batch, labels, weights, masks):
     with tf.GradientTape() as tape:
-        logits = network.training_logits(network.hidden(batch, masks), features)
+        logits = network.training_logits(
+            network.training_hidden(batch, masks), features
+        )
         loss = tf.reduce_sum(
             weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         )
     return loss, tape.gradient(loss, network.trainable)
 
 
-def _stacks(members):
-    """Slices of members that train side by side: two or more each, one a core."""
+def _stacks(architecture):
+    """Members that train as one network: slices, two or more each, one a core.
+
+    Networks that a function built can't be stacked: each member is one, by its number.
+    """
+    members = architecture.members
+    if architecture.body is not None and members > 1:
+        return list(range(members))
     count = max(1, min(num_threads(), members // 2))
     parts = np.array_split(np.arange(members), count)
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
-def _join(parts):
-    """One dict of arrays from those of the stacks."""
-    if len(parts) == 1:
-        return parts[0]
-    return {
-        key: np.concatenate([part[key] for part in parts]) if array.ndim else array
-        for key, array in parts[0].items()
-    }
+def _size(stack):
+    return stack.stop - stack.start if isinstance(stack, slice) else 1
 
 
 class _Compiled:

@@ -11,8 +11,10 @@ from official.nlp.modeling.layers import (
     gaussian_process,
 )
 
+from .architecture import Architecture
+from .body_network import network_of
 from .networks import FeaturesOfOwnType
-from .projection import LARGEST, InputProjection
+from .projection import LARGEST, InputProjection, scaler_of_columns
 
 
 class PreciseGaussianProcess(FeaturesOfOwnType, RandomFeatureGaussianProcess):
@@ -51,6 +53,10 @@ def keras_model(classifier) -> tf_keras.Model:
     probabilities = []
     for index, member in enumerate(members):
         projected = _projected(inputs, classifier.projection_, index, arch["dtype"])
+        if arch.get("body") is not None:
+            features = _features(projected, classifier, member)
+            probabilities.append(_probabilities(features, classifier, member))
+            continue
         for mask in masks:
             hidden = _hidden(projected, classifier, member, mask)
             probabilities.append(_probabilities(hidden, classifier, member))
@@ -66,10 +72,13 @@ def _projected(inputs, projection: InputProjection, member, dtype):
     def standardise(rows):
         # Keras' own layer takes a tiny scale for zero.
         if scaler is not None:
-            rows = (rows - scaler.mean_) / scaler.scale_
+            mean, scale = scaler_of_columns(scaler, rows.shape[1])
+            rows = (rows - mean) / scale
         return tf.clip_by_value(rows, -largest, largest)
 
     columns = tf_keras.layers.Lambda(standardise, dtype="float64")(inputs)
+    if projection.kernel is None:
+        return columns
     kernel = projection.kernel[member]
     return _dense(kernel, None, columns, dtype="float64", trainable=False)
 
@@ -93,6 +102,17 @@ def _hidden(projected, classifier, weights, mask):
     return hidden
 
 
+def _features(rows, classifier, weights):
+    """What a network that a function built says of rows."""
+    architecture = Architecture(**classifier.architecture_ | {"members": 1})
+    network = network_of(architecture)
+    network.load(weights)
+    network.spec_norm_bound.assign(classifier._scalars().get("spec_norm_bound", 1.0))
+    shape = architecture.body.input_shape
+    rows = tf_keras.layers.Reshape(shape, dtype=architecture.dtype)(rows)
+    return network.model(rows)
+
+
 def _block(hidden, classifier, weights, name):
     arch = classifier.architecture_
     kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
@@ -100,7 +120,7 @@ def _block(hidden, classifier, weights, name):
         return _dense(kernel, bias, hidden, activation="relu", dtype=arch["dtype"])
     dense = tf_keras.layers.Dense(len(bias), activation="relu", dtype=arch["dtype"])
     layer = SpectralNormalization(
-        dense, norm_multiplier=classifier.spec_norm_bound, dtype=arch["dtype"]
+        dense, norm_multiplier=classifier._bound(), dtype=arch["dtype"]
     )
     update = layer(hidden)
     dense.set_weights([kernel, bias])

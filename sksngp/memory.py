@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .architecture import Architecture, weight_shapes
+from .body import Description
 
 #: Copies of a weight: the model's, the network's, two gradients', two moments'.
 WEIGHT_COPIES = 6
@@ -97,6 +98,39 @@ def network_needs(
         Need(
             f"steps of {batch} rows (batch_size={batch_size}, {deep})",
             size * members * batch * units,  # what each gives, for the gradient
+            "Choose a smaller batch_size or a smaller network.",
+        ),
+    ]
+
+
+def body_needs(
+    description: Description, *, members: int, num_rows: int, batch_size: int | None
+) -> list[Need]:
+    """What training a network that a function builds takes, beside its rows.
+
+    Parameters
+    ----------
+    description : Description
+    members : int
+        Number of networks.
+    num_rows, batch_size
+        As for `network_needs`.
+
+    Returns
+    -------
+    list of Need
+    """
+    batch = int(min(batch_size or num_rows, num_rows))
+    networks = "the network" if members == 1 else f"{members} networks"
+    return [
+        Need(
+            f"{networks} ({description.num_weights} weights)",
+            WEIGHT_COPIES * 4 * members * description.num_weights,
+            "Choose a smaller network or fewer.",
+        ),
+        Need(
+            f"steps of {batch} rows (batch_size={batch_size})",
+            4 * batch * description.row_floats,
             "Choose a smaller batch_size or a smaller network.",
         ),
     ]

@@ -57,9 +57,9 @@ def _official_layers(file):
     return module
 
 
-SpectralNormalization = _official_layers(
-    "spectral_normalization.py"
-).SpectralNormalization
+_spectral_normalization = _official_layers("spectral_normalization.py")
+SpectralNormalization = _spectral_normalization.SpectralNormalization
+SpectralNormalizationConv2D = _spectral_normalization.SpectralNormalizationConv2D
 RandomFeatureGaussianProcess = _official_layers(
     "gaussian_process.py"
 ).RandomFeatureGaussianProcess
@@ -181,6 +181,12 @@ def _add_masked(hidden, update, mask):
     return hidden + update * mask, gradient
 
 
+def _kept(draws, threshold, dtype):
+    """1 for a unit whose byte is at least the threshold, in 0 to 256; else 0."""
+    at_least = tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
+    return tf.cast(draws >= at_least, dtype) * tf.cast(threshold < 256.0, dtype)
+
+
 class ResidualNetwork(tf.Module):
     """Residual blocks ``h + dropout(relu(dense(h)))`` and an output layer.
 
@@ -210,20 +216,17 @@ class ResidualNetwork(tf.Module):
         self.spec_norm_bound = scalar(1.0)
         self.input_scale = scalar(1.0)
         self.dropout_rate = scalar(0.0)
-        self.hidden_layers = [
-            self.make_hidden_layer() for _ in range(architecture.num_layers)
-        ]
+        self.hidden_layers = self.make_hidden_layers()
         self.output_layer = self.make_output_layer()
         stack = () if architecture.members == 1 else (architecture.members,)
-        dummy = tf.zeros((*stack, 1, architecture.num_hidden), architecture.dtype)
+        dummy = tf.zeros((*stack, 1, architecture.num_columns), architecture.dtype)
         self.output(self.hidden(dummy))  # creates the variables
         self.weights = self._collect_weights()
-        self.trainable = [
-            variable
-            for name, variable in self.weights.items()
-            if name.rpartition("/")[2] in ("kernel", "bias")
-            and not name.startswith("random_features")
-        ]
+        self.trainable = self._collect_trainable()
+
+    def make_hidden_layers(self):
+        """The residual blocks' layers."""
+        return [self.make_hidden_layer() for _ in range(self.architecture.num_layers)]
 
     def make_hidden_layer(self):
         """One hidden layer, width to width, with a ReLU."""
@@ -277,6 +280,19 @@ class ResidualNetwork(tf.Module):
                 hidden = _add_masked(hidden, update, masks[block])
         return hidden
 
+    def training_hidden(self, projected, masks):
+        """Hidden representation in a training step."""
+        return self.hidden(projected, masks)
+
+    def training_masks(self, draws, threshold):
+        """Masks of random bytes: 1 / (1 - rate) for a unit that is kept, else 0."""
+        kept = _kept(draws, threshold, self.dropout_rate.dtype)
+        return kept * (1.0 / (1.0 - self.dropout_rate))
+
+    def halve_masks(self, masks, sizes):
+        """Masks of the first and the second half of a batch's rows."""
+        return tf.split(masks, sizes, 1, num=2)  # blocks come before rows
+
     def normalise(self):
         """Bound the hidden kernels' spectral norms by one power iteration each.
 
@@ -313,7 +329,18 @@ class ResidualNetwork(tf.Module):
         logits, features = self.output_layer(hidden * self.input_scale)
         return logits, features
 
+    def _collect_trainable(self):
+        return [
+            variable
+            for name, variable in self.weights.items()
+            if name.rpartition("/")[2] in ("kernel", "bias")
+            and not name.startswith("random_features")
+        ]
+
     def _collect_weights(self):
+        return {**self._collect_hidden_weights(), **self._collect_output_weights()}
+
+    def _collect_hidden_weights(self):
         weights = {}
         for block, layer in enumerate(self.hidden_layers):
             dense = getattr(layer, "layer", layer)
@@ -322,6 +349,10 @@ class ResidualNetwork(tf.Module):
             if dense is not layer:  # the vectors of the power iteration
                 weights[f"hidden_{block}/u"] = layer.u
                 weights[f"hidden_{block}/v"] = layer.v
+        return weights
+
+    def _collect_output_weights(self):
+        weights = {}
         if self.architecture.num_inducing is None:
             weights["output/kernel"] = self.output_layer.kernel
             weights["output/bias"] = self.output_layer.bias

@@ -38,12 +38,18 @@ class InputProjection:
     Parameters
     ----------
     scaler : StandardScaler or None
-        Fitted; None leaves columns as they are.
-    kernel : float64 ndarray of shape (members, n_features, num_hidden)
+        Fitted; None leaves columns as they are. One of fewer columns than rows have
+        is that of images' channels.
+    kernel : float64 ndarray of shape (members, n_features, num_hidden) or None
+        None leaves columns in their places, for all members the same.
     """
 
     scaler: StandardScaler | None
-    kernel: np.ndarray
+    kernel: np.ndarray | None
+
+    def row_floats(self, num_columns: int) -> int:
+        """How many floats a row of so many columns has when it is projected."""
+        return num_columns if self.kernel is None else self.kernel[:, 0].size
 
     def __call__(self, X: np.ndarray, dtype=np.float64) -> np.ndarray:
         """Project rows, chunk by chunk.
@@ -59,6 +65,8 @@ class InputProjection:
         ndarray of shape (n, num_hidden) or, with several members, (members, n,
         num_hidden)
         """
+        if self.kernel is None:
+            return self._standardised(X, dtype)
         members, n_features, width = self.kernel.shape
         projected = np.empty((members, len(X), width), dtype)
         for rows, chunk in row_blocks(X, max(n_features, members * width)):
@@ -70,22 +78,30 @@ class InputProjection:
             )
         return projected[0] if members == 1 else projected
 
+    def _standardised(self, X, dtype):
+        rows = np.empty(X.shape, dtype)
+        for part, chunk in row_blocks(X):
+            rows[part] = standardise(self.scaler, chunk, LARGEST[np.dtype(dtype).name])
+        return rows
+
     def update(self, X: np.ndarray | RowSource, weights: np.ndarray) -> InputProjection:
         """Take more rows into the column means and variances; keep the kernel."""
         if self.scaler is None:
             return self
         scaler = copy.deepcopy(self.scaler)
-        return replace(self, scaler=_fit_scaler(scaler, X, weights))
+        channels = len(scaler.mean_)
+        return replace(self, scaler=_fit_scaler(scaler, X, weights, channels))
 
 
 def fit_projection(
     X: np.ndarray | RowSource,
     weights: np.ndarray,
     *,
-    num_hidden: int,
+    num_hidden: int | None,
     members: int,
     standardize: bool,
     rng: np.random.Generator,
+    channels: int | None = None,
 ) -> InputProjection:
     """Fit the standardisation and choose the projection.
 
@@ -94,18 +110,24 @@ def fit_projection(
     X : ndarray or RowSource of shape (n, n_features)
     weights : ndarray of shape (n,)
         A row of weight 2 counts as two, one of weight 0 as none.
-    num_hidden : int
-        Width of the network.
+    num_hidden : int or None
+        Width of the network; None for one that takes the columns as they are.
     members : int
         Number of networks; each gets a rotation of its own.
     standardize : bool
     rng : numpy.random.Generator
+    channels : int, default=None
+        Of images, whose pixels have one mean and scale for each channel.
 
     Returns
     -------
     InputProjection
     """
-    scaler = _fit_scaler(StandardScaler(), X, weights) if standardize else None
+    scaler = None
+    if standardize:
+        scaler = _fit_scaler(StandardScaler(), X, weights, channels)
+    if num_hidden is None:
+        return InputProjection(scaler, None)
     if X.shape[1] <= num_hidden:
         # The gain a Glorot-uniform layer of this shape has on average.
         gain = np.sqrt(2 * num_hidden / (num_hidden + X.shape[1]))
@@ -128,10 +150,19 @@ def standardise(
     """Standardised float64 copy of X, cut off at `largest`."""
     rows = _row_major(X)
     if scaler is not None:
-        rows -= scaler.mean_
+        pixels = rows.reshape(-1, len(scaler.mean_))
+        pixels -= scaler.mean_
         with np.errstate(over="ignore"):
-            rows /= scaler.scale_
+            pixels /= scaler.scale_
     return np.clip(rows, -largest, largest, out=rows)
+
+
+def scaler_of_columns(
+    scaler: StandardScaler, num_columns: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of each column, of those of images' channels."""
+    pixels = num_columns // len(scaler.mean_)
+    return np.tile(scaler.mean_, pixels), np.tile(scaler.scale_, pixels)
 
 
 def padded_blocks(
@@ -171,10 +202,14 @@ def padded_blocks(
             yield slice(read.start + part.start, read.start + part.stop), block
 
 
-def _fit_scaler(scaler, X, weights):
+def _fit_scaler(scaler, X, weights, channels=None):
+    channels = channels or X.shape[1]
     for rows, chunk in row_blocks(X):
         if weights[rows].any():
-            scaler.partial_fit(_row_major(chunk), sample_weight=weights[rows])
+            scaler.partial_fit(
+                _row_major(chunk).reshape(-1, channels),
+                sample_weight=np.repeat(weights[rows], X.shape[1] // channels),
+            )
     return scaler
 
 

@@ -107,8 +107,7 @@ class StreamedRows:
         Blocks come in random order, and a shard joins as many as memory allows, so
         that data sorted by class or time are mixed; training shuffles within a shard.
         """
-        members, _, width = self.projection.kernel.shape
-        row_bytes = members * width * np.dtype(self.dtype).itemsize
+        row_bytes = _row_bytes(self.source, self.projection, self.dtype)
         sizes = np.diff(self.source.starts)
         shard, held = [], 0
         for block in rng.permutation(len(sizes)):
@@ -196,8 +195,11 @@ def project(
     -------
     Rows or StreamedRows
     """
-    members, _, width = projection.kernel.shape
-    if members * len(X) * width * np.dtype(dtype).itemsize <= IN_MEMORY_BYTES:
+    if len(X) * _row_bytes(X, projection, dtype) <= IN_MEMORY_BYTES:
         return Rows(projection(X, dtype), labels, weights)
     source = X if isinstance(X, RowSource) else ArraySource(X)
     return StreamedRows(source, projection, dtype, labels, weights)
+
+
+def _row_bytes(X, projection, dtype):
+    return projection.row_floats(X.shape[1]) * np.dtype(dtype).itemsize

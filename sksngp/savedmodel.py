@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
 from .architecture import Architecture
-from .networks import ResidualNetwork
+from .body_network import network_of
 from .ood import above_rounding
-from .projection import LARGEST
+from .projection import LARGEST, scaler_of_columns
 
 #: What the served function returns, by name.
 OUTPUTS = (
@@ -66,6 +68,19 @@ def _labels(classes):
     return tf.constant([str(label) for label in classes])
 
 
+def _networks(architecture, weights):
+    """One network, or of several that can't be stacked, each."""
+    members = architecture.members
+    if architecture.body is None or members == 1:
+        network = network_of(architecture)
+        network.load(weights)
+        return [network]
+    networks = [network_of(replace(architecture, members=1)) for _ in range(members)]
+    for member, network in enumerate(networks):
+        network.load({name: array[member] for name, array in weights.items()})
+    return networks
+
+
 def _graph_of(classifier):
     if classifier.architecture_.get("num_inducing") is None:
         return _SampledGraph(classifier)
@@ -77,22 +92,26 @@ class _Graph:
 
     def __init__(self, classifier):
         self.architecture = Architecture(**classifier.architecture_)
-        self.network = ResidualNetwork(self.architecture)
-        self.network.load(classifier.weights_)
-        for name, value in classifier._scalars().items():
-            getattr(self.network, name).assign(value)
+        self.networks = _networks(self.architecture, classifier.weights_)
+        self.network, self.variables = self.networks[0], []
+        for network in self.networks:
+            for name, value in classifier._scalars().items():
+                getattr(network, name).assign(value)
+            scalars = network.input_scale, network.dropout_rate
+            self.variables += [*network.weights.values(), *scalars]
         self.projection = classifier.projection_
-        scalars = self.network.input_scale, self.network.dropout_rate
-        self.variables = [*self.network.weights.values(), *scalars]
         self.log_classes = float(np.log(len(classifier.classes_)))
 
     def project(self, inputs):
         rows, scaler = inputs, self.projection.scaler
         if scaler is not None:
-            rows = (rows - scaler.mean_) / scaler.scale_
+            mean, scale = scaler_of_columns(scaler, inputs.shape[1])
+            rows = (rows - mean) / scale
         largest = LARGEST[self.architecture.dtype]
         rows = tf.clip_by_value(rows, -largest, largest)
         kernel = self.projection.kernel
+        if kernel is None:
+            return tf.cast(rows, self.architecture.dtype)
         projected = rows @ kernel[0] if len(kernel) == 1 else rows[None] @ kernel
         return tf.cast(projected, self.architecture.dtype)
 
@@ -109,18 +128,16 @@ class _SampledGraph(_Graph):
         super().__init__(classifier)
         masks = getattr(classifier, "masks_", None)
         dtype = self.architecture.dtype
-        self.masks = None if masks is None else tf.constant(masks, dtype)
+        if masks is not None and self.architecture.body is None:
+            masks = tf.constant(masks, dtype)
+        self.masks = masks
         # One network has no epistemic uncertainty; it is scored by its entropy.
         self.single = masks is None and self.architecture.members == 1
         self.score = classifier._ood_score
 
     def __call__(self, inputs):
-        projected = self.project(inputs)
-        if self.masks is not None:
-            projected = projected[None]
-        hidden = self.network.hidden(projected, self.masks)
-        logits = tf.cast(self.network.output(hidden)[0], tf.float64)
-        samples = tf.nn.softmax(logits)
+        logits = self.logits(self.project(inputs))
+        samples = tf.nn.softmax(tf.cast(logits, tf.float64))
         if samples.shape.rank == 2:
             samples = samples[None]
         proba = tf.reduce_mean(samples, 0)
@@ -135,6 +152,19 @@ class _SampledGraph(_Graph):
                 "epistemic": total - aleatoric,
             }
         return found | {"probabilities": proba, "ood_score": found[self.score]}
+
+    def logits(self, projected):
+        """Of one network, or of each sample."""
+        network = self.network
+        if self.architecture.body is None:
+            if self.masks is not None:
+                projected = projected[None]
+            return network.output(network.hidden(projected, self.masks))[0]
+        if self.masks is not None:  # seeds
+            samples = [network.hidden(projected, tf.constant(s)) for s in self.masks]
+            return tf.stack([network.output(hidden)[0] for hidden in samples])
+        logits = [net.output(net.hidden(projected))[0] for net in self.networks]
+        return logits[0] if len(logits) == 1 else tf.stack(logits)
 
 
 class _GaussianProcessGraph(_Graph):

@@ -12,9 +12,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 #: Needed by the library, its model files, collections and the service.
-TESTED = PROJECT["dependencies"] + sum(
-    (EXTRAS[extra] for extra in ("dask", "parquet", "persistence", "serve")), []
-)
+TESTED = [
+    *PROJECT["dependencies"],
+    *EXTRAS["dask"],
+    *EXTRAS["parquet"],
+    *EXTRAS["persistence"],
+    *EXTRAS["serve"],
+]
 
 
 def lower_bound(requirement):

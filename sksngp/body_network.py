@@ -1,0 +1,286 @@
+"""A network that a function builds, below one of our output layers."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras.src import backend
+from tf_keras.src.engine import functional
+
+from .architecture import Architecture
+from .body import Body, Description
+from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationConv2D
+
+#: A seed's second number counts steps by so many: for the two halves of a batch, and
+#: for the layers in each.
+SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
+
+
+class Dropout(tf_keras.layers.Layer):
+    """Dropout by a seed that the network sets; none without.
+
+    Parameters
+    ----------
+    rate : float or tf.Variable
+        Share of units that are set to zero.
+    place : int
+        Of the layer among others of its kind.
+    noise_shape : tuple of (int or None) or None, default=None
+        As that of Keras' layer: units along an axis of 1 are dropped together.
+    """
+
+    def __init__(self, rate, place, noise_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.place, self.noise_shape = rate, place, noise_shape
+        self.seed, self.for_all_rows = None, False
+
+    def call(self, inputs):
+        if self.seed is None:
+            return inputs
+        shape = tf.unstack(tf.shape(inputs), inputs.shape.rank)
+        for axis, length in enumerate(self.noise_shape or ()):
+            shape[axis] = shape[axis] if length is None else length
+        if self.for_all_rows:
+            shape[0] = 1
+        draws = tf.random.stateless_uniform(
+            shape, tf.add(self.seed, [0, self.place]), alg="philox"
+        )
+        kept = tf.cast(draws >= self.rate, inputs.dtype)
+        return inputs * kept / (1.0 - tf.cast(self.rate, inputs.dtype))
+
+
+class NormalisedConv2D(SpectralNormalizationConv2D):
+    """tf-models-official's wrapper of a convolution, built without random values.
+
+    The parent divides sizes by strides without rounding up, and knows padding "same"
+    only.
+    """
+
+    def build(self, input_shape):
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        self.w = self.layer.kernel
+        self.in_shape = (1, *map(int, input_shape[1:]))
+        output_shape = self.layer.compute_output_shape(input_shape)
+        self.out_shape = (1, *map(int, output_shape[1:]))
+        for name, shape in (("v", self.in_shape), ("u", self.out_shape)):
+            vector = self.add_weight(
+                name=name, shape=shape, initializer="zeros", trainable=False
+            )
+            setattr(self, name, vector)
+        self.built = True
+
+    def call(self, inputs):
+        # In training, `normalise` has done what the parent's call would do.
+        return self.layer(inputs)
+
+    def update_weights(self):
+        """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
+        how = {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
+        image = tf.nn.conv2d_transpose(self.u, self.w, self.in_shape, **how)
+        v = image / (tf.norm(image) + 1e-12)
+        image = tf.nn.conv2d(v, self.w, **how)
+        sigma = tf.norm(image)
+        self.v.assign(v)
+        self.u.assign(image / (sigma + 1e-12))
+        bounded = tf.minimum(self.norm_multiplier / (sigma + 1e-12), 1.0)
+        self.layer.kernel.assign(bounded * self.w)
+
+
+class BodyNetwork(ResidualNetwork):
+    """A built network as features, and an output layer.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        With a `body`.
+    """
+
+    def make_hidden_layers(self):
+        """Build the network, with our layers in place of some of Keras'."""
+        self.dropouts: list = []
+        self.normalised: list = []
+        self.model = build(self.architecture.body)
+        if layers_are_known(self.model):
+            self.model = tf_keras.models.clone_model(
+                self.model, clone_function=self._replacement
+            )
+        if self.architecture.dropout:
+            self._add_dropout(self.dropout_rate)
+        return [self.model]
+
+    def _add_dropout(self, rate, noise_shape=None):
+        self.dropouts.append(Dropout(rate, len(self.dropouts), noise_shape))
+        return self.dropouts[-1]
+
+    def _replacement(self, layer):
+        """A layer, with its weights, or what has its place."""
+        if isinstance(layer, tf_keras.layers.Dropout):
+            return self._add_dropout(layer.rate, layer.noise_shape)
+        if self.architecture.num_inducing is None:
+            return layer
+        wrappers = {
+            tf_keras.layers.Dense: NormalisedDense,
+            tf_keras.layers.Conv2D: NormalisedConv2D,
+        }
+        wrapper = wrappers.get(type(layer))
+        if wrapper is None:
+            return layer
+        wrapped = wrapper(layer, norm_multiplier=self.spec_norm_bound)
+        self.normalised.append(wrapped)
+        return wrapped
+
+    def hidden(self, projected, masks=None):
+        """Features (n, d) of standardised rows, flat.
+
+        `masks`, where given, is a seed, an int32 tensor of shape (2,): dropout layers
+        drop the same units of all rows.
+        """
+        return self._features(projected, masks, for_all_rows=True, training=False)
+
+    def training_hidden(self, projected, masks):
+        """As `hidden`; each row has masks of its own, and batches are normalised."""
+        return self._features(projected, masks, for_all_rows=False, training=True)
+
+    def _features(self, projected, seed, for_all_rows, training):
+        rows = tf.reshape(projected, (-1, *self.architecture.body.input_shape))
+        for dropout in self.dropouts:
+            dropout.seed, dropout.for_all_rows = seed, for_all_rows
+        features = self.model(rows, training=training)
+        return self.dropouts[-1](features) if self.architecture.dropout else features
+
+    def training_masks(self, draws, threshold):
+        """Seeds are all that dropout layers need."""
+        return draws
+
+    def halve_masks(self, masks, sizes):
+        """Seeds for the two halves of a batch."""
+        return [masks, tf.add(masks, [0, SEEDS_OF_HALF])]
+
+    def normalise(self):
+        """Bound the spectral norms by one power iteration each."""
+        for layer in self.normalised:
+            layer.update_weights()
+
+    def _collect_hidden_weights(self):
+        own = [  # the wrappers hold the bound, too
+            variable
+            for variable in self.model.variables
+            if variable is not self.spec_norm_bound
+        ]
+        names = [variable.name.rpartition("/")[2].partition(":")[0] for variable in own]
+        return {
+            f"body/{index:03d}/{name}": variable
+            for index, (name, variable) in enumerate(zip(names, own, strict=True))
+        }
+
+    def _collect_trainable(self):
+        return [
+            *self.model.trainable_variables,
+            self.weights["output/kernel"],
+            self.weights["output/bias"],
+        ]
+
+
+def network_of(architecture: Architecture) -> ResidualNetwork:
+    """The network that an architecture describes."""
+    if architecture.body is None:
+        return ResidualNetwork(architecture)
+    return BodyNetwork(architecture)
+
+
+def describe(body: Body) -> Description:
+    """As `sksngp.body.described`."""
+    model = build(body)
+    sizes = [prod(layer_shape) for layer_shape in _layer_shapes(model)]
+    sizes.append(int(model.output_shape[-1]))  # all that is known of some
+    return Description(
+        num_features=int(model.output_shape[-1]),
+        row_floats=sum(sizes),
+        widest_floats=max(sizes),
+        num_weights=sum(prod(variable.shape) for variable in model.variables),
+        layers_are_known=layers_are_known(model),
+    )
+
+
+def layers_are_known(model: tf_keras.Model) -> bool:
+    """Whether a model is made of layers, and is no class with a `call` of its own."""
+    return isinstance(model, tf_keras.Sequential) or (
+        isinstance(model, functional.Functional)
+        and type(model).call is functional.Functional.call
+    )
+
+
+def build(body: Body) -> tf_keras.Model:
+    """Call a body's function, and check what it returns."""
+    model = body.network(body.input_shape)
+    name = getattr(body.network, "__name__", repr(body.network))
+    if not isinstance(model, tf_keras.Model):
+        raise ValueError(
+            f"network={name} must return a tf_keras.Model for rows of shape "
+            f"{body.input_shape}, got {type(model).__name__}. Models of Keras 3 don't "
+            "go with tf-models-official's layers: import tf_keras."
+        )
+    if not model.built:
+        model.build((None, *body.input_shape))
+    shape = model.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(
+            f"network={name} must give features of shape (n, d), got {shape}. Flatten "
+            "or pool them, and leave out the output layer."
+        )
+    types = {
+        variable.dtype for variable in model.variables if variable.dtype.is_floating
+    }
+    if layers_are_known(model):
+        types.add(tf.as_dtype(model.output.dtype))
+    if types - {tf.float32}:
+        names = ", ".join(sorted(kind.name for kind in types - {tf.float32}))
+        raise ValueError(f"network={name} must compute in float32, got {names}.")
+    return model
+
+
+def member_weights(
+    architecture: Architecture, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Arrays of one newly built network, by name; those of the output are left out."""
+    with _keras_seed(int(rng.integers(2**31))):
+        network = BodyNetwork(replace(architecture, members=1))
+    arrays = {}
+    for name, variable in network.weights.items():
+        if name.startswith("body/"):
+            power_iteration = name.endswith(("/u", "/v"))
+            arrays[name] = (
+                rng.standard_normal(variable.shape).astype(np.float32)
+                if power_iteration
+                else variable.numpy()
+            )
+    return arrays
+
+
+@contextmanager
+def _keras_seed(seed):
+    """Where layers without a seed take it from, in this thread, for a while.
+
+    ``tf_keras.utils.set_random_seed`` would set Python's, NumPy's and TensorFlow's too.
+    """
+    before = getattr(backend._SEED_GENERATOR, "generator", None)
+    backend._SEED_GENERATOR.generator = random.Random(seed)
+    try:
+        yield
+    finally:
+        backend._SEED_GENERATOR.generator = before
+
+
+def _layer_shapes(model):
+    for layer in model.layers:
+        shape = getattr(layer, "output_shape", None)
+        for one in shape if isinstance(shape, list) else [shape]:
+            if isinstance(one, tuple):
+                yield [length or 1 for length in one[1:]]

@@ -1,0 +1,369 @@
+"""Networks that a function builds, below the classifiers' outputs."""
+
+import pickle
+import random
+from functools import partial
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+import sksngp.rows
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    memory,
+    pool,
+)
+from sksngp.body import Body, described
+from sksngp.metrics import ood_auroc
+from sksngp.persistence import ModelFileError, load, save
+
+
+def dense(shape, units=8, rate=0.2):
+    """A network of one layer, with a dropout layer."""
+    inputs = tf_keras.Input(shape)
+    hidden = tf_keras.layers.Flatten()(inputs)
+    hidden = tf_keras.layers.Dense(units, activation="relu")(hidden)
+    return tf_keras.Model(inputs, tf_keras.layers.Dropout(rate)(hidden))
+
+
+def normalised(shape):
+    """A sequential network with batch normalisation."""
+    return tf_keras.Sequential(
+        [
+            tf_keras.Input(shape),
+            tf_keras.layers.Dense(8, activation="relu"),
+            tf_keras.layers.BatchNormalization(),
+        ]
+    )
+
+
+class Convolution(BaseEstimator):
+    def __init__(self, channels=4):
+        self.channels = channels
+
+    def __call__(self, shape):
+        inputs = tf_keras.Input(shape)
+        images = tf_keras.layers.Conv2D(self.channels, 3, padding="same")(inputs)
+        return tf_keras.Model(inputs, tf_keras.layers.GlobalAveragePooling2D()(images))
+
+
+class Own(tf_keras.Model):
+    """A model that says in code what it computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = tf_keras.layers.Dense(5)
+
+    def call(self, rows):
+        return tf.nn.relu(self.layer(rows))
+
+
+def own(shape):
+    model = Own()
+    model(tf_keras.Input(shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:300], y[:300]
+
+
+# Equality, by which compiled networks are shared
+
+
+def test_equal_bodies():
+    equal = [
+        (dense, dense),
+        (partial(dense, units=3), partial(dense, units=3)),
+        (Convolution(3), clone(Convolution(3))),
+    ]
+    for first, second in equal:
+        assert Body(first, (2,)) == Body(second, [2])
+        assert hash(Body(first, (2,))) == hash(Body(second, (2,)))
+        assert Body(first, (2,)) != Body(second, (3,))
+    different = [dense, normalised, partial(dense, units=3), partial(dense, units=4)]
+    different += [Convolution(3), Convolution(4)]
+    assert len({Body(network, (2,)) for network in different}) == len(different)
+
+
+def test_a_second_fit_compiles_nothing(digits):
+    clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
+    clf.fit(*digits).predict(digits[0])
+    traces = pool.num_traces()
+    clone(clf).fit(*digits).predict(digits[0])
+    assert pool.num_traces() == traces
+
+
+def test_a_description():
+    found = described(Body(dense, (3,)))
+    assert found.num_features == 8 and found.num_weights == 3 * 8 + 8
+    assert found.widest_floats == 8 and found.row_floats == 3 + 3 + 8 + 8 + 8
+    assert found.layers_are_known
+    assert not described(Body(own, (3,))).layers_are_known
+
+
+# All four classifiers
+
+
+@pytest.mark.parametrize("network", [dense, normalised, partial(dense, units=4)])
+def test_any_network_learns(make, moons, network):
+    X, y = moons
+    clf = make(network=network, epochs=60, learning_rate=0.01).fit(X, y)
+    assert clf.score(X, y) > 0.8
+    proba = clf.predict_proba(X)
+    assert_allclose(proba.sum(axis=1), 1)
+    total, aleatoric, epistemic = (
+        clf.predict_uncertainty(X, kind) for kind in ("total", "aleatoric", "epistemic")
+    )
+    assert all(((u >= 0) & (u <= 1)).all() for u in (total, aleatoric, epistemic))
+    assert clf.loss_curve_[-1] < clf.loss_curve_[0]
+
+
+def test_fits_are_repeatable_and_touch_no_global_seed(make, moons, outputs):
+    X, y = moons
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    first, second = (make(network=dense).fit(X, y) for _ in range(2))
+    assert_array_equal(outputs(first, X), outputs(second, X))
+    other = make(network=dense, random_state=1).fit(X, y)
+    assert not np.array_equal(outputs(first, X), outputs(other, X))
+    assert before == (random.getstate(), np.random.get_state()[1].tolist())
+
+
+def test_a_fitted_network_pickles_and_trains_on(make, moons, outputs):
+    X, y = moons
+    clf = make(network=dense).partial_fit(X[:100], y[:100], classes=[0, 1])
+    same = pickle.loads(pickle.dumps(clf))
+    for model in (clf, same):
+        model.partial_fit(X[100:], y[100:])
+    assert_array_equal(outputs(clf, X), outputs(same, X))
+    warm = make(network=dense, warm_start=True).fit(X, y)
+    loss = warm.loss_curve_[-1]
+    assert warm.fit(X, y).loss_curve_[-1] < loss and warm.n_iter_ == 10
+
+
+def test_rows_that_do_not_fit_in_memory(make, moons, monkeypatch):
+    X, y = moons
+    clf = make(network=normalised, epochs=40, learning_rate=0.01)
+    monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
+    monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 50)
+    assert clf.fit(X, y).score(X, y) > 0.8
+
+
+def test_images_and_their_flat_rows_are_the_same(make, digits, outputs):
+    X, y = digits
+    images = X.reshape(-1, 8, 8, 1)
+    params = {"network": Convolution(), "epochs": 2}
+    clf = make(**params).fit(images, y)
+    flat = make(**params, image_shape=(8, 8, 1)).fit(X, y)
+    assert clf.image_shape_ == flat.image_shape_ == (8, 8, 1)
+    assert clf.n_features_in_ == 64
+    expected = outputs(flat, X)
+    assert_array_equal(outputs(clf, images), expected)
+    assert_array_equal(outputs(clf, X), expected)
+    assert_array_equal(outputs(flat, images), expected)
+    assert len(clf.projection_.scaler.mean_) == 1  # of the one channel
+
+
+def test_the_dense_network_takes_images_as_rows(make, digits, outputs):
+    X, y = digits
+    clf = make().fit(X.reshape(-1, 8, 8, 1), y)
+    assert_array_equal(outputs(clf, X), outputs(make().fit(X, y), X))
+
+
+def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
+    X, y = moons
+    kernel = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32) / 10
+
+    def pretrained(shape):
+        model = dense(shape)
+        model.layers[2].set_weights([kernel, np.ones(8)])
+        return model
+
+    clf = make(network=pretrained, learning_rate=1e-9, epochs=1).fit(X, y)
+    found = clf.weights_["body/000/kernel"]
+    assert_allclose(found, np.broadcast_to(kernel, found.shape), atol=1e-6)
+
+
+def test_searches_reach_the_networks_parameters(digits):
+    X, y = digits
+    clf = ResNetClassifier(network=Convolution(), image_shape=(8, 8, 1), epochs=2)
+    search = GridSearchCV(clf, {"network__channels": [2, 3]}, cv=2).fit(X, y)
+    chosen = search.best_estimator_
+    assert (
+        chosen.architecture_["num_hidden"] == search.best_params_["network__channels"]
+    )
+    proba = chosen.predict_proba(X)
+    chosen.set_params(network__channels=9)  # of the next fit, not of this one
+    assert_array_equal(chosen.predict_proba(X), proba)
+
+
+# What is particular to some
+
+
+def test_samples_of_dropout_layers_differ_and_stay(small, moons):
+    X, y = moons
+    clf = small(MCDropoutClassifier, network=dense, dropout_rate=0).fit(X, y)
+    epistemic = clf.predict_uncertainty(X, "epistemic")
+    assert (epistemic > 1e-6).any()
+    assert_array_equal(epistemic, clf.predict_uncertainty(X, "epistemic"))
+    assert_allclose(clf.predict_proba(X[:7]), clf.predict_proba(X)[:7], rtol=1e-6)
+    whole = partial(dense, rate=0.0)
+    clf = small(MCDropoutClassifier, network=whole, dropout_rate=0).fit(X, y)
+    assert_allclose(clf.predict_uncertainty(X, "epistemic"), 0, atol=1e-6)
+    clf = small(MCDropoutClassifier, network=whole, dropout_rate=0.3).fit(X, y)
+    assert (clf.predict_uncertainty(X, "epistemic") > 1e-6).any()  # of the features
+
+
+def test_members_of_an_ensemble_differ(small, moons):
+    clf = small(DeepEnsembleClassifier, network=dense, num_ensemble=3).fit(*moons)
+    kernels = clf.weights_["body/000/kernel"]
+    assert kernels.shape == (3, 2, 8)
+    assert not np.allclose(kernels[0], kernels[1])
+    single = small(ResNetClassifier, network=dense).fit(*moons)
+    assert single.weights_["body/000/kernel"].shape == (2, 8)
+
+
+def spectral_norms(clf):
+    return [
+        np.linalg.norm(array, 2)
+        for name, array in clf.weights_.items()
+        if name.startswith("body/") and name.endswith("/kernel") and array.ndim == 2
+    ]
+
+
+def test_sngp_bounds_spectral_norms_where_it_is_asked_to(small, moons):
+    params = {"network": dense, "epochs": 30, "learning_rate": 0.05}
+    for bound in (0.3, 0.6):
+        clf = small(SNGPClassifier, **params, spec_norm_bound=bound).fit(*moons)
+        (norm,) = spectral_norms(clf)
+        assert 0.3 * bound < norm < 1.001 * bound
+    free = small(SNGPClassifier, **params, spec_norm_bound=None).fit(*moons)
+    assert spectral_norms(free)[0] > 0.9
+
+
+def test_the_dense_network_without_a_bound(small, moons):
+    params = {"epochs": 30, "learning_rate": 0.05, "spec_norm_bound": None}
+    clf = small(SNGPClassifier, **params).fit(*moons)
+    assert np.linalg.norm(clf.weights_["hidden_0/kernel"], 2) > 1
+
+
+def test_sngp_knows_distance_through_a_network(small, moons):
+    X, y = moons
+    clf = small(SNGPClassifier, network=normalised, epochs=40, learning_rate=0.01)
+    clf.fit(X, y)
+    score = -clf.score_samples(X)
+    assert ood_auroc(score, -clf.score_samples(X + np.array([0.0, 4.0]))) > 0.9
+    near, far = (clf.predict_uncertainty(s * X, "epistemic") for s in (1, 1e4))
+    assert np.median(far) > 0.7 > 3 * np.median(near)
+
+
+def test_a_model_with_a_call_of_its_own(small, moons):
+    X, y = moons
+    assert small(ResNetClassifier, network=own).fit(X, y).predict(X).shape == (200,)
+    clf = small(SNGPClassifier, network=own)
+    with pytest.raises(ValueError, match=r"`call` of its own.*spec_norm_bound=None"):
+        clf.fit(X, y)
+    clf.set_params(spec_norm_bound=None).fit(X, y)
+
+
+# Files and exports
+
+
+def test_files_hold_a_wide_resnet_and_no_function(digits, moons, tmp_path, outputs):
+    X, y = digits
+    clf = SNGPClassifier(network="wide_resnet", image_shape=(8, 8, 1), epochs=1)
+    save(clf.fit(X, y), tmp_path / "model")
+    assert_array_equal(outputs(load(tmp_path / "model"), X), outputs(clf, X))
+    clf = ResNetClassifier(network=dense, epochs=1).fit(*moons)
+    with pytest.raises(ModelFileError, match=r"not trusted.*test_body\.dense"):
+        save(clf, tmp_path / "other")
+
+
+@pytest.mark.parametrize("network", [dense, normalised])
+def test_exports(make, moons, network, tmp_path):
+    X, y = moons
+    clf = make(network=network).fit(X, y)
+    clf.export_savedmodel(tmp_path / "1")
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    outputs = {name: value.numpy() for name, value in served(tf.constant(X)).items()}
+    assert_allclose(outputs["probabilities"], clf.predict_proba(X), atol=1e-5)
+    assert_allclose(outputs["ood_score"], -clf.score_samples(X), atol=1e-4)
+    if isinstance(clf, MCDropoutClassifier):
+        with pytest.raises(ValueError, match="no layers for the samples"):
+            clf.to_keras()
+    else:
+        assert_allclose(clf.to_keras()(X).numpy(), clf.predict_proba(X), atol=1e-5)
+
+
+# Refusals
+
+
+def two_outputs(shape):
+    inputs = tf_keras.Input(shape)
+    return tf_keras.Model(inputs, [inputs, inputs])
+
+
+def image(shape):
+    inputs = tf_keras.Input(shape)
+    return tf_keras.Model(inputs, tf_keras.layers.Reshape((1, 1, 2))(inputs))
+
+
+def wide_type(shape):
+    return tf_keras.Sequential(
+        [tf_keras.Input(shape), tf_keras.layers.Dense(3, dtype="float64")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"network": "cnn"}, "'network' parameter of .* must be"),
+        ({"network": lambda shape: 3}, "must return a tf_keras.Model.* got int"),
+        ({"network": two_outputs}, r"must give features of shape \(n, d\)"),
+        ({"network": image}, r"must give features of shape \(n, d\), got \(None, 1"),
+        ({"network": wide_type}, "must compute in float32, got float64"),
+        ({"network": dense, "dtype": "float64"}, "needs dtype='float32'"),
+        ({"network": "wide_resnet"}, "needs images"),
+        ({"image_shape": (2, 1)}, r"image_shape must be .*got \(2, 1\)"),
+        ({"image_shape": (2, 0, 1)}, "image_shape must be"),
+        ({"image_shape": (2, 2, 1)}, "has 4 pixel values; rows of X have 2"),
+    ],
+)
+def test_what_is_refused(make, moons, params, message):
+    clf = make(**params)
+    with pytest.raises(ValueError, match=message):
+        clf.fit(*moons)
+    assert not hasattr(clf, "weights_")
+
+
+def test_images_of_another_shape_are_refused(digits):
+    X, y = digits
+    clf = ResNetClassifier(network=Convolution(), epochs=1)
+    clf.fit(X.reshape(-1, 8, 8, 1), y)
+    with pytest.raises(ValueError, match=r"expected are those of shape \(8, 8, 1\)"):
+        clf.predict(X.reshape(-1, 4, 16, 1))
+    with pytest.raises(ValueError, match="expecting 64 features"):
+        clf.predict(X[:, :63])
+    with pytest.raises(ValueError, match="Found array with dim 3"):
+        clf.predict(X.reshape(-1, 8, 8))
+
+
+def test_too_large_a_network(make, moons, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
+    clf = make(network=dense, batch_size=None)
+    with pytest.raises(MemoryError, match=r"This fit needs at least .* are available"):
+        clf.fit(*moons)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**40)
+    clf.fit(*moons)

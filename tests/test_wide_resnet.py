@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+from sksngp import ResNetClassifier, WideResNet
+
+
+def num_weights(depth, width, channels):
+    """By hand: 3 x 3 kernels, 1 x 1 shortcuts, four numbers a normalised channel."""
+    total, entering = 9 * channels * 16, 16
+    for group in range(3):
+        leaving = 16 * width * 2**group
+        for block in range((depth - 4) // 6):
+            total += 4 * entering + 9 * entering * leaving
+            total += 4 * leaving + 9 * leaving * leaving
+            if entering != leaving or (group > 0 and block == 0):
+                total += entering * leaving
+            entering = leaving
+    return total + 4 * entering
+
+
+@pytest.mark.parametrize(("depth", "width"), [(10, 1), (10, 2), (16, 1)])
+def test_it_is_the_papers_network(depth, width):
+    model = WideResNet(depth, width)((9, 8, 3))
+    assert model.output_shape == (None, 64 * width)
+    assert sum(np.prod(v.shape) for v in model.variables) == num_weights(
+        depth, width, 3
+    )
+    sizes = {layer.output_shape[1:3] for layer in model.layers if "conv" in layer.name}
+    assert sizes == {(9, 8), (5, 4), (3, 2)}
+
+
+def test_the_papers_size():
+    """36.5 million weights for CIFAR-10, says its table 4, with an output for ten."""
+    weights = num_weights(28, 10, 3) + 641 * 10
+    assert round(weights / 1e6, 1) == 36.5
+
+
+def test_dropout_lies_between_the_convolutions_of_each_block():
+    layers = [
+        layer.name for layer in WideResNet(16, dropout_rate=0.1)((8, 8, 1)).layers
+    ]
+    assert sum("dropout" in name for name in layers) == 6
+    assert not any("dropout" in layer.name for layer in WideResNet()((8, 8, 1)).layers)
+
+
+@pytest.mark.parametrize(
+    ("params", "shape", "message"),
+    [
+        ({"depth": 12}, (8, 8, 1), r"depth must be 6 n \+ 4.* got 12"),
+        ({"depth": 4}, (8, 8, 1), "'depth' parameter"),
+        ({"width": 0}, (8, 8, 1), "'width' parameter"),
+        ({"dropout_rate": 1.0}, (8, 8, 1), "'dropout_rate' parameter"),
+        ({}, (64,), r"needs images.*got rows of shape \(64,\)"),
+    ],
+)
+def test_what_is_refused(params, shape, message):
+    with pytest.raises(ValueError, match=message):
+        WideResNet(**params)(shape)
+
+
+def test_a_search_over_its_width():
+    X, y = load_digits(return_X_y=True)
+    clf = ResNetClassifier(network=WideResNet(), image_shape=(8, 8, 1), epochs=2)
+    search = GridSearchCV(clf, {"network__width": [1, 2]}, cv=2).fit(X[:200], y[:200])
+    width = search.best_params_["network__width"]
+    assert search.best_estimator_.architecture_["num_hidden"] == 64 * width
