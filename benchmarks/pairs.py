@@ -99,18 +99,23 @@ def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
     )
 
 
+def enlarged_digits() -> np.ndarray:
+    """scikit-learn's digits as images of the size and type of Fashion-MNIST's, flat."""
+    images = load_digits().images * (255 / 16)
+    enlarged = zoom(images, (1, 3.5, 3.5), order=1)
+    return enlarged.reshape(len(images), -1).astype(np.uint8)
+
+
 def fashion_against_digits(seed: int, n_train: int) -> InOut:
     """Fashion-MNIST; the unknown rows are scikit-learn's digits, of the same size."""
     data = load_fashion_mnist()
     chosen = np.random.default_rng(seed).permutation(len(data.X_train))[:n_train]
-    images = load_digits().images * (255 / 16)
-    digits = zoom(images, (1, 3.5, 3.5), order=1).reshape(len(images), -1)
     return InOut(
         X_train=data.X_train[chosen],
         y_train=data.y_train[chosen],
         X_test=data.X_test,
         y_test=data.y_test,
-        X_ood=digits.astype(data.X_train.dtype),
+        X_ood=enlarged_digits(),
     )
 
 

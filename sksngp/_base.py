@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import reprlib
 from abc import ABC, abstractmethod
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -115,6 +116,12 @@ class BaseNetworkClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
+    def __setstate__(self, state):
+        # A parameter that is younger than a saved model has its default.
+        parameters = signature(type(self)).parameters.items()
+        defaults = {name: parameter.default for name, parameter in parameters}
+        super().__setstate__({**defaults, **state})
+
     # What a subclass fills in
 
     #: Parameters, besides those of the architecture, that further training of a
@@ -150,7 +157,9 @@ class BaseNetworkClassifier(
             network = clone(
                 network
             )  # a later set_params must not change what is fitted
-        return Body(network, self.image_shape_ or (self.n_features_in_,))
+        return Body(
+            network, getattr(self, "image_shape_", None) or (self.n_features_in_,)
+        )
 
     def _wide_resnet(self):
         return WideResNet()

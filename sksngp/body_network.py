@@ -100,13 +100,19 @@ class BodyNetwork(ResidualNetwork):
     ----------
     architecture : Architecture
         With a `body`.
+    seed : int, default=0
+        Of the weights that the function leaves to chance.
     """
+
+    def __init__(self, architecture: Architecture, seed: int = 0):
+        self._seed = seed
+        super().__init__(architecture)
 
     def make_hidden_layers(self):
         """Build the network, with our layers in place of some of Keras'."""
         self.dropouts: list = []
         self.normalised: list = []
-        self.model = build(self.architecture.body)
+        self.model = build(self.architecture.body, self._seed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
                 self.model, clone_function=self._replacement
@@ -163,6 +169,10 @@ class BodyNetwork(ResidualNetwork):
         """Seeds for the two halves of a batch."""
         return [masks, tf.add(masks, [0, SEEDS_OF_HALF])]
 
+    def penalties(self):
+        """Losses that the built layers add, such as those of regularisers."""
+        return self.model.losses
+
     def normalise(self):
         """Bound the spectral norms by one power iteration each."""
         for layer in self.normalised:
@@ -217,9 +227,10 @@ def layers_are_known(model: tf_keras.Model) -> bool:
     )
 
 
-def build(body: Body) -> tf_keras.Model:
+def build(body: Body, seed: int = 0) -> tf_keras.Model:
     """Call a body's function, and check what it returns."""
-    model = body.network(body.input_shape)
+    with _keras_seed(seed):
+        model = body.network(body.input_shape)
     name = getattr(body.network, "__name__", repr(body.network))
     if not isinstance(model, tf_keras.Model):
         raise ValueError(
@@ -243,6 +254,13 @@ def build(body: Body) -> tf_keras.Model:
     if types - {tf.float32}:
         names = ", ".join(sorted(kind.name for kind in types - {tf.float32}))
         raise ValueError(f"network={name} must compute in float32, got {names}.")
+    for variable in model.variables:
+        if getattr(variable, "_is_in_a_network", False):
+            raise ValueError(
+                f"network={name} must build new layers in each call; {variable.name} "
+                "is that of an earlier one. Several networks cannot share weights."
+            )
+        variable._is_in_a_network = True
     return model
 
 
@@ -250,8 +268,8 @@ def member_weights(
     architecture: Architecture, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Arrays of one newly built network, by name; those of the output are left out."""
-    with _keras_seed(int(rng.integers(2**31))):
-        network = BodyNetwork(replace(architecture, members=1))
+    seed = int(rng.integers(2**31))
+    network = BodyNetwork(replace(architecture, members=1), seed)
     arrays = {}
     for name, variable in network.weights.items():
         if name.startswith("body/"):

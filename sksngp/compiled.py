@@ -385,11 +385,14 @@ class CompiledNetwork:
         masks = None if draws is None else network.training_masks(draws, threshold)
         network.normalise()
         if self.architecture.members == 1:
-            parts = _halves(network, batch, labels, weights, masks)
+            parts = list(_halves(network, batch, labels, weights, masks))
         else:
             parts = [(batch, labels, weights, masks)]
         losses, gradients = zip(
-            *(_loss_and_gradients(network, features, *part) for part in parts),
+            *(
+                _loss_and_gradients(network, features, 1 / len(parts), *part)
+                for part in parts
+            ),
             strict=True,
         )
         gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
@@ -422,7 +425,7 @@ def _halves(network, batch, labels, weights, masks):
     return zip(*parts, strict=True)
 
 
-def _loss_and_gradients(network, features, batch, labels, weights, masks):
+def _loss_and_gradients(network, features, share, batch, labels, weights, masks):
     with tf.GradientTape() as tape:
         logits = network.training_logits(
             network.training_hidden(batch, masks), features
@@ -430,6 +433,8 @@ def _loss_and_gradients(network, features, batch, labels, weights, masks):
         loss = tf.reduce_sum(
             weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         )
+        for penalty in network.penalties():
+            loss += share * penalty
     return loss, tape.gradient(loss, network.trainable)
 
 

@@ -293,6 +293,10 @@ class ResidualNetwork(tf.Module):
         """Masks of the first and the second half of a batch's rows."""
         return tf.split(masks, sizes, 1, num=2)  # blocks come before rows
 
+    def penalties(self):
+        """Losses of the last call besides that of the labels: here there are none."""
+        return []
+
     def normalise(self):
         """Bound the hidden kernels' spectral norms by one power iteration each.
 

@@ -133,9 +133,13 @@ def test_any_network_learns(make, moons, network):
 def test_fits_are_repeatable_and_touch_no_global_seed(make, moons, outputs):
     X, y = moons
     before = random.getstate(), np.random.get_state()[1].tolist()
-    first, second = (make(network=dense).fit(X, y) for _ in range(2))
+
+    def build(shape):  # of which no network is in the pool
+        return dense(shape, units=7)
+
+    first, second = (make(network=build).fit(X, y) for _ in range(2))
     assert_array_equal(outputs(first, X), outputs(second, X))
-    other = make(network=dense, random_state=1).fit(X, y)
+    other = make(network=build, random_state=1).fit(X, y)
     assert not np.array_equal(outputs(first, X), outputs(other, X))
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
 
@@ -193,6 +197,20 @@ def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
     clf = make(network=pretrained, learning_rate=1e-9, epochs=1).fit(X, y)
     found = clf.weights_["body/000/kernel"]
     assert_allclose(found, np.broadcast_to(kernel, found.shape), atol=1e-6)
+
+
+def test_losses_that_layers_add_count(small, moons):
+    def build(shape, penalty=0.0):
+        decay = tf_keras.regularizers.L2(penalty)
+        layer = tf_keras.layers.Dense(8, activation="relu", kernel_regularizer=decay)
+        return tf_keras.Sequential([tf_keras.Input(shape), layer])
+
+    def norm(penalty):
+        network = partial(build, penalty=penalty)
+        clf = small(ResNetClassifier, network=network, epochs=30, learning_rate=0.01)
+        return np.linalg.norm(clf.fit(*moons).weights_["body/000/kernel"])
+
+    assert norm(10.0) < 0.3 * norm(0.0)
 
 
 def test_searches_reach_the_networks_parameters(digits):
@@ -323,6 +341,12 @@ def wide_type(shape):
     return tf_keras.Sequential(
         [tf_keras.Input(shape), tf_keras.layers.Dense(3, dtype="float64")]
     )
+
+
+def test_a_function_that_returns_one_model_again_and_again(make, moons):
+    once = dense((2,))
+    with pytest.raises(ValueError, match="must build new layers in each call"):
+        make(network=lambda shape: once).fit(*moons)
 
 
 @pytest.mark.parametrize(

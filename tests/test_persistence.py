@@ -74,6 +74,16 @@ def test_files_of_every_format_are_read(iris, file):
     np.testing.assert_allclose(clf.ood_pvalue(X), predicted["pvalue"], atol=0.05)
 
 
+def test_a_parameter_younger_than_a_file_has_its_default(small, iris, tmp_path):
+    clf = small(SNGPClassifier).fit(*iris)
+    expected = clf.predict_proba(iris[0])
+    del clf.image_shape, clf.network
+    save(clf, tmp_path / "model")
+    same = load(tmp_path / "model")
+    assert same.network == "resnet" and same.image_shape is None
+    assert_array_equal(same.predict_proba(iris[0]), expected)
+
+
 def test_the_present_format_has_a_file():
     assert (DATA / f"format-{persistence.FORMAT}.sksngp").exists()
 
