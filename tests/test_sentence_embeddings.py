@@ -54,10 +54,11 @@ def test_tokens_are_lower_case_word_pieces_between_marks():
     assert len(tokenizer.encode(TEXTS[-1]).ids) == sentence_embeddings.MAX_TOKENS
 
 
-def test_embeddings_are_those_of_the_published_model(embeddings):
-    """First columns of the model card's two sentences; the happy ones' similarities.
+def test_embeddings_are_those_of_the_checkpoint(embeddings):
+    """First columns of two sentences, and how alike three are to a fourth.
 
-    An implementation in PyTorch of its own, with the same weights, gave these digits.
+    The values were recorded when this encoder agreed to 2e-7, on 528 other texts, with
+    a BERT written for PyTorch that had the same weights.
     """
     assert embeddings.shape == (len(TEXTS), 384)
     assert embeddings.dtype == np.float32
@@ -147,7 +148,7 @@ def questions():
 
 def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
     cards = questions[questions["intent"].isin(["lost_card", "exchange_rate"])]
-    pipe = make_pipeline(SentenceEmbedder(), small(SNGPClassifier))
+    pipe = make_pipeline(SentenceEmbedder(), small(SNGPClassifier, epochs=50))
     with pytest.raises(NotFittedError):
         pipe.predict(["where is my card"])
     train, test = cards[::2], cards[1::2]
