@@ -1,6 +1,6 @@
 """A small wide ResNet on images: accuracy, and detection of unknown images.
 
-Run ``python -m benchmarks.images`` (six fits of a quarter of an hour each on two cores;
+Run ``python -m benchmarks.images`` (six fits of five to twenty minutes on two cores;
 ``--rows`` and ``--epochs`` for less, ``--classifiers`` for some). `WideResNet(10, 1)`
 learns Fashion-MNIST below the outputs of SNGP, of the deterministic network and of
 Monte Carlo dropout. Columns: accuracy on the test images; AUROC of each one's
@@ -93,7 +93,7 @@ def main() -> None:
     """Fit, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--classifiers", nargs="+", default=list(CLASSIFIERS))
     parser.add_argument("--kernel-scales", nargs="+", type=float, metavar="FACTOR")

@@ -148,12 +148,12 @@ def questions():
 
 def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
     cards = questions[questions["intent"].isin(["lost_card", "exchange_rate"])]
-    pipe = make_pipeline(SentenceEmbedder(), small(SNGPClassifier, epochs=50))
+    pipe = make_pipeline(SentenceEmbedder(), small(SNGPClassifier, epochs=50, num_hidden=64))
     with pytest.raises(NotFittedError):
         pipe.predict(["where is my card"])
     train, test = cards[::2], cards[1::2]
     pipe.fit(train["text"], train["intent"])
-    assert pipe.score(test["text"], test["intent"]) > 0.9
+    assert pipe.score(test["text"], test["intent"]) > 0.85
     far = ["play some jazz", "who directed Alien"]
     known = ["someone stole my card", "how many dollars for 20 euros"]
     assert_array_equal(pipe.predict(known), ["lost_card", "exchange_rate"])
