@@ -60,7 +60,7 @@ classes_ : ndarray of shape (n_classes,)
     Class labels, sorted.
 n_features_in_ : int
     Number of columns seen in `fit`.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Names of the columns, where all are strings.
 n_iter_ : int
     Number of epochs trained.
