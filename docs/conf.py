@@ -40,7 +40,6 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"serve\.py$",  # runs until it is stopped
     "within_subsection_order": "ExampleTitleSortKey",
     "doc_module": ("sksngp",),
-    "reference_url": {"sksngp": None},
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,
     "show_signature": False,
