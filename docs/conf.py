@@ -30,6 +30,7 @@ exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/GALLERY_HE
 default_role = "py:obj"  # a single backquote links what the reference has
 
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc's parameters say it, with shapes
 numpydoc_show_class_members = False  # the template lists them
 
@@ -69,8 +70,11 @@ def skip_foreign_members(app, what, name, obj, skip, options):
 
 def visit_math(translator, node):
     """Write MathML, which browsers draw without a script from elsewhere."""
-    is_block = isinstance(node, nodes.math_block)
-    translator.body.append(tex2mathml(node.astext(), as_block=is_block))
+    if isinstance(node, nodes.math_block):
+        written = f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n"
+    else:
+        written = tex2mathml(node.astext())
+    translator.body.append(written)
     raise nodes.SkipNode
 
 

@@ -14,6 +14,7 @@ A wrong decision costs 400 euros, a visit by an engineer, who is always right,
 Run: ``python tabular_pipeline.py``
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -118,7 +119,7 @@ def make_model(classifier):
 
 
 def report(name, pipe):
-    """Print what each policy costs."""
+    """Print what each policy costs, and return the euros a pump."""
     proba = pipe.predict_proba(pumps)
     right = pipe.classes_[proba.argmax(axis=1)] == states
     flagged = pipe[-1].predict_ood(pipe[:-1].transform(pumps))
@@ -136,17 +137,25 @@ def report(name, pipe):
         f"{right[is_new].mean():.3f} on the new one"
     )
     print(f"{'':28}deferred: known     new   wrong decisions   euros a pump")
+    costs = {}
     for policy, deferred in policies.items():
         wrong = ~right & ~deferred
-        cost = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
+        costs[policy] = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
         print(
             f"{policy:28}{deferred[~is_new].mean():15.1%} "
-            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {cost:14.2f}"
+            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {costs[policy]:14.2f}"
         )
+    return costs
 
 
 # %%
 # SNGP, and a deterministic network in the same pipeline:
 
+costs = {}
 for classifier in (ResNetClassifier(random_state=0), SNGPClassifier(random_state=0)):
-    report(type(classifier).__name__, make_model(classifier).fit(X_train, y_train))
+    name = type(classifier).__name__
+    costs[name] = report(name, make_model(classifier).fit(X_train, y_train))
+
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+pd.DataFrame(costs).iloc[::-1].plot.barh(ax=ax, xlabel="euros a pump")
+plt.show()
