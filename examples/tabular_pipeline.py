@@ -157,5 +157,6 @@ for classifier in (ResNetClassifier(random_state=0), SNGPClassifier(random_state
     costs[name] = report(name, make_model(classifier).fit(X_train, y_train))
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
-pd.DataFrame(costs).iloc[::-1].plot.barh(ax=ax, xlabel="euros a pump")
+pd.DataFrame(costs).iloc[::-1].plot.barh(ax=ax)
+ax.set_xlabel("euros a pump")
 plt.show()
