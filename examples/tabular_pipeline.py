@@ -1,4 +1,6 @@
-"""A mixed table, and when it pays to hand a row to a human.
+"""
+A mixed table, and rows for a human
+===================================
 
 A service firm reads the sensors of its water pumps (numbers and categories,
 with gaps) and a classifier decides what to send: nothing, a new bearing or a
@@ -7,20 +9,12 @@ another pressure and temperature and pumps oil, which no pump did before. What
 the classifier learned does not hold for those.
 
 A wrong decision costs 400 euros, a visit by an engineer, who is always right,
-40 euros. The script compares these policies:
-
-- act on every prediction;
-- defer rows that `predict_ood` flags;
-- defer rows whose expected cost of acting, 400 (1 - largest probability),
-  exceeds the 40 of a visit;
-- defer both kinds;
-- send the engineer to every pump.
-
-It does so for SNGP and for a deterministic network in the same pipeline.
+40 euros.
 
 Run: ``python tabular_pipeline.py``
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -74,8 +68,30 @@ def make_pumps(n, rng, new_model=False):
     return pumps, STATES[state]
 
 
+# %%
+# The data
+# --------
+#
+# The classifiers learn from pumps of known models only.
+
+rng = np.random.default_rng(0)
+X_train, y_train = make_pumps(3000, rng)
+known, y_known = make_pumps(1800, rng)
+new, y_new = make_pumps(200, rng, new_model=True)
+pumps = pd.concat([known, new], ignore_index=True)
+states = np.concatenate([y_known, y_new])
+is_new = np.arange(len(pumps)) >= len(known)
+pumps.sample(4, random_state=0).round(1)
+
+# %%
+# The pipeline
+# ------------
+#
+# The classifier stands behind imputation, scaling and one-hot encoding.
+
+
 def make_model(classifier):
-    """Put the classifier behind imputation, scaling and one-hot encoding."""
+    """Classifier of mixed columns with gaps."""
     numeric = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
     )
@@ -90,8 +106,20 @@ def make_model(classifier):
     return make_pipeline(columns, classifier)
 
 
-def report(name, pipe, pumps, states, is_new):
-    """Print what each policy costs."""
+# %%
+# What each policy costs
+# ----------------------
+#
+# - act on every prediction;
+# - defer rows that ``predict_ood`` flags;
+# - defer rows whose expected cost of acting, 400 (1 - largest probability),
+#   exceeds the 40 of a visit;
+# - defer both kinds;
+# - send the engineer to every pump.
+
+
+def report(name, pipe):
+    """Print what each policy costs, and return the euros a pump."""
     proba = pipe.predict_proba(pumps)
     right = pipe.classes_[proba.argmax(axis=1)] == states
     flagged = pipe[-1].predict_ood(pipe[:-1].transform(pumps))
@@ -109,31 +137,26 @@ def report(name, pipe, pumps, states, is_new):
         f"{right[is_new].mean():.3f} on the new one"
     )
     print(f"{'':28}deferred: known     new   wrong decisions   euros a pump")
+    costs = {}
     for policy, deferred in policies.items():
         wrong = ~right & ~deferred
-        cost = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
+        costs[policy] = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
         print(
             f"{policy:28}{deferred[~is_new].mean():15.1%} "
-            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {cost:14.2f}"
+            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {costs[policy]:14.2f}"
         )
+    return costs
 
 
-def main():
-    rng = np.random.default_rng(0)
-    X_train, y_train = make_pumps(3000, rng)
-    known, y_known = make_pumps(1800, rng)
-    new, y_new = make_pumps(200, rng, new_model=True)
-    pumps = pd.concat([known, new], ignore_index=True)
-    states = np.concatenate([y_known, y_new])
-    is_new = np.arange(len(pumps)) >= len(known)
-    print(pumps.sample(4, random_state=0).to_string(index=False, float_format="%.1f"))
-    for classifier in (
-        ResNetClassifier(random_state=0),
-        SNGPClassifier(random_state=0),
-    ):
-        pipe = make_model(classifier).fit(X_train, y_train)
-        report(type(classifier).__name__, pipe, pumps, states, is_new)
+# %%
+# SNGP, and a deterministic network in the same pipeline:
 
+costs = {}
+for classifier in (ResNetClassifier(random_state=0), SNGPClassifier(random_state=0)):
+    name = type(classifier).__name__
+    costs[name] = report(name, make_model(classifier).fit(X_train, y_train))
 
-if __name__ == "__main__":
-    main()
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+pd.DataFrame(costs).iloc[::-1].plot.barh(ax=ax)
+ax.set_xlabel("euros a pump")
+plt.show()

@@ -79,7 +79,7 @@ classes_ : ndarray of shape (n_classes,)
     Class labels, sorted.
 n_features_in_ : int
     Number of columns seen in `fit`.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Names of the columns, where all are strings.
 image_shape_ : tuple or None
     Height, width and channels of the images in `X`.

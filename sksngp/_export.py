@@ -29,7 +29,7 @@ class ExportMixin:
         Returns
         -------
         tf_keras.Model
-            From rows, float64 of shape (n, n_features_in_), to probabilities, float64
+            From rows, float64 of shape (n, n_features), to probabilities, float64
             of shape (n, n_classes). It shares nothing with the classifier.
 
         Raises
@@ -69,7 +69,7 @@ class ExportMixin:
         """Write a TensorFlow SavedModel that serves probabilities and uncertainty.
 
         It needs nothing but TensorFlow where it is loaded. Its signature
-        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features_in_), and
+        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features), and
         returns ``label``, ``probabilities`` (n, n_classes), ``total``, ``aleatoric``,
         ``epistemic``, ``ood_score``, ``ood_pvalue`` and ``ood``, each of what the
         methods of the classifier say. Values are not checked, and memory grows with the

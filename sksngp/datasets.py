@@ -29,6 +29,16 @@ from sklearn.utils import (
 )
 from sklearn.utils._param_validation import Interval, validate_params
 
+__all__ = [
+    "InOut",
+    "hold_out_classes",
+    "load_fashion_mnist",
+    "shuffle_columns",
+    "two_moons",
+    "two_moons_grid",
+    "two_moons_ood",
+]
+
 #: Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 

@@ -18,6 +18,14 @@ from sklearn.base import BaseEstimator
 from ._base import BaseNetworkClassifier
 from ._files import write_atomically
 
+__all__ = [
+    "FORMAT",
+    "TRUSTED_TYPES",
+    "ModelFileError",
+    "load",
+    "save",
+]
+
 #: Types that a file may hold beside those of scikit-learn and NumPy that skops trusts
 #: by itself; for `skops.io.load` too. The last ones are what
 #: searches and calibrated classifiers are made of.

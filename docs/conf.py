@@ -1,0 +1,84 @@
+"""The documentation site: ``sphinx-build -W -b html docs docs/_build``."""
+
+import inspect
+import os
+
+import matplotlib
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
+import sksngp
+
+# Of the process that runs the gallery only: TensorFlow is silent, no window opens.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+matplotlib.use("agg")
+
+project = "sksngp"
+author = copyright = "The sksngp developers"
+version = release = sksngp.__version__
+language = "en"
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/GALLERY_HEADER*"]
+default_role = "py:obj"  # a single backquote links what the reference has
+
+autosummary_generate = True
+toc_object_entries_show_parents = "hide"
+autodoc_typehints = "none"  # numpydoc's parameters say it, with shapes
+numpydoc_show_class_members = False  # the template lists them
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "ignore_pattern": r"serve\.py$",  # runs until it is stopped
+    "within_subsection_order": "ExampleTitleSortKey",
+    "doc_module": ("sksngp",),
+    "backreferences_dir": "generated/backreferences",
+    "abort_on_example_error": True,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": float("inf"),
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sksngp"
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_end": [],
+}
+
+
+def skip_foreign_members(app, what, name, obj, skip, options):
+    """Leave methods that scikit-learn or Python brings along to their own pages."""
+    home = getattr(obj, "__module__", None) or ""
+    if inspect.isroutine(obj) and not home.startswith("sksngp"):
+        return True
+    return None
+
+
+def visit_math(translator, node):
+    """Write MathML, which browsers draw without a script from elsewhere."""
+    if isinstance(node, nodes.math_block):
+        written = f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n"
+    else:
+        written = tex2mathml(node.astext())
+    translator.body.append(written)
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Register the two."""
+    app.connect("autodoc-skip-member", skip_foreign_members)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
