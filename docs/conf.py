@@ -38,7 +38,8 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"serve\.py$",  # runs until it is stopped
+    # One runs until it is stopped, the other is for an example to import.
+    "ignore_pattern": r"(serve|sentence_embeddings)\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
     "doc_module": ("sksngp",),
     "backreferences_dir": "generated/backreferences",
