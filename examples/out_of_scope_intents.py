@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import sentence_embeddings
 from sentence_embeddings import SentenceEmbedder
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -50,7 +51,7 @@ options = parser.parse_args()
 
 def read_bank():
     """Texts and intents of the bank."""
-    return pd.read_csv(Path(__file__).with_name("intents.csv"))
+    return pd.read_csv(Path(sentence_embeddings.__file__).with_name("intents.csv"))
 
 
 def read_clinc(path):

@@ -148,7 +148,9 @@ def questions():
 
 def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
     cards = questions[questions["intent"].isin(["lost_card", "exchange_rate"])]
-    pipe = make_pipeline(SentenceEmbedder(), small(SNGPClassifier, epochs=50, num_hidden=64))
+    pipe = make_pipeline(
+        SentenceEmbedder(), small(SNGPClassifier, epochs=50, num_hidden=64)
+    )
     with pytest.raises(NotFittedError):
         pipe.predict(["where is my card"])
     train, test = cards[::2], cards[1::2]
