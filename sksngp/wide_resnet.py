@@ -40,12 +40,10 @@ class WideResNet(BaseEstimator):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sksngp import SNGPClassifier, WideResNet
+    >>> from sksngp import ResNetClassifier, WideResNet
     >>> X, y = load_digits(return_X_y=True)
-    >>> clf = SNGPClassifier(
-    ...     network=WideResNet(depth=10), image_shape=(8, 8, 1), epochs=1
-    ... )
-    >>> clf.set_params(network__width=2).fit(X[:100], y[:100]).predict(X[:2]).shape
+    >>> clf = ResNetClassifier(network=WideResNet(), image_shape=(8, 8, 1), epochs=1)
+    >>> clf.set_params(network__width=2).fit(X[:50], y[:50]).predict(X[:2]).shape
     (2,)
     """
 

@@ -572,6 +572,8 @@ def test_verbose(make, moons, capsys, early_stopping):
 
 
 BAD_PARAMETERS = {
+    "network": ["cnn", None, 3],
+    "image_shape": [[1, 2, 1], 4, "8x8"],
     "num_layers": [-1, 1.5, None],
     "num_hidden": [0, 2.5],
     "dropout_rate": [-0.1, 1.0, np.nan],
@@ -592,7 +594,7 @@ BAD_PARAMETERS = {
 }
 BAD_OWN_PARAMETERS = {
     SNGPClassifier: {
-        "spec_norm_bound": [0, -1, None],
+        "spec_norm_bound": [0, -1, "auto"],
         "num_inducing": [0, 2.5],
         "kernel_scale": [0, -1.0, "median"],
         "ridge_penalty": [0, -1],
