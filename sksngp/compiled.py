@@ -294,7 +294,7 @@ class CompiledNetwork:
             rows = tf.cast(count, total.dtype)
             loss = self._step(
                 tf.gather(
-                    projected, taken, axis=-2, batch_dims=projected.shape.rank - 2
+                    projected, taken, axis=-2, batch_dims=len(projected.shape) - 2
                 ),
                 tf.gather(labels, taken),
                 tf.gather(weights, taken) / rows,

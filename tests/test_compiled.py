@@ -8,6 +8,7 @@ from sksngp import compiled as module
 from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.compiled import CompiledNetwork
+from sksngp.networks import _kept
 from sksngp.posterior import add_rows, factorise, prior_precision
 from sksngp.rows import Rows
 
@@ -56,7 +57,8 @@ def test_other_arrays_other_scalars_and_training_load_anew():
 )
 def test_stacks_part_the_members(monkeypatch, members, threads, sizes):
     monkeypatch.setattr(module, "num_threads", lambda: threads)
-    stacks = module._stacks(members)
+    architecture = Architecture(2, 1, 4, members=members)
+    stacks = module._stacks(architecture)
     assert [stack.stop - stack.start for stack in stacks] == sizes
     assert np.concatenate([np.arange(members)[s] for s in stacks]).tolist() == list(
         range(members)
@@ -213,7 +215,7 @@ def draw_masks(fields, shape, rate, seed, step):
     with pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
         draws, threshold = compiled._dropout_draws(tf.constant(shape), seed, step)
-    return module._kept(draws, threshold, tf.float32).numpy() > 0
+    return _kept(draws, threshold, tf.float32).numpy() > 0
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-3, 0.1, 0.5, 0.9, 0.999])
