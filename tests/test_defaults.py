@@ -24,8 +24,10 @@ from sksngp.metrics import ood_auroc
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(2)
+SEEDS = [0]
 FASHION_ROWS = 5_000
+#: Of `benchmarks.pairs.report`; the others hold out other digits.
+PAIRS = ["wine 2", "digits 4, 7", "fashion 8, 9", "breast cancer"]
 
 
 @pytest.fixture(autouse=True)
@@ -46,11 +48,11 @@ def test_accuracy_on_tabular_data(name):
 
 
 def test_accuracy_on_fashion_mnist():
-    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, seeds=[0]))
+    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, SEEDS))
 
 
 def test_unknown_rows_are_detected():
-    pairs = report(FASHION_ROWS)
+    pairs = {name: report(FASHION_ROWS // 2)[name] for name in PAIRS}
     # The longest of all tests: when it is the last one left, it uses both cores.
     results = Parallel(n_jobs=2)(
         delayed(detection)(pair, seeds=[0]) for pair in pairs.values()
@@ -66,7 +68,7 @@ def test_unknown_rows_are_detected():
 TUTORIAL = {"learning_rate": 1e-4, "standardize": False, "validation_fraction": 0}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2))
 def test_tutorial(seed):
     X, y = two_moons(random_state=seed)
     X_test, y_test = two_moons(random_state=100 + seed)
