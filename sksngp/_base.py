@@ -254,8 +254,8 @@ class BaseNetworkClassifier(
         TypeError
             For sparse `X`.
         MemoryError
-            If the network or its posterior cannot fit into memory, before any of it
-            is taken.
+            If the network or its posterior cannot fit into memory, before training
+            takes any of it.
         """
         fitted = copy.copy(self)
         fitted._fit(X, y, sample_weight)

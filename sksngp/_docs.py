@@ -8,12 +8,13 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     residual blocks; "wide_resnet" is `WideResNet()`, of convolutions, for images. A
     callable is called with the shape of a row, (n_features,) or `image_shape`, and
     returns a ``tf_keras.Model`` from such rows to features of shape (n, d), in float32.
-    It must build new layers in each call. It is trained as a whole, with the losses
+    It must build new layers in each call, by nothing but its arguments and what it
+    holds. It is trained as a whole, with the losses
     that its layers add; weights that it loads are where training starts. Random layers
     other than dropout draw from generators of their own, which `random_state` doesn't
     reach. Its dropout layers (with rates of their own) make the samples of
     `MCDropoutClassifier`; `SNGPClassifier` wraps its Dense and Conv2D layers in
-    spectral normalisation (of nested models, none). Where the callable is a
+    spectral normalisation. Where the callable is a
     scikit-learn estimator, as `WideResNet` is, a search reaches its parameters as
     ``network__depth``.
 image_shape : tuple (height, width, channels) or None, default=None
@@ -44,7 +45,8 @@ epochs : int, default=100
     Passes over the training rows, as in the tutorial.
 batch_size : int or None, default=128
     Rows an optimiser step at most, as in the tutorial; the rows are spread
-    evenly over the steps. None takes all of them.
+    evenly over the steps. None takes all of them. Batch normalisation in other
+    networks than "resnet" goes by half a batch, or by all of one below 16 rows.
 early_stopping : bool, default=False
     Stop when the log-likelihood of the held-out rows has not risen for
     `n_iter_no_change` epochs, and keep the weights of the best epoch.
@@ -86,7 +88,8 @@ image_shape_ : tuple or None
 n_iter_ : int
     Number of epochs trained.
 loss_curve_ : list of float
-    Mean cross-entropy of each epoch, with dropout.
+    Mean cross-entropy of each epoch, with dropout, and with the losses that layers
+    of other networks than "resnet" add.
 validation_scores_ : list of float or None
     Log-likelihood of the held-out rows after each epoch that was trained
     with `early_stopping`.

@@ -117,6 +117,10 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def _architecture(self):
         return {**super()._architecture(), "dropout": self.dropout_rate > 0}
 
+    def _scalars(self):
+        # What the samples were drawn with, whatever the parameter is now.
+        return {**super()._scalars(), "dropout_rate": self._settled_as["dropout_rate"]}
+
     def _wide_resnet(self):
         return WideResNet(dropout_rate=self.dropout_rate)
 

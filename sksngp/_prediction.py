@@ -13,6 +13,7 @@ from . import ood, pool
 from ._fitted import FittedArray
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
+from .body import body_weight_shapes
 from .dask_predictions import lazy_on_dask
 from .projection import padded_blocks
 from .sources import computed, split_label
@@ -216,15 +217,14 @@ class PredictionMixin:
                 scaler.scale_, (columns,), positive=True
             )
         shapes = weight_shapes(architecture)
-        built = {name for name in self.weights_ if name.startswith("body/")}
+        types = dict.fromkeys(shapes, architecture.dtype)
         if architecture.body is not None:
-            for name in built:
-                array = self.weights_[name]
-                arrays[name] = FittedArray(array, np.shape(array), dtype=None)
-        if self.weights_.keys() - built != shapes.keys():
+            for name, (shape, dtype) in body_weight_shapes(architecture).items():
+                shapes[name], types[name] = shape, dtype
+        if self.weights_.keys() != shapes.keys():
             raise ValueError("weights_ has other names than its architecture")
         for name, shape in shapes.items():
-            arrays[name] = FittedArray(self.weights_[name], shape, architecture.dtype)
+            arrays[name] = FittedArray(self.weights_[name], shape, types[name])
         return arrays
 
     def _predict(self, X, what):
@@ -244,7 +244,11 @@ class PredictionMixin:
         self._prepare()
         width = max(self._row_width(), X.shape[1])
         with self._inference() as compiled:
-            pool.run_in_threads(predict, padded_blocks(X, width))
+            if self.architecture_.get("body") is None:
+                blocks = padded_blocks(X, width)
+            else:  # of one size: convolutions of others add in other orders
+                blocks = padded_blocks(X, width, budget=0)
+            pool.run_in_threads(predict, blocks)
         return result
 
     def _prepare(self):

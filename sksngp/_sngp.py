@@ -57,7 +57,9 @@ class SNGPClassifier(BaseNetworkClassifier):
     ----------
     spec_norm_bound : float or None, default=0.9
         Bound on the spectral norm of each hidden layer, as in the tutorial. No
-        kernel exceeds it when training ends. None leaves the norms as they are.
+        kernel exceeds it when training ends; of other networks than "resnet", as far
+        as power iteration tells, and frozen layers are left alone. None leaves the
+        norms as they are.
     num_inducing : int, default=1024
         Number of random features M, as in the tutorial. The posterior takes
         8 M^2 bytes, as much again once it has predicted; a row's prediction costs
@@ -246,11 +248,12 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _architecture(self):
         fields = {**super()._architecture(), "num_inducing": int(self.num_inducing)}
         body = fields.get("body")
-        if body and self.spec_norm_bound and not described(body).layers_are_known:
+        if body and self.spec_norm_bound and not described(body).num_normalised:
             raise ValueError(
-                f"network={self.network!r} returns a model with a `call` of its own, "
-                "whose layers can't be normalised. Return a functional or sequential "
-                "model, or pass spec_norm_bound=None."
+                f"network={self.network!r} returns a model without trainable Dense or "
+                "Conv2D layers to normalise, or with a `call` of its own, which hides "
+                "them. Return a functional or sequential model of such layers, or pass "
+                "spec_norm_bound=None."
             )
         return fields
 

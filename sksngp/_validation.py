@@ -53,7 +53,7 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
     y : ndarray of shape (n,)
         Only if given.
     """
-    X = _flat_images(estimator, X, reset)
+    X = flat_images(estimator, X, reset)
     if is_collection(X):
         return _check_collection(estimator, X, y, reset)
     if issparse(X):
@@ -77,7 +77,7 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
     return checked
 
 
-def _flat_images(estimator, X, reset):
+def flat_images(estimator, X, reset: bool):
     """Rows of pixels of images (n, h, w, c), whose shape the estimator remembers."""
     shape = getattr(X, "shape", ())
     is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
@@ -94,7 +94,10 @@ def _flat_images(estimator, X, reset):
         )
     if reset:
         estimator.image_shape_ = shape[1:] if is_images else given
-    return X.reshape(len(X), -1) if is_images else X
+    if not is_images:
+        return X
+    X = X if hasattr(X, "reshape") else np.asarray(X)
+    return X.reshape(len(X), prod(shape[1:]))
 
 
 def _is_image_shape(shape):

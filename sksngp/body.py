@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .startup import start_tensorflow
 
@@ -15,9 +17,9 @@ from .startup import start_tensorflow
 class Body:
     """A function that builds a network, and the shape of the rows it is for.
 
-    Two bodies are equal if their functions are, or, for those with parameters as
-    scikit-learn's estimators and `functools.partial` have them, if these are. Equal
-    bodies share compiled networks.
+    Two bodies are equal if their functions are, in their code and what they hold:
+    defaults, closures, parameters. Equal bodies share compiled networks, so that a
+    function must not go by anything else, such as global variables that change.
 
     Parameters
     ----------
@@ -44,13 +46,31 @@ class Body:
         return f"Body({self.network!r}, {self.input_shape})"
 
 
-def _key_of(network):
-    if isinstance(network, partial):
-        keywords = tuple(sorted(network.keywords.items()))
-        return _key_of(network.func), network.args, keywords
-    if hasattr(network, "get_params"):
-        return type(network), tuple(sorted(network.get_params().items()))
-    return network
+def _key_of(value):
+    """What stands for a function, or something in it, when two are compared.
+
+    Functions are equal if their code is and what they hold, so that one that was
+    pickled, or cloned, is still itself.
+    """
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        held = [value.__defaults__, value.__kwdefaults__, cells]
+        return value.__module__, value.__qualname__, value.__code__, _key_of(held)
+    if isinstance(value, partial):
+        return _key_of([value.func, value.args, value.keywords])
+    if isinstance(value, list | tuple):
+        return type(value), *map(_key_of, value)
+    if isinstance(value, dict):
+        return tuple((name, _key_of(value[name])) for name in sorted(value, key=repr))
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, BaseEstimator):
+        return type(value), _key_of(value.get_params())
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -64,15 +84,16 @@ class Description:
     row_floats, widest_floats : int
         Floats that its layers give for a row, together and the most of one.
     num_weights : int
-    layers_are_known : bool
-        Whether its layers can be wrapped.
+    num_normalised : int
+        How many of its layers spectral normalisation finds; 0 where a model has a
+        `call` of its own.
     """
 
     num_features: int
     row_floats: int
     widest_floats: int
     num_weights: int
-    layers_are_known: bool
+    num_normalised: int
 
 
 @lru_cache(maxsize=64)
@@ -105,3 +126,12 @@ def initial_body_weights(
     if architecture.members == 1:
         return members[0]
     return {name: np.stack([w[name] for w in members]) for name in members[0]}
+
+
+@lru_cache(maxsize=64)
+def body_weight_shapes(architecture) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of each array that a body has, by name."""
+    start_tensorflow()
+    from .body_network import weight_shapes
+
+    return weight_shapes(architecture)

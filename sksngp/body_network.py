@@ -22,6 +22,13 @@ from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationCon
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
 
 
+SPATIAL = (
+    tf_keras.layers.SpatialDropout1D,
+    tf_keras.layers.SpatialDropout2D,
+    tf_keras.layers.SpatialDropout3D,
+)
+
+
 class Dropout(tf_keras.layers.Layer):
     """Dropout by a seed that the network sets; none without.
 
@@ -93,6 +100,13 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
         self.layer.kernel.assign(bounded * self.w)
 
 
+class QuietDense(NormalisedDense):
+    """Without a power iteration in each training call: `normalise` makes it."""
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
 class BodyNetwork(ResidualNetwork):
     """A built network as features, and an output layer.
 
@@ -127,18 +141,25 @@ class BodyNetwork(ResidualNetwork):
 
     def _replacement(self, layer):
         """A layer, with its weights, or what has its place."""
+        if isinstance(layer, tf_keras.Model) and layers_are_known(layer):
+            return tf_keras.models.clone_model(layer, clone_function=self._replacement)
         if isinstance(layer, tf_keras.layers.Dropout):
-            return self._add_dropout(layer.rate, layer.noise_shape)
-        if self.architecture.num_inducing is None:
+            return self._add_dropout(layer.rate, _noise_shape(layer))
+        if self.architecture.num_inducing is None or not _can_be_normalised(layer):
             return layer
         wrappers = {
-            tf_keras.layers.Dense: NormalisedDense,
+            tf_keras.layers.Dense: QuietDense,
             tf_keras.layers.Conv2D: NormalisedConv2D,
         }
-        wrapper = wrappers.get(type(layer))
-        if wrapper is None:
-            return layer
-        wrapped = wrapper(layer, norm_multiplier=self.spec_norm_bound)
+        if (
+            getattr(layer, "groups", 1) > 1
+            or max(getattr(layer, "dilation_rate", [1])) > 1
+        ):
+            raise ValueError(
+                f"Spectral normalisation knows no groups or dilation; {layer.name} has "
+                f"groups={layer.groups} and dilation_rate={layer.dilation_rate}."
+            )
+        wrapped = wrappers[type(layer)](layer, norm_multiplier=self.spec_norm_bound)
         self.normalised.append(wrapped)
         return wrapped
 
@@ -215,8 +236,47 @@ def describe(body: Body) -> Description:
         row_floats=sum(sizes),
         widest_floats=max(sizes),
         num_weights=sum(prod(variable.shape) for variable in model.variables),
-        layers_are_known=layers_are_known(model),
+        num_normalised=sum(map(_can_be_normalised, _leaves(model))),
     )
+
+
+def weight_shapes(architecture: Architecture) -> dict:
+    """As `sksngp.body.body_weight_shapes`."""
+    members = () if architecture.members == 1 else (architecture.members,)
+    network = BodyNetwork(replace(architecture, members=1))
+    return {
+        name: ((*members, *variable.shape), variable.dtype.name)
+        for name, variable in network.weights.items()
+        if name.startswith("body/")
+    }
+
+
+def _noise_shape(layer):
+    """Of a dropout layer: 1 along the axes on which it drops units together."""
+    for rank, kind in enumerate(SPATIAL, start=1):
+        if isinstance(layer, kind):
+            ones = [1] * rank
+            first = getattr(layer, "data_format", None) == "channels_first"
+            return (None, None, *ones) if first else (None, *ones, None)
+    return layer.noise_shape
+
+
+def _can_be_normalised(layer):
+    """Whether a layer has a kernel that training changes, of a kind that we wrap."""
+    if not layer.trainable:
+        return False
+    return type(layer) in (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+
+
+def _leaves(model):
+    """Layers of a model and of models in it."""
+    if not layers_are_known(model):
+        return
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 def layers_are_known(model: tf_keras.Model) -> bool:
@@ -229,17 +289,22 @@ def layers_are_known(model: tf_keras.Model) -> bool:
 
 def build(body: Body, seed: int = 0) -> tf_keras.Model:
     """Call a body's function, and check what it returns."""
+    name = getattr(body.network, "__name__", repr(body.network))
+    if isinstance(body.network, tf_keras.Model):
+        raise ValueError(
+            f"network={name} is a model; pass a function of a row's shape that builds "
+            "one, as several are needed."
+        )
     with _keras_seed(seed):
         model = body.network(body.input_shape)
-    name = getattr(body.network, "__name__", repr(body.network))
+        if isinstance(model, tf_keras.Model) and not hasattr(model, "output_shape"):
+            model(tf_keras.Input(body.input_shape))  # of a class of its own
     if not isinstance(model, tf_keras.Model):
         raise ValueError(
             f"network={name} must return a tf_keras.Model for rows of shape "
             f"{body.input_shape}, got {type(model).__name__}. Models of Keras 3 don't "
             "go with tf-models-official's layers: import tf_keras."
         )
-    if not model.built:
-        model.build((None, *body.input_shape))
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(
@@ -270,16 +335,11 @@ def member_weights(
     """Arrays of one newly built network, by name; those of the output are left out."""
     seed = int(rng.integers(2**31))
     network = BodyNetwork(replace(architecture, members=1), seed)
-    arrays = {}
-    for name, variable in network.weights.items():
-        if name.startswith("body/"):
-            power_iteration = name.endswith(("/u", "/v"))
-            arrays[name] = (
-                rng.standard_normal(variable.shape).astype(np.float32)
-                if power_iteration
-                else variable.numpy()
-            )
-    return arrays
+    for layer in network.normalised:
+        for vector in (layer.u, layer.v):
+            vector.assign(rng.standard_normal(vector.shape))
+    dumped = network.dump().items()
+    return {name: array for name, array in dumped if name.startswith("body/")}
 
 
 @contextmanager
@@ -297,7 +357,7 @@ def _keras_seed(seed):
 
 
 def _layer_shapes(model):
-    for layer in model.layers:
+    for layer in _leaves(model):
         shape = getattr(layer, "output_shape", None)
         for one in shape if isinstance(shape, list) else [shape]:
             if isinstance(one, tuple):

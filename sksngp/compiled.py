@@ -19,6 +19,9 @@ from .startup import collector_paused, num_threads
 #: (``benchmarks/defaults.py``): as with dropout, no output weight can rely on others.
 STEP_FEATURES = 128
 
+#: Batches of fewer rows are normalised as a whole, others in two halves.
+FEWEST_IN_HALVES = 16
+
 #: The optimisers whose update is one fused kernel a variable.
 OPTIMIZERS = {
     "adam": tf_keras.optimizers.legacy.Adam,
@@ -75,7 +78,7 @@ class CompiledNetwork:
         inducing = arch.num_inducing or 1
         whitening = tf.TensorSpec([None, inducing, inducing], arch.dtype)
         self.hidden = _Compiled(self._hidden, [rows])
-        self.hidden_of_batch = _Compiled(self._hidden_of_batch, [rows])
+        self._compiled_hidden_of_batch = _Compiled(self._hidden_of_batch, [rows])
         self.forward = _Compiled(self._forward, [rows])
         self.forward_masked = _Compiled(self._forward_masked, [rows, masks])
         directions = tf.TensorSpec([inducing, None], arch.dtype)
@@ -122,8 +125,8 @@ class CompiledNetwork:
             for index, variable in enumerate(optimizer.variables()):
                 if state is None:
                     variable.assign(tf.zeros_like(variable))
-                elif variable.shape.rank == 0 or len(self.networks) == 1:
-                    variable.assign(state[index])
+                elif len(self.networks) == 1 or not state[index].ndim:
+                    variable.assign(state[index])  # or the number of steps, for all
                 else:
                     variable.assign(state[index][stack])
 
@@ -139,9 +142,10 @@ class CompiledNetwork:
         """One dict of arrays from those of the networks."""
         if len(parts) == 1:
             return parts[0]
-        join = np.concatenate if self.architecture.body is None else np.stack
+        if self.architecture.body is not None:
+            return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
         return {
-            key: join([part[key] for part in parts]) if array.ndim else array
+            key: np.concatenate([part[key] for part in parts]) if array.ndim else array
             for key, array in parts[0].items()
         }
 
@@ -166,6 +170,11 @@ class CompiledNetwork:
     def _hidden(self, projected):
         self.traces += 1
         return self.networks[0].hidden(projected)
+
+    def hidden_of_batch(self, projected):
+        """Hidden representation as in training: normalised by the rows given."""
+        self._loaded = ()  # the means of batches have moved
+        return self._compiled_hidden_of_batch(projected)
 
     def _hidden_of_batch(self, projected):
         self.traces += 1
@@ -418,11 +427,19 @@ def _whiten(features, factor):
 
 def _halves(network, batch, labels, weights, masks):
     """The first and the second half of a batch's rows."""
-    half = tf.shape(labels)[0] // 2
-    sizes = [half, tf.shape(labels)[0] - half]
-    parts = [tf.split(rows, sizes, num=2) for rows in (batch, labels, weights)]
-    parts.append([None] * 2 if masks is None else network.halve_masks(masks, sizes))
-    return zip(*parts, strict=True)
+    rows = tf.shape(labels)[0]
+    half = rows // 2
+    sizes = [half, rows - half]
+    masks = [None] * 2 if masks is None else network.halve_masks(masks, sizes)
+    if network.architecture.body is not None:
+        # Few rows have no mean to normalise by: each part has all, at half the weight.
+        few = rows < FEWEST_IN_HALVES
+        end, start = tf.where(few, rows, half), tf.where(few, 0, half)
+        weights *= tf.where(few, 0.5, 1.0)
+        parts = [[each[:end], each[start:]] for each in (batch, labels, weights)]
+    else:
+        parts = [tf.split(each, sizes, num=2) for each in (batch, labels, weights)]
+    return zip(*parts, masks, strict=True)
 
 
 def _loss_and_gradients(network, features, share, batch, labels, weights, masks):
@@ -435,7 +452,9 @@ def _loss_and_gradients(network, features, share, batch, labels, weights, masks)
         )
         for penalty in network.penalties():
             loss += share * penalty
-    return loss, tape.gradient(loss, network.trainable)
+    zero = tf.UnconnectedGradients.ZERO  # of a weight that the loss doesn't depend on
+    gradients = tape.gradient(loss, network.trainable, unconnected_gradients=zero)
+    return loss, gradients
 
 
 def _stacks(architecture):

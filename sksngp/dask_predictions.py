@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._validation import flat_images
 from .sources import check_table, is_dask
 
 
@@ -42,6 +43,7 @@ def _lazily(model, method, X, args, kwargs):
     import dask
     import dask.array
 
+    X = flat_images(model, X, reset=False)
     check_table(X)
     if hasattr(X, "columns"):
         template = pd.DataFrame(np.empty((0, len(X.columns))), columns=X.columns)

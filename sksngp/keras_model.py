@@ -107,6 +107,7 @@ def _features(rows, classifier, weights):
     architecture = Architecture(**classifier.architecture_ | {"members": 1})
     network = network_of(architecture)
     network.load(weights)
+    network.model._name = f"network_{id(network)}"  # functions may give all one name
     network.spec_norm_bound.assign(classifier._scalars().get("spec_norm_bound", 1.0))
     shape = architecture.body.input_shape
     rows = tf_keras.layers.Reshape(shape, dtype=architecture.dtype)(rows)

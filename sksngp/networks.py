@@ -375,4 +375,7 @@ class ResidualNetwork(tf.Module):
 
     def dump(self) -> dict[str, np.ndarray]:
         """Copy the network's variables into arrays, by name."""
-        return {name: variable.numpy() for name, variable in self.weights.items()}
+        return {
+            name: np.asarray(variable.numpy())  # a scalar variable gives no array
+            for name, variable in self.weights.items()
+        }

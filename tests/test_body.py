@@ -1,9 +1,12 @@
 """Networks that a function builds, below the classifiers' outputs."""
 
+import copy
 import pickle
 import random
 from functools import partial
 
+import cloudpickle
+import dask.array
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -68,9 +71,11 @@ class Own(tf_keras.Model):
 
 
 def own(shape):
-    model = Own()
-    model(tf_keras.Input(shape))
-    return model
+    return Own()
+
+
+def nested_model(shape, **settings):
+    return tf_keras.Sequential([tf_keras.Input(shape), dense(shape, **settings)])
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,19 @@ def test_equal_bodies():
     assert len({Body(network, (2,)) for network in different}) == len(different)
 
 
+def test_functions_are_themselves_after_their_way_to_a_worker():
+    width = 3
+
+    def closed(shape):
+        return dense(shape, units=width)
+
+    for network in (closed, partial(dense, units=np.array([3])), Convolution([3])):
+        same = cloudpickle.loads(cloudpickle.dumps(network))
+        assert same is not network
+        assert Body(same, (2,)) == Body(network, (2,))
+    assert Body(Convolution([3]), (2,)) != Body(Convolution([4]), (2,))
+
+
 def test_a_second_fit_compiles_nothing(digits):
     clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
     clf.fit(*digits).predict(digits[0])
@@ -109,8 +127,10 @@ def test_a_description():
     found = described(Body(dense, (3,)))
     assert found.num_features == 8 and found.num_weights == 3 * 8 + 8
     assert found.widest_floats == 8 and found.row_floats == 3 + 3 + 8 + 8 + 8
-    assert found.layers_are_known
-    assert not described(Body(own, (3,))).layers_are_known
+    assert found.num_normalised == 1
+    nested = described(Body(nested_model, (3,)))
+    assert nested.num_normalised == 1 and nested.row_floats == found.row_floats
+    assert described(Body(own, (3,))).num_normalised == 0
 
 
 # All four classifiers
@@ -198,6 +218,61 @@ def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
     assert_allclose(found, np.broadcast_to(kernel, found.shape), atol=1e-6)
 
 
+def test_batches_of_few_rows_are_normalised_whole(small, moons):
+    X, y = moons
+    for batch_size in (1, 2, 7):
+        clf = small(ResNetClassifier, network=normalised, batch_size=batch_size)
+        clf.set_params(epochs=3, learning_rate=0.01).fit(X[:60], y[:60])
+        assert np.isfinite(clf.predict_proba(X)).all()
+    clf.partial_fit(X[:1], y[:1])
+    assert np.isfinite(clf.predict_proba(X)).all()
+    clf = small(ResNetClassifier, network=normalised, batch_size=2, epochs=10)
+    assert clf.fit(X, y).score(X, y) > 0.7
+
+
+def test_layers_with_weights_of_every_kind(make, moons):
+    """Scalars, a name that ours have too, and one that no loss depends on."""
+    X, y = moons
+
+    class Odd(tf_keras.layers.Layer):
+        def build(self, shape):
+            settings = {"initializer": "ones", "trainable": True}
+            self.scale = self.add_weight(name="scale", shape=(), **settings)
+            self.v = self.add_weight(name="v", shape=(2,), **settings)
+            self.idle = self.add_weight(name="idle", shape=(2,), **settings)
+
+        def call(self, rows):
+            return self.scale * rows * self.v
+
+    def build(shape):
+        rows = tf_keras.Input(shape)
+        hidden = Odd()(tf_keras.layers.Normalization()(rows))
+        return tf_keras.Model(rows, tf_keras.layers.Dense(4)(hidden))
+
+    clf = make(network=build, learning_rate=1e-9, epochs=1).fit(X, y)
+    for name, array in clf.weights_.items():
+        if name.endswith(("/scale", "/idle")) or name.startswith("body/004"):
+            assert_allclose(array, 1, atol=1e-6)
+    same = copy.deepcopy(clf)
+    assert_array_equal(same.predict_proba(X), clf.predict_proba(X))
+
+
+def test_a_rows_score_does_not_depend_on_others(small, digits):
+    X, y = digits
+    clf = small(SNGPClassifier, network=Convolution(), image_shape=(8, 8, 1)).fit(X, y)
+    many = np.tile(X, (10, 1))
+    expected = clf.score_samples(many)
+    for rows in (1, 70, 300, 1100):
+        assert_array_equal(clf.score_samples(many[:rows]), expected[:rows])
+
+
+def test_dask_arrays_of_images(small, digits):
+    X, y = digits
+    lazy = dask.array.from_array(X.reshape(-1, 8, 8, 1), chunks=(40, 8, 8, 1))
+    clf = small(ResNetClassifier, network=Convolution()).fit(lazy, y)
+    assert_array_equal(clf.predict_proba(lazy).compute(), clf.predict_proba(X))
+
+
 def test_losses_that_layers_add_count(small, moons):
     def build(shape, penalty=0.0):
         decay = tf_keras.regularizers.L2(penalty)
@@ -242,6 +317,19 @@ def test_samples_of_dropout_layers_differ_and_stay(small, moons):
     assert (clf.predict_uncertainty(X, "epistemic") > 1e-6).any()  # of the features
 
 
+def test_a_changed_rate_is_of_the_next_fit(small, moons):
+    clf = small(MCDropoutClassifier, network=dense).fit(*moons)
+    proba = clf.predict_proba(moons[0])
+    clf.set_params(dropout_rate=0.6)
+    assert_array_equal(clf.predict_proba(moons[0]), proba)
+
+
+def test_dropout_in_nested_models_counts(small, moons):
+    network = partial(nested_model, rate=0.5)
+    clf = small(MCDropoutClassifier, network=network, dropout_rate=0).fit(*moons)
+    assert clf.predict_uncertainty(moons[0], "epistemic").max() > 1e-3
+
+
 def test_members_of_an_ensemble_differ(small, moons):
     clf = small(DeepEnsembleClassifier, network=dense, num_ensemble=3).fit(*moons)
     kernels = clf.weights_["body/000/kernel"]
@@ -265,6 +353,8 @@ def test_sngp_bounds_spectral_norms_where_it_is_asked_to(small, moons):
         clf = small(SNGPClassifier, **params, spec_norm_bound=bound).fit(*moons)
         (norm,) = spectral_norms(clf)
         assert 0.3 * bound < norm < 1.001 * bound
+    nested = {**params, "network": nested_model, "spec_norm_bound": 0.3}
+    assert spectral_norms(small(SNGPClassifier, **nested).fit(*moons))[0] < 0.301
     free = small(SNGPClassifier, **params, spec_norm_bound=None).fit(*moons)
     assert spectral_norms(free)[0] > 0.9
 
@@ -283,6 +373,17 @@ def test_sngp_knows_distance_through_a_network(small, moons):
     assert ood_auroc(score, -clf.score_samples(X + np.array([0.0, 4.0]))) > 0.9
     near, far = (clf.predict_uncertainty(s * X, "epistemic") for s in (1, 1e4))
     assert np.median(far) > 0.7 > 3 * np.median(near)
+
+
+def test_frozen_layers_keep_their_weights(small, moons):
+    def frozen(shape):
+        backbone = tf_keras.layers.Dense(2, kernel_initializer="identity")
+        backbone.trainable = False
+        layers = [tf_keras.Input(shape), backbone, tf_keras.layers.Dense(3)]
+        return tf_keras.Sequential(layers)
+
+    clf = small(SNGPClassifier, network=frozen, spec_norm_bound=0.1).fit(*moons)
+    assert_array_equal(clf.weights_["body/000/kernel"], np.eye(2))
 
 
 def test_a_model_with_a_call_of_its_own(small, moons):
@@ -305,6 +406,9 @@ def test_files_hold_a_wide_resnet_and_no_function(
     clf = small(SNGPClassifier, **params)
     save(clf.fit(X, y), tmp_path / "model")
     assert_array_equal(outputs(load(tmp_path / "model"), X), outputs(clf, X))
+    clf.weights_ = clf.weights_ | {"body/000/kernel": np.ones((1, 2), np.int8)}
+    with pytest.raises(ModelFileError, match="body/000/kernel is an array of int8"):
+        save(clf, tmp_path / "model")
     clf = ResNetClassifier(network=dense, epochs=1).fit(*moons)
     with pytest.raises(ModelFileError, match=r"not trusted.*test_body\.dense"):
         save(clf, tmp_path / "other")
@@ -344,6 +448,12 @@ def image(shape):
     return tf_keras.Model(inputs, tf_keras.layers.Reshape((1, 1, 2))(inputs))
 
 
+def grouped(shape):
+    rows = tf_keras.layers.Reshape((1, 1, 2))
+    layers = [tf_keras.Input(shape), rows, tf_keras.layers.Conv2D(2, 1, groups=2)]
+    return tf_keras.Sequential([*layers, tf_keras.layers.Flatten()])
+
+
 def wide_type(shape):
     return tf_keras.Sequential(
         [tf_keras.Input(shape), tf_keras.layers.Dense(3, dtype="float64")]
@@ -376,6 +486,19 @@ def test_what_is_refused(make, moons, params, message):
     with pytest.raises(ValueError, match=message):
         clf.fit(*moons)
     assert not hasattr(clf, "weights_")
+
+
+def test_sngp_refuses_what_it_cannot_normalise(small, moons):
+    assert small(ResNetClassifier, network=grouped).fit(*moons)
+    with pytest.raises(ValueError, match=r"no groups or dilation.* groups=2"):
+        small(SNGPClassifier, network=grouped).fit(*moons)
+
+
+def test_a_model_is_no_function(make, moons):
+    with pytest.raises(ValueError, match="pass a function of a row's shape"):
+        make(network=dense((2,))).fit(*moons)
+    with pytest.raises(ValueError, match=r"must return a tf_keras\.Model"):
+        make(network=Convolution).fit(*moons)
 
 
 def test_images_of_another_shape_are_refused(digits):

@@ -7,8 +7,7 @@ from official.nlp.modeling.layers import SpectralNormalizationConv2D
 from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.body import Body, initial_body_weights
-from sksngp.body_network import BodyNetwork, Dropout, NormalisedConv2D
-from sksngp.networks import NormalisedDense
+from sksngp.body_network import BodyNetwork, Dropout, NormalisedConv2D, QuietDense
 
 
 def image_network(shape):
@@ -130,9 +129,10 @@ def test_layers_are_replaced_where_they_must_be():
     kinds = [type(layer) for layer in plain.model.layers]
     assert Dropout in kinds and tf_keras.layers.Conv2D in kinds
     assert tf_keras.layers.SpatialDropout2D not in kinds
+    assert plain.dropouts[0].noise_shape == (None, 1, 1, None)
     aware = BodyNetwork(Architecture(**fields(num_inducing=8)))
     kinds = {type(layer) for layer in aware.model.layers}
-    assert {NormalisedConv2D, NormalisedDense, Dropout} <= kinds
+    assert {NormalisedConv2D, QuietDense, Dropout} <= kinds
     assert not kinds & {tf_keras.layers.Conv2D, tf_keras.layers.Dense}
 
 

@@ -42,11 +42,12 @@ BELOW = {
     "distributed": {"pool", "rows"},
     "_files": set(),
     "_fitted": set(),
-    "dask_predictions": {"sources"},
+    "dask_predictions": {"_validation", "sources"},
     "_prediction": {
         "_fitted",
         "_validation",
         "architecture",
+        "body",
         "dask_predictions",
         "ood",
         "pool",
