@@ -271,7 +271,7 @@ def brier_decomposition(
         gap = np.bincount(bins, weights=weight * (p - o))[held]
         reliability += float(np.sum(gap**2 / share[held]))
         frequency = float(weight @ o)
-        uncertainty += frequency * (1.0 - frequency)
+        uncertainty += max(frequency * (1.0 - frequency), 0.0)  # rounding
         score += float(weight @ (p - o) ** 2)
     return BrierDecomposition(
         reliability, reliability + uncertainty - score, uncertainty
