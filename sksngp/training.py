@@ -136,7 +136,9 @@ def _check_finite(weights):
             )
 
 
-def validation_score(compiled: CompiledNetwork, rows: Rows | StreamedRows) -> float:
+def validation_score(
+    compiled: CompiledNetwork, rows: Rows | StreamedRows, chunk: int | None = None
+) -> float:
     """Mean log-likelihood of labels under the members' average softmax.
 
     Returns
@@ -145,8 +147,8 @@ def validation_score(compiled: CompiledNetwork, rows: Rows | StreamedRows) -> fl
         At most 0; higher is better.
     """
     total = 0.0
-    # What a built network's layers give for a row may be large.
-    chunk = 8192 if compiled.architecture.body is None else 256
+    if chunk is None:  # what a built network's layers give for a row may be large
+        chunk = 8192 if compiled.architecture.body is None else 256
     for projected, part in rows.chunks(1, size=chunk):
         outputs = compiled.forward(tf.constant(projected, compiled.architecture.dtype))
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
