@@ -46,26 +46,33 @@ class Body:
         return f"Body({self.network!r}, {self.input_shape})"
 
 
-def _key_of(value):
+def _key_of(value, inside=()):
     """What stands for a function, or something in it, when two are compared.
 
     Functions are equal if their code is and what they hold, so that one that was
-    pickled, or cloned, is still itself.
+    pickled, or cloned, is still itself. `inside` has those that hold the value.
     """
+
+    def key(part):
+        return _key_of(part, inside)
+
     if isinstance(value, FunctionType):
+        if value in inside:  # it calls itself
+            return value.__qualname__
+        inside = (*inside, value)
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         held = [value.__defaults__, value.__kwdefaults__, cells]
-        return value.__module__, value.__qualname__, value.__code__, _key_of(held)
+        return value.__module__, value.__qualname__, value.__code__, key(held)
     if isinstance(value, partial):
-        return _key_of([value.func, value.args, value.keywords])
+        return key([value.func, value.args, value.keywords])
     if isinstance(value, list | tuple):
-        return type(value), *map(_key_of, value)
+        return type(value), *map(key, value)
     if isinstance(value, dict):
-        return tuple((name, _key_of(value[name])) for name in sorted(value, key=repr))
+        return tuple((name, key(value[name])) for name in sorted(value, key=repr))
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, BaseEstimator):
-        return type(value), _key_of(value.get_params())
+        return type(value), key(value.get_params())
     try:
         hash(value)
     except TypeError:

@@ -114,6 +114,12 @@ def test_functions_are_themselves_after_their_way_to_a_worker():
         assert Body(same, (2,)) == Body(network, (2,))
     assert Body(Convolution([3]), (2,)) != Body(Convolution([4]), (2,))
 
+    def calls_itself(shape, depth=2):
+        return calls_itself(shape, depth - 1) if depth else dense(shape)
+
+    same = cloudpickle.loads(cloudpickle.dumps(calls_itself))
+    assert Body(same, (2,)) == Body(calls_itself, (2,))
+
 
 def test_a_second_fit_compiles_nothing(digits):
     clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
