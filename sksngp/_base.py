@@ -154,12 +154,9 @@ class BaseNetworkClassifier(
         if isinstance(network, str):
             network = self._wide_resnet()
         if isinstance(network, BaseEstimator):
-            network = clone(
-                network
-            )  # a later set_params must not change what is fitted
-        return Body(
-            network, getattr(self, "image_shape_", None) or (self.n_features_in_,)
-        )
+            network = clone(network)  # set_params must not change what is fitted
+        shape = getattr(self, "image_shape_", None) or (self.n_features_in_,)
+        return Body(network, shape)
 
     def _wide_resnet(self):
         return WideResNet()

@@ -9,14 +9,13 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     callable is called with the shape of a row, (n_features,) or `image_shape`, and
     returns a ``tf_keras.Model`` from such rows to features of shape (n, d), in float32.
     It must build new layers in each call, by nothing but its arguments and what it
-    holds. It is trained as a whole, with the losses
-    that its layers add; weights that it loads are where training starts. Random layers
-    other than dropout draw from generators of their own, which `random_state` doesn't
-    reach. Its dropout layers (with rates of their own) make the samples of
-    `MCDropoutClassifier`; `SNGPClassifier` wraps its Dense and Conv2D layers in
-    spectral normalisation. Where the callable is a
-    scikit-learn estimator, as `WideResNet` is, a search reaches its parameters as
-    ``network__depth``.
+    holds. The model is trained as a whole, with the losses that its layers add;
+    weights that the callable loads are where training starts. Random layers other than
+    dropout draw from generators of their own, which `random_state` doesn't reach.
+    Dropout layers (with rates of their own) make the samples of `MCDropoutClassifier`;
+    `SNGPClassifier` wraps Dense and Conv2D layers in spectral normalisation. Where the
+    callable is a scikit-learn estimator, as `WideResNet` is, a search reaches its
+    parameters as ``network__depth``.
 image_shape : tuple (height, width, channels) or None, default=None
     Of the images whose pixels are the rows of `X`, for a convolutional network. None
     takes it from an `X` of shape (n_samples, height, width, channels).

@@ -20,8 +20,9 @@ from .uncertainty import entropy_of_logits, normalised_entropy
 #: ``kernel_scale="auto"`` is this share of the mean squared distance between
 #: hidden representations (chosen in ``benchmarks/defaults.py``).
 KERNEL_SCALE_FACTOR = 1 / 16
-#: The share for networks that a function builds, which start with representations
-#: closer to each other than training leaves them (``benchmarks/images.py``).
+#: The share for networks that a function builds. By a smaller one they hardly learn in
+#: few steps; after many, 1/16 would tell unknown images apart a little better
+#: (``benchmarks/images.py --kernel-scales``).
 BODY_KERNEL_SCALE_FACTOR = 10 / 16
 
 

@@ -82,7 +82,7 @@ def flat_images(estimator, X, reset: bool):
     shape = getattr(X, "shape", ())
     is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
     given = estimator.image_shape
-    if given is not None and not _is_image_shape(given):
+    if reset and given is not None and not _is_image_shape(given):
         raise ValueError(
             "image_shape must be (height, width, channels), three positive integers, "
             f"got {given}."

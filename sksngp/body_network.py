@@ -20,8 +20,7 @@ from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationCon
 #: A seed's second number counts steps by so many: for the two halves of a batch, and
 #: for the layers in each.
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
-
-
+#: Layers that drop channels as a whole; the n-th has n axes of pixels.
 SPATIAL = (
     tf_keras.layers.SpatialDropout1D,
     tf_keras.layers.SpatialDropout2D,
@@ -70,6 +69,12 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
     """
 
     def build(self, input_shape):
+        groups, dilation = self.layer.groups, self.layer.dilation_rate
+        if groups > 1 or max(dilation) > 1:
+            raise ValueError(
+                "Spectral normalisation knows no groups or dilation; "
+                f"{self.layer.name} has groups={groups} and dilation_rate={dilation}."
+            )
         if not self.layer.built:
             self.layer.build(input_shape)
         self.w = self.layer.kernel
@@ -151,14 +156,6 @@ class BodyNetwork(ResidualNetwork):
             tf_keras.layers.Dense: QuietDense,
             tf_keras.layers.Conv2D: NormalisedConv2D,
         }
-        if (
-            getattr(layer, "groups", 1) > 1
-            or max(getattr(layer, "dilation_rate", [1])) > 1
-        ):
-            raise ValueError(
-                f"Spectral normalisation knows no groups or dilation; {layer.name} has "
-                f"groups={layer.groups} and dilation_rate={layer.dilation_rate}."
-            )
         wrapped = wrappers[type(layer)](layer, norm_multiplier=self.spec_norm_bound)
         self.normalised.append(wrapped)
         return wrapped

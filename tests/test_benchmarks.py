@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     flops,
+    images,
     large_data,
     report,
     scaling,
@@ -350,6 +351,20 @@ def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
     seconds = speed._times_by_size(contest, [10])
     assert set(seconds[10]) == {"ours", "tutorial"}
     assert set(speed._times_by_size(contest, [11])[11]) == {"ours"}
+
+
+def test_images_of_held_out_classes_are_in_no_training(small):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 10
+    X = rng.integers(0, 256, (120, 784)).astype(np.uint8)
+    data = SimpleNamespace(X_train=X, y_train=y, X_test=X, y_test=y)
+    X_train, y_train, X_test, y_test, unknown = images.without(data, (8, 9), 50)
+    assert len(X_train) == len(y_train) == 50 and set(y_train) == set(range(8))
+    assert set(y_test) == set(range(8)) and len(X_test) + len(unknown) == 120
+    figures = images.all_classes(lambda: small(ResNetClassifier), data, 120)
+    figures |= images.some_classes(lambda: small(ResNetClassifier), data, 120)
+    assert set(figures) == {"accuracy", "digits", "fit s", "classes (8, 9)"}
+    assert all(0 <= value <= 1 for name, value in figures.items() if name != "fit s")
 
 
 def test_more_rows_than_memory_holds(capsys):
