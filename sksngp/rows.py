@@ -10,6 +10,9 @@ import numpy as np
 from .projection import InputProjection
 from .sources import CHUNK_FLOATS, IN_MEMORY_BYTES, ArraySource, RowSource, slices
 
+#: Share of `IN_MEMORY_BYTES` that a shard may take: its blocks, these joined, tensors
+#: of them, and the shard before are in memory at once.
+SHARD_SHARE = 1 / 4
 #: Rows that are summed over at once.
 GROUP_ROWS = 2**16
 
@@ -109,9 +112,10 @@ class StreamedRows:
         """
         row_bytes = _row_bytes(self.source, self.projection, self.dtype)
         sizes = np.diff(self.source.starts)
+        allowed = SHARD_SHARE * IN_MEMORY_BYTES
         shard, held = [], 0
         for block in rng.permutation(len(sizes)):
-            if shard and (held + sizes[block]) * row_bytes > IN_MEMORY_BYTES:
+            if shard and (held + sizes[block]) * row_bytes > allowed:
                 yield self._read(shard)
                 shard, held = [], 0
             if sizes[block]:

@@ -74,7 +74,7 @@ def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_mem
 
 
 def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 4096 * 8 * 4)
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 4 * 4096 * 8 * 4)
     streamed = project(*problem(n=20_000))
     rng = np.random.default_rng(0)
     first, second = (next(iter(streamed.shards(rng))).labels for _ in range(2))
