@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import reprlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any
@@ -22,6 +23,7 @@ from ._prediction import PredictionMixin
 from ._validation import check_labels, check_training_rows
 from .architecture import Architecture, initial_weights
 from .body import Body, described, initial_body_weights
+from .device import check_device
 from .memory import body_needs, check_memory, network_needs
 from .projection import fit_projection
 from .rows import project
@@ -30,6 +32,11 @@ from .wide_resnet import WideResNet
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
+#: What the learning rate is multiplied by after a share of a fit's epochs.
+SCHEDULES: dict[Any, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1.0 + np.cos(np.pi * done)),
+}
 
 
 class BaseNetworkClassifier(
@@ -58,8 +65,11 @@ class BaseNetworkClassifier(
         "dropout_rate": [Interval(Real, 0, 1, closed="left")],
         "standardize": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
+        "mixed_precision": [StrOptions({"bfloat16", "float16"}), None],
+        "device": [str, None],
         "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
         "learning_rate": [Interval(Real, 0, LARGEST_LEARNING_RATE, closed="right")],
+        "learning_rate_schedule": [StrOptions({"constant", "cosine"}), callable],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
@@ -83,8 +93,11 @@ class BaseNetworkClassifier(
         dropout_rate,
         standardize,
         dtype,
+        mixed_precision,
+        device,
         optimizer,
         learning_rate,
+        learning_rate_schedule,
         epochs,
         batch_size,
         early_stopping,
@@ -103,8 +116,11 @@ class BaseNetworkClassifier(
         self.dropout_rate = dropout_rate
         self.standardize = standardize
         self.dtype = dtype
+        self.mixed_precision = mixed_precision
+        self.device = device
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
         self.epochs = epochs
         self.batch_size = batch_size
         self.early_stopping = early_stopping
@@ -139,6 +155,8 @@ class BaseNetworkClassifier(
             "optimizer": self.optimizer,
             "dtype": self.dtype,
         }
+        if self.mixed_precision is not None:
+            fields["mixed"] = self.mixed_precision
         body = self._body()
         if body is None:
             return fields
@@ -163,6 +181,13 @@ class BaseNetworkClassifier(
 
     def _check_parameters(self):
         """Refuse combinations that the single constraints allow."""
+        check_device(self.device)
+        if self.dtype != "float32" and self.mixed_precision is not None:
+            raise ValueError(
+                f"mixed_precision={self.mixed_precision!r} needs dtype='float32', got "
+                f"{self.dtype!r}."
+            )
+        self._check_learning_rates()
         if self.dtype != "float32" and self.network != "resnet":
             raise ValueError(
                 f"network={self.network!r} needs dtype='float32', got {self.dtype!r}."
@@ -416,7 +441,7 @@ class BaseNetworkClassifier(
         )
 
     def _train(self, rows, rng, *, epochs, validation=None, streaming=False):
-        with pool.lease(**self.architecture_) as compiled:
+        with pool.lease(self.device, **self.architecture_) as compiled:
             from .training import train  # not before the lease: it needs TensorFlow
 
             compiled.load(self.weights_, **self._scalars())
@@ -429,6 +454,7 @@ class BaseNetworkClassifier(
                 epochs=epochs,
                 batch_size=self.batch_size,
                 seed=int(rng.integers(2**31)),
+                learning_rates=None if streaming else self._learning_rates(),
                 validation=validation if self.early_stopping else None,
                 patience=self.n_iter_no_change,
                 verbose=bool(self.verbose),
@@ -439,6 +465,24 @@ class BaseNetworkClassifier(
         self.loss_curve_ = self.loss_curve_ + history.loss
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
+
+    def _learning_rates(self):
+        """Learning rate of each epoch of a fit."""
+        factor = self.learning_rate_schedule
+        factor = SCHEDULES[factor] if isinstance(factor, str) else factor
+        return [
+            self.learning_rate * factor(epoch / self.epochs)
+            for epoch in range(self.epochs)
+        ]
+
+    def _check_learning_rates(self):
+        for epoch, rate in enumerate(self._learning_rates(), start=1):
+            if not 0 <= rate <= LARGEST_LEARNING_RATE:
+                raise ValueError(
+                    f"learning_rate_schedule={self.learning_rate_schedule!r} makes a "
+                    f"learning rate of {rate} of {self.learning_rate} in epoch "
+                    f"{epoch}; it must give finite factors of at least 0."
+                )
 
 
 def _generator(random_state, *spawn_key):

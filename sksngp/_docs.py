@@ -35,11 +35,25 @@ dtype : {"float32", "float64"}, default="float32"
     Floating type of "resnet", in training and prediction; other networks are of
     float32. The posterior is
     summed and factorised in float64 either way, and results are float64.
+mixed_precision : {"bfloat16", "float16"} or None, default=None
+    Floating type in which hidden layers compute, with weights and posterior as they
+    are: faster on graphics cards with units for it, slower on most processors.
+    "float16" ends at 65,504, so far-off rows meet its end before those of "bfloat16".
+device : str or None, default=None
+    Where networks are trained and predict: "cpu", or "gpu:0" for the first graphics
+    card. None takes a card where TensorFlow finds one. Where a card isn't there, a
+    warning says so and the processor takes its place; a model that was fitted on a card
+    predicts anywhere.
 optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
     The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
 learning_rate : float, default=1e-3
     Chosen in ``benchmarks/defaults.py``; the tutorial's 1e-4 leaves small
     data sets unfinished in 100 epochs.
+learning_rate_schedule : {"constant", "cosine"} or callable, default="constant"
+    How `learning_rate` changes from epoch to epoch of a `fit`: "cosine" lowers it to
+    nearly 0, which short fits of convolutional networks profit from. A callable takes
+    the share of the epochs that are done, in [0, 1), and returns a factor.
+    `partial_fit` has no use for it.
 epochs : int, default=100
     Passes over the training rows, as in the tutorial.
 batch_size : int or None, default=128

@@ -230,7 +230,14 @@ class PredictionMixin:
     def _predict(self, X, what):
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return model._predict_valid(check_rows(model, X, reset=False), what)
+        values = model._predict_valid(check_rows(model, X, reset=False), what)
+        finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"Row {np.argmin(finite)} of X has values so large that the network's "
+                f"{self.mixed_precision or self.dtype} overflows."
+            )
+        return values
 
     def _predict_valid(self, X, what):
         dtype = self.architecture_["dtype"]
@@ -257,6 +264,6 @@ class PredictionMixin:
     @contextmanager
     def _inference(self):
         """Lease a network, loaded with the fitted weights."""
-        with pool.lease(**self.architecture_) as compiled:
+        with pool.lease(self.device, **self.architecture_) as compiled:
             compiled.load(self.weights_, **self._scalars())
             yield compiled

@@ -35,6 +35,8 @@ class Architecture:
         Name of the optimiser.
     dtype : str, default="float32"
         Floating type of weights and activations.
+    mixed : {"bfloat16", "float16"} or None, default=None
+        Floating type in which hidden layers compute instead.
     body : Body or None, default=None
         What takes the place of the residual blocks; `num_hidden` is then the number of
         its features, and `num_layers` 0.
@@ -48,6 +50,7 @@ class Architecture:
     dropout: bool = True
     optimizer: str = "adam"
     dtype: str = "float32"
+    mixed: str | None = None
     body: Body | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import prod
 
@@ -12,10 +12,12 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.engine import functional
+from tf_keras.src.mixed_precision.policy import policy_scope
 
 from .architecture import Architecture
 from .body import Body, Description
 from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationConv2D
+from .seeded_layers import Dropout, SeededLayer
 
 #: A seed's second number counts steps by so many: for the two halves of a batch, and
 #: for the layers in each.
@@ -26,39 +28,6 @@ SPATIAL = (
     tf_keras.layers.SpatialDropout2D,
     tf_keras.layers.SpatialDropout3D,
 )
-
-
-class Dropout(tf_keras.layers.Layer):
-    """Dropout by a seed that the network sets; none without.
-
-    Parameters
-    ----------
-    rate : float or tf.Variable
-        Share of units that are set to zero.
-    place : int
-        Of the layer among others of its kind.
-    noise_shape : tuple of (int or None) or None, default=None
-        As that of Keras' layer: units along an axis of 1 are dropped together.
-    """
-
-    def __init__(self, rate, place, noise_shape=None, **kwargs):
-        super().__init__(**kwargs)
-        self.rate, self.place, self.noise_shape = rate, place, noise_shape
-        self.seed, self.for_all_rows = None, False
-
-    def call(self, inputs):
-        if self.seed is None:
-            return inputs
-        shape = tf.unstack(tf.shape(inputs), inputs.shape.rank)
-        for axis, length in enumerate(self.noise_shape or ()):
-            shape[axis] = shape[axis] if length is None else length
-        if self.for_all_rows:
-            shape[0] = 1
-        draws = tf.random.stateless_uniform(
-            shape, tf.add(self.seed, [0, self.place]), alg="philox"
-        )
-        kept = tf.cast(draws >= self.rate, inputs.dtype)
-        return inputs * kept / (1.0 - tf.cast(self.rate, inputs.dtype))
 
 
 class NormalisedConv2D(SpectralNormalizationConv2D):
@@ -129,27 +98,31 @@ class BodyNetwork(ResidualNetwork):
 
     def make_hidden_layers(self):
         """Build the network, with our layers in place of some of Keras'."""
-        self.dropouts: list = []
+        self.seeded: list = []
         self.normalised: list = []
-        self.model = build(self.architecture.body, self._seed)
+        self.model = build(self.architecture.body, self._seed, self.architecture.mixed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
                 self.model, clone_function=self._replacement
             )
         if self.architecture.dropout:
-            self._add_dropout(self.dropout_rate)
+            self._seeded(Dropout(self.dropout_rate))
         return [self.model]
 
-    def _add_dropout(self, rate, noise_shape=None):
-        self.dropouts.append(Dropout(rate, len(self.dropouts), noise_shape))
-        return self.dropouts[-1]
+    def _seeded(self, layer):
+        """A layer that will have its seeds from here."""
+        layer.place = len(self.seeded)
+        self.seeded.append(layer)
+        return layer
 
     def _replacement(self, layer):
         """A layer, with its weights, or what has its place."""
         if isinstance(layer, tf_keras.Model) and layers_are_known(layer):
             return tf_keras.models.clone_model(layer, clone_function=self._replacement)
         if isinstance(layer, tf_keras.layers.Dropout):
-            return self._add_dropout(layer.rate, _noise_shape(layer))
+            return self._seeded(Dropout(layer.rate, _noise_shape(layer)))
+        if isinstance(layer, SeededLayer):
+            return self._seeded(layer)
         if self.architecture.num_inducing is None or not _can_be_normalised(layer):
             return layer
         wrappers = {
@@ -174,10 +147,10 @@ class BodyNetwork(ResidualNetwork):
 
     def _features(self, projected, seed, for_all_rows, training):
         rows = tf.reshape(projected, (-1, *self.architecture.body.input_shape))
-        for dropout in self.dropouts:
-            dropout.seed, dropout.for_all_rows = seed, for_all_rows
-        features = self.model(rows, training=training)
-        return self.dropouts[-1](features) if self.architecture.dropout else features
+        for layer in self.seeded:
+            layer.seed, layer.for_all_rows = seed, for_all_rows
+        features = self.call_hidden_layer(self.model, rows, training=training)
+        return self.seeded[-1](features) if self.architecture.dropout else features
 
     def training_masks(self, draws, threshold):
         """Seeds are all that dropout layers need."""
@@ -284,7 +257,7 @@ def layers_are_known(model: tf_keras.Model) -> bool:
     )
 
 
-def build(body: Body, seed: int = 0) -> tf_keras.Model:
+def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model:
     """Call a body's function, and check what it returns."""
     name = getattr(body.network, "__name__", repr(body.network))
     if isinstance(body.network, tf_keras.Model):
@@ -292,7 +265,7 @@ def build(body: Body, seed: int = 0) -> tf_keras.Model:
             f"network={name} is a model; pass a function of a row's shape that builds "
             "one, as several are needed."
         )
-    with _keras_seed(seed):
+    with _keras_seed(seed), _types(mixed):
         model = body.network(body.input_shape)
         if isinstance(model, tf_keras.Model) and not hasattr(model, "output_shape"):
             model(tf_keras.Input(body.input_shape))  # of a class of its own
@@ -313,8 +286,9 @@ def build(body: Body, seed: int = 0) -> tf_keras.Model:
     }
     if layers_are_known(model):
         types.add(tf.as_dtype(model.output.dtype))
-    if types - {tf.float32}:
-        names = ", ".join(sorted(kind.name for kind in types - {tf.float32}))
+    others = types - {tf.float32, mixed and tf.as_dtype(mixed)}
+    if others:
+        names = ", ".join(sorted(kind.name for kind in others))
         raise ValueError(f"network={name} must compute in float32, got {names}.")
     for variable in model.variables:
         if getattr(variable, "_is_in_a_network", False):
@@ -351,6 +325,11 @@ def _keras_seed(seed):
         yield
     finally:
         backend._SEED_GENERATOR.generator = before
+
+
+def _types(mixed):
+    """In which types new layers compute, for a while, in all threads."""
+    return policy_scope(f"mixed_{mixed}") if mixed else nullcontext()
 
 
 def _layer_shapes(model):

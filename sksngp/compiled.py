@@ -22,6 +22,11 @@ STEP_FEATURES = 128
 #: Batches of fewer rows are normalised as a whole, others in two halves.
 FEWEST_IN_HALVES = 16
 
+#: Losses are multiplied by it, and gradients divided, where layers compute in float16,
+#: which would round small gradients to zero (Micikevicius et al. 2018, arXiv
+#: 1710.03740, section 3.2). Bounded layers and weights of rows leave a lot of room.
+LOSS_SCALES = {"float16": 2.0**12}
+
 #: The optimisers whose update is one fused kernel a variable.
 OPTIMIZERS = {
     "adam": tf_keras.optimizers.legacy.Adam,
@@ -41,6 +46,8 @@ class CompiledNetwork:
     Parameters
     ----------
     architecture : Architecture
+    device : str, default=None
+        TensorFlow's name of where it computes; None is TensorFlow's choice.
 
     Attributes
     ----------
@@ -51,9 +58,18 @@ class CompiledNetwork:
         each has been used.
     """
 
-    def __init__(self, architecture: Architecture):
-        self.architecture = architecture
+    def __init__(self, architecture: Architecture, device: str | None = None):
+        self.architecture, self.device = architecture, device
         self._stacks = _stacks(architecture)
+        with tf.device(device):
+            self._build()
+        self.traces = 0
+        self._loaded: tuple = ()
+        self._matrix: tuple = (None, None)
+        self._compile()
+
+    def _build(self):
+        architecture = self.architecture
         self.networks = [
             network_of(replace(architecture, members=_size(stack)))
             for stack in self._stacks
@@ -63,10 +79,6 @@ class CompiledNetwork:
             optimizer.apply_gradients(  # creates the optimiser's variables
                 [(tf.zeros_like(variable), variable) for variable in network.trainable]
             )
-        self.traces = 0
-        self._loaded: tuple = ()
-        self._matrix: tuple = (None, None)
-        self._compile()
 
     def _compile(self):
         arch = self.architecture
@@ -77,19 +89,26 @@ class CompiledNetwork:
         rows = tf.TensorSpec([*stack, None, arch.num_columns], arch.dtype)
         inducing = arch.num_inducing or 1
         whitening = tf.TensorSpec([None, inducing, inducing], arch.dtype)
-        self.hidden = _Compiled(self._hidden, [rows])
-        self._compiled_hidden_of_batch = _Compiled(self._hidden_of_batch, [rows])
-        self.forward = _Compiled(self._forward, [rows])
-        self.forward_masked = _Compiled(self._forward_masked, [rows, masks])
+        self.hidden = self._compiled(self._hidden, [rows])
+        self._compiled_hidden_of_batch = self._compiled(self._hidden_of_batch, [rows])
+        self.forward = self._compiled(self._forward, [rows])
+        self.forward_masked = self._compiled(self._forward_masked, [rows, masks])
         directions = tf.TensorSpec([inducing, None], arch.dtype)
-        self._compiled_whiten = _Compiled(self._whiten, [rows, whitening])
-        self._compiled_project = _Compiled(self._project, [rows, directions])
+        self._compiled_whiten = self._compiled(self._whiten, [rows, whitening])
+        self._compiled_project = self._compiled(self._project, [rows, directions])
         labels = tf.TensorSpec([None], tf.int32)
         weights = tf.TensorSpec([None], arch.dtype)
         integers = [tf.TensorSpec([], tf.int32)] * 3
-        self._compiled_epoch = _Compiled(
+        self._compiled_epoch = self._compiled(
             self._epoch, [rows, labels, weights, *integers]
         )
+
+    def _compiled(self, function, signature):
+        def placed(*arguments):
+            with tf.device(self.device):
+                return function(*arguments)
+
+        return _Compiled(placed, signature)
 
     # Arrays in and out
 
@@ -118,10 +137,15 @@ class CompiledNetwork:
         """Copy the network's variables into arrays, by name."""
         return self._join([network.dump() for network in self.networks])
 
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the size of the next steps."""
+        for optimizer in self.optimizers:
+            optimizer.learning_rate = learning_rate
+
     def load_optimizer(self, learning_rate, state=None):
         """Start the optimiser from a `dump_optimizer`, or afresh."""
+        self.set_learning_rate(learning_rate)
         for optimizer, stack in zip(self.optimizers, self._stacks, strict=True):
-            optimizer.learning_rate = learning_rate
             for index, variable in enumerate(optimizer.variables()):
                 if state is None:
                     variable.assign(tf.zeros_like(variable))
@@ -452,8 +476,12 @@ def _loss_and_gradients(network, features, share, batch, labels, weights, masks)
         )
         for penalty in network.penalties():
             loss += share * penalty
+        scale = LOSS_SCALES.get(network.architecture.mixed)
+        scaled = loss if scale is None else scale * loss
     zero = tf.UnconnectedGradients.ZERO  # of a weight that the loss doesn't depend on
-    gradients = tape.gradient(loss, network.trainable, unconnected_gradients=zero)
+    gradients = tape.gradient(scaled, network.trainable, unconnected_gradients=zero)
+    if scale is not None:
+        gradients = [gradient / scale for gradient in gradients]
     return loss, gradients
 
 

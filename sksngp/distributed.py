@@ -80,12 +80,12 @@ def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Ca
     client = rows.source.client
     sizes = np.diff(rows.source.starts)
     groups = max(rows.source.num_workers, 1)
-    architecture = asdict(compiled.architecture)
+    network = asdict(compiled.architecture) | {"device": compiled.device}
     read = _reader(rows)
 
     def train(state, blocks, group_seed):
         blocks = [read(block) for block in blocks]
-        arguments = architecture, state, blocks, unit, batch_size, group_seed
+        arguments = network, state, blocks, unit, batch_size, group_seed
         return dask.delayed(_train)(*arguments)
 
     def epoch(number):
@@ -159,12 +159,12 @@ def _add(left, right):
     return tuple(map(operator.add, left, right))
 
 
-def _train(architecture, state, blocks, unit, batch_size, seed):
+def _train(network, state, blocks, unit, batch_size, seed):
     """State after a pass over blocks, the mean loss, and the number of rows."""
     from .rows import joined
 
     rows = joined(blocks)
-    with pool.lease(**architecture) as compiled:
+    with pool.lease(**network) as compiled:
         compiled.load_state(state)
         loss = compiled.epoch(
             rows.projected, rows.labels, rows.weights / unit, batch_size, seed, 0

@@ -230,7 +230,7 @@ class ResidualNetwork(tf.Module):
 
     def make_hidden_layer(self):
         """One hidden layer, width to width, with a ReLU."""
-        units, dtype = self.architecture.num_hidden, self.architecture.dtype
+        units, dtype = self.architecture.num_hidden, self.hidden_type()
         if self.architecture.members > 1:
             return StackedDense(
                 self.architecture.members, units, activation="relu", dtype=dtype
@@ -241,6 +241,26 @@ class ResidualNetwork(tf.Module):
         if self.architecture.num_inducing is None:
             return dense
         return NormalisedDense(dense, norm_multiplier=self.spec_norm_bound, dtype=dtype)
+
+    def hidden_type(self):
+        """The float type of hidden layers: of their weights, and of their products."""
+        if self.architecture.mixed is None:
+            return self.architecture.dtype
+        return tf_keras.mixed_precision.Policy(f"mixed_{self.architecture.mixed}")
+
+    def call_hidden_layer(self, layer, rows, **settings):
+        """What a layer gives for rows, in the network's type.
+
+        float16 ends at 65,504: what lies beyond it stays there.
+        """
+        mixed, dtype = self.architecture.mixed, self.architecture.dtype
+        if mixed is None:
+            return layer(rows, **settings)
+        if mixed == "bfloat16":  # as many exponents as float32
+            return tf.cast(layer(rows, **settings), dtype)
+        limits = -tf.float16.max, tf.float16.max
+        outputs = layer(tf.clip_by_value(rows, *limits), **settings)
+        return tf.clip_by_value(tf.cast(outputs, dtype), *limits)
 
     def make_output_layer(self):
         """The layer from the last hidden representation to logits."""
@@ -273,7 +293,8 @@ class ResidualNetwork(tf.Module):
         normalised = self.architecture.num_inducing is not None
         for block, layer in enumerate(self.hidden_layers):
             # In training, `normalise` has done what a training call would do.
-            update = layer(hidden, training=False) if normalised else layer(hidden)
+            settings = {"training": False} if normalised else {}
+            update = self.call_hidden_layer(layer, hidden, **settings)
             if masks is None:
                 hidden += update
             else:

@@ -17,6 +17,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from .architecture import Architecture
+from .device import available_device
 from .startup import collector_paused, num_threads, start_tensorflow
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ _building = threading.Lock()
 
 
 @contextmanager
-def lease(**architecture) -> Iterator[CompiledNetwork]:
+def lease(device: str | None = None, **architecture) -> Iterator[CompiledNetwork]:
     """Borrow a compiled network.
 
     Parameters
     ----------
+    device : str, default=None
+        Where it computes; see `sksngp.device.available_device`.
     **architecture
         The fields of `sksngp.architecture.Architecture`.
 
@@ -50,12 +53,12 @@ def lease(**architecture) -> Iterator[CompiledNetwork]:
     start_tensorflow()
     from .compiled import CompiledNetwork
 
-    key = Architecture(**architecture)
+    key = Architecture(**architecture), available_device(device)
     with _lock:
         compiled = _idle[key].pop() if _idle[key] else None
     if compiled is None:
         with _building, collector_paused():
-            compiled = CompiledNetwork(key)
+            compiled = CompiledNetwork(*key)
     try:
         yield compiled
     finally:

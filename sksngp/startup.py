@@ -60,6 +60,9 @@ def start_tensorflow() -> None:
             # Operations this small run fastest undivided, several at a time.
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(num_threads())
+            for gpu in tf.config.list_physical_devices("GPU"):
+                # As needed, not all memory at once: other processes use the card, too.
+                tf.config.experimental.set_memory_growth(gpu, True)
         from . import compiled  # noqa: F401  (imports the rest of the stack)
 
         if not gc.get_freeze_count():  # else an application has frozen objects

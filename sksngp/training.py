@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -32,6 +33,7 @@ def train(
     epochs: int,
     batch_size: int | None,
     seed: int,
+    learning_rates: Sequence[float] | None = None,
     validation: Rows | StreamedRows | None = None,
     patience: int = 10,
     verbose: bool = False,
@@ -48,6 +50,8 @@ def train(
         As for `CompiledNetwork.epoch`.
     seed : int
         Seeds shuffling and dropout.
+    learning_rates : sequence of float, default=None
+        One an epoch; None goes on with the optimiser's.
     validation : Rows, StreamedRows or None, default=None
         With it, training stops when the validation score has not risen for
         `patience` epochs, and the weights returned are those of the best epoch.
@@ -70,6 +74,8 @@ def train(
     best_epoch, best_weights = 0, None
     with tqdm(range(epochs), disable=not verbose, unit="epoch") as progress:
         for epoch in progress:
+            if learning_rates is not None:
+                compiled.set_learning_rate(learning_rates[epoch])
             loss = run_epoch(epoch)
             if not np.isfinite(loss):
                 raise DivergenceError(
@@ -100,11 +106,12 @@ def _epochs(compiled, rows, batch_size, seed):
     dtype = compiled.architecture.dtype
 
     def tensors(shard):
-        return (
-            tf.constant(shard.projected, dtype),
-            tf.constant(shard.labels, tf.int32),
-            tf.constant(shard.weights / unit, dtype),
-        )
+        with tf.device(compiled.device):
+            return (
+                tf.constant(shard.projected, dtype),
+                tf.constant(shard.labels, tf.int32),
+                tf.constant(shard.weights / unit, dtype),
+            )
 
     if isinstance(rows, Rows):
         held = tensors(rows)

@@ -29,6 +29,7 @@ from sksngp import (
     pool,
     training,
 )
+from sksngp.compiled import CompiledNetwork
 from sksngp.datasets import two_moons
 from sksngp.uncertainty import KINDS
 
@@ -53,7 +54,7 @@ SNGP_FORMS = {
 @pytest.fixture
 def no_training(monkeypatch):
     """Fail if anything is trained."""
-    monkeypatch.setattr(pool, "lease", lambda **_: pytest.fail("training began"))
+    monkeypatch.setattr(pool, "lease", lambda *_, **__: pytest.fail("training began"))
 
 
 def fitted_attributes(clf):
@@ -344,6 +345,56 @@ def test_bad_later_chunk(make, moons, outputs):
     assert clf.n_iter_ == 3
 
 
+# Learning rates
+
+
+def halved(done):
+    return 0.5 if done >= 0.5 else 1.0
+
+
+def test_schedules(make, moons, monkeypatch):
+    rates = []
+    set_rate = CompiledNetwork.set_learning_rate
+    monkeypatch.setattr(
+        CompiledNetwork,
+        "set_learning_rate",
+        lambda compiled, rate: (rates.append(rate), set_rate(compiled, rate)),
+    )
+
+    def rates_of(schedule):
+        rates.clear()
+        make(epochs=4, learning_rate=0.1, learning_rate_schedule=schedule).fit(*moons)
+        return rates[-4:]
+
+    assert_allclose(rates_of("constant"), [0.1] * 4)
+    root = np.sqrt(0.5)
+    assert_allclose(rates_of("cosine"), 0.05 * (1 + np.array([1, root, 0, -root])))
+    assert_allclose(rates_of(halved), [0.1, 0.1, 0.05, 0.05])
+
+
+def test_a_rate_of_zero_changes_no_weights(make, moons):
+    stops = make(epochs=3, learning_rate_schedule=lambda done: float(done == 0))
+    weights = stops.fit(*moons).weights_
+    for name, array in make(epochs=1).fit(*moons).weights_.items():
+        if name.endswith("bias"):  # kernels are normalised on
+            assert_array_equal(weights[name], array)
+
+
+def test_a_stream_has_no_schedule(make, moons, outputs):
+    X, y = moons
+    plain, cosine = make(), make(learning_rate_schedule="cosine")
+    for clf in (plain, cosine):
+        clf.partial_fit(X, y, classes=[0, 1]).partial_fit(X, y)
+    assert_array_equal(outputs(plain, X), outputs(cosine, X))
+
+
+@pytest.mark.parametrize("factor", [-1.0, np.nan, np.inf])
+def test_schedules_that_give_no_rate(make, moons, no_training, factor):
+    clf = make(learning_rate_schedule=lambda done: 1.0 if done < 0.5 else factor)
+    with pytest.raises(ValueError, match=r"learning_rate_schedule=.* in epoch \d"):
+        clf.fit(*moons)
+
+
 # Warm start
 
 
@@ -579,8 +630,11 @@ BAD_PARAMETERS = {
     "dropout_rate": [-0.1, 1.0, np.nan],
     "standardize": ["yes", None],
     "dtype": ["float16", np.float32],
+    "mixed_precision": ["float32", True],
+    "device": [0, ["cpu"]],
     "optimizer": ["adagrad", None],
     "learning_rate": [0, -1.0, np.nan, np.inf, 1e39, "fast"],
+    "learning_rate_schedule": ["linear", None],
     "epochs": [0, 1.5, None],
     "batch_size": [0, 1.5, "auto"],
     "early_stopping": ["yes"],
@@ -849,6 +903,9 @@ def test_far_rows_have_finite_predictions(make, moons, far):
         {"ood_alpha": 0.999},
         {"optimizer": "sgd"},
         {"optimizer": "rmsprop"},
+        {"learning_rate_schedule": "cosine"},
+        {"mixed_precision": "bfloat16"},
+        {"device": "cpu"},
         {"random_state": None},
     ],
     ids=str,

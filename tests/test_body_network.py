@@ -7,7 +7,8 @@ from official.nlp.modeling.layers import SpectralNormalizationConv2D
 from sksngp import pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.body import Body, initial_body_weights
-from sksngp.body_network import BodyNetwork, Dropout, NormalisedConv2D, QuietDense
+from sksngp.body_network import BodyNetwork, NormalisedConv2D, QuietDense
+from sksngp.seeded_layers import Dropout
 
 
 def image_network(shape):
@@ -93,34 +94,6 @@ def test_power_iteration_is_that_of_tf_models_official():
     np.testing.assert_allclose(ours.v, official.v, atol=1e-6)
 
 
-# Dropout
-
-
-def test_dropout_scales_what_it_keeps():
-    layer, rows = Dropout(0.3, 0), tf.ones((200, 50))
-    assert layer(rows) is rows
-    layer.seed = tf.constant([3, 4])
-    dropped = layer(rows).numpy()
-    assert set(np.unique(dropped)) == {0.0, np.float32(1 / 0.7)}
-    assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.02)
-    np.testing.assert_array_equal(dropped, layer(rows))
-    layer.for_all_rows = True
-    assert (layer(rows).numpy() == layer(rows).numpy()[0]).all()
-    layer.seed = tf.constant([3, 5])
-    assert not np.array_equal(layer(rows)[0], dropped[0])
-
-
-def test_dropout_layers_draw_apart_and_heed_noise_shapes():
-    rows = tf.ones((50, 4, 4, 6))
-    first, second = Dropout(0.5, 0), Dropout(0.5, 1)
-    channels = Dropout(0.5, 0, noise_shape=(None, 1, 1, None))
-    for layer in (first, second, channels):
-        layer.seed = tf.constant([0, 0])
-    assert not np.array_equal(first(rows), second(rows))
-    whole = channels(rows).numpy()
-    assert (whole == whole[:, :1, :1]).all() and 0 < whole.mean() < 2
-
-
 # The network
 
 
@@ -129,7 +102,7 @@ def test_layers_are_replaced_where_they_must_be():
     kinds = [type(layer) for layer in plain.model.layers]
     assert Dropout in kinds and tf_keras.layers.Conv2D in kinds
     assert tf_keras.layers.SpatialDropout2D not in kinds
-    assert plain.dropouts[0].noise_shape == (None, 1, 1, None)
+    assert plain.seeded[0].noise_shape == (None, 1, 1, None)
     aware = BodyNetwork(Architecture(**fields(num_inducing=8)))
     kinds = {type(layer) for layer in aware.model.layers}
     assert {NormalisedConv2D, QuietDense, Dropout} <= kinds

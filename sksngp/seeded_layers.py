@@ -1,0 +1,92 @@
+"""Layers of chance whose draws follow from a seed, as `random_state` promises.
+
+Keras' own draw from generators that remember what was drawn before.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+
+class SeededLayer(tf_keras.layers.Layer):
+    """A layer that the network hands a seed before each call.
+
+    Attributes
+    ----------
+    place : int
+        Of the layer among others of its kind in a network.
+    seed : int32 tensor of shape (2,) or None
+        None where nothing is left to chance.
+    for_all_rows : bool
+        Whether all rows have the same draws: in the samples of a prediction.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.place, self.seed, self.for_all_rows = 0, None, False
+
+    def draw(self, shape):
+        """Uniform numbers in [0, 1), float32."""
+        seed = tf.add(self.seed, [0, self.place])
+        return tf.random.stateless_uniform(shape, seed, alg="philox")
+
+
+class Dropout(SeededLayer):
+    """Dropout by a seed; none without.
+
+    Parameters
+    ----------
+    rate : float or tf.Variable
+        Share of units that are set to zero.
+    noise_shape : tuple of (int or None) or None, default=None
+        As that of Keras' layer: units along an axis of 1 are dropped together.
+    """
+
+    def __init__(self, rate, noise_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.noise_shape = rate, noise_shape
+
+    def call(self, inputs):
+        if self.seed is None:
+            return inputs
+        shape = tf.unstack(tf.shape(inputs), inputs.shape.rank)
+        for axis, length in enumerate(self.noise_shape or ()):
+            shape[axis] = shape[axis] if length is None else length
+        if self.for_all_rows:
+            shape[0] = 1
+        kept = tf.cast(self.draw(shape) >= self.rate, inputs.dtype)
+        return inputs * kept / (1.0 - tf.cast(self.rate, inputs.dtype))
+
+
+class ShiftAndFlip(SeededLayer):
+    """Images moved at random, over a border of zeros, and mirrored half of the time.
+
+    Only in training.
+
+    Parameters
+    ----------
+    margin : int
+        Pixels that an image moves at most, up or down and to either side.
+    """
+
+    def __init__(self, margin, **kwargs):
+        super().__init__(**kwargs)
+        self.margin = margin
+
+    def call(self, inputs):
+        if self.seed is None or self.for_all_rows:
+            return inputs
+        _, height, width, _ = inputs.shape
+        down, aside, mirrored = tf.unstack(self.draw([tf.shape(inputs)[0], 3]), axis=1)
+        columns = tf.range(width)
+        columns = tf.where(mirrored[:, None] < 0.5, columns, columns[::-1])
+        border = [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]]
+        images = tf.pad(inputs, border)
+        images = tf.gather(
+            images, self._start(down) + tf.range(height), axis=1, batch_dims=1
+        )
+        return tf.gather(images, self._start(aside) + columns, axis=2, batch_dims=1)
+
+    def _start(self, draws):
+        return tf.cast(draws * (2 * self.margin + 1), tf.int32)[:, None]
