@@ -251,37 +251,76 @@ def _array_of(variable, checkpoint):
     return (array.T if kind == "kernel" else array).reshape(variable.shape)
 
 
-@cache
-def _load_model() -> tuple[Any, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """The tokenizer, and a function from ids and mask to the last layer's tokens."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silent
-    import tensorflow as tf
+def _folder():
+    return Path(find_spec(WEIGHTS).submodule_search_locations[0]) / "model"
+
+
+def load_tokenizer(length: int | None = None) -> Any:
+    """The model's tokenizer.
+
+    Parameters
+    ----------
+    length : int, default=None
+        Of all texts, in word pieces; None pads each batch to its longest.
+
+    Returns
+    -------
+    tokenizers.Tokenizer
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(_folder() / "tokenizer.json"))
+    tokenizer.enable_truncation(length or MAX_TOKENS)
+    tokenizer.enable_padding(length=length)
+    return tokenizer
+
+
+def load_encoder(num_layers: int | None = None) -> Any:
+    """The model, with its weights, as a network of tf-models-official.
+
+    Parameters
+    ----------
+    num_layers : int, default=None
+        How many of its layers, from the first; None takes all six.
+
+    Returns
+    -------
+    tf_keras.Model
+        From word pieces, mask and types, each of shape (n_texts, n_tokens), to tokens
+        of shape (n_texts, n_tokens, 384), and more.
+    """
     import tf_keras
     from official.nlp.modeling.networks import BertEncoder
     from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
 
-    folder = Path(find_spec(WEIGHTS).submodule_search_locations[0]) / "model"
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(MAX_TOKENS)
-    tokenizer.enable_padding()
-
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((_folder() / "config.json").read_text())
     encoder = BertEncoder(
         vocab_size=config["vocab_size"],
         hidden_size=config["hidden_size"],
-        num_layers=config["num_hidden_layers"],
+        num_layers=num_layers or config["num_hidden_layers"],
         num_attention_heads=config["num_attention_heads"],
         max_sequence_length=config["max_position_embeddings"],
         type_vocab_size=config["type_vocab_size"],
         inner_dim=config["intermediate_size"],
         inner_activation=tf_keras.activations.gelu,  # exact; the default is not
+        output_dropout=0.0,
+        attention_dropout=0.0,
         initializer=tf_keras.initializers.Zeros(),  # all are replaced below
     )
-    checkpoint = load_file(folder / "model.safetensors")
+    checkpoint = load_file(_folder() / "model.safetensors")
     encoder.set_weights(
         [_array_of(variable, checkpoint) for variable in encoder.weights]
     )
+    return encoder
+
+
+@cache
+def _load_model() -> tuple[Any, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """The tokenizer, and a function from ids and mask to the last layer's tokens."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silent
+    import tensorflow as tf
+
+    encoder = load_encoder()
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
     def last_layer(ids, mask):
@@ -290,4 +329,4 @@ def _load_model() -> tuple[Any, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     def encode(ids, mask):
         return last_layer(ids.astype(np.int32), mask.astype(np.int32)).numpy()
 
-    return tokenizer, encode
+    return load_tokenizer(), encode

@@ -13,13 +13,13 @@ instead would send as many bytes every few milliseconds
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import numpy as np
 
 from . import pool
+from .rows import Rows, add, joined
 
 #: Rows that a group of blocks trains on before weights are averaged: 512 steps of 128.
 ROUND_ROWS = 2**16
@@ -50,7 +50,7 @@ def total(rows, function: Callable) -> tuple:
     while len(parts) > 1:
         odd = parts[-1:] if len(parts) % 2 else []
         pairs = zip(parts[::2], parts[1::2], strict=False)
-        parts = [dask.delayed(_add)(*pair) for pair in pairs] + odd
+        parts = [dask.delayed(add)(*pair) for pair in pairs] + odd
     return rows.source.client.compute(parts[0]).result()
 
 
@@ -146,8 +146,6 @@ def _reader(rows):
 
 
 def _project(X, labels, weights, projection, dtype):
-    from .rows import Rows
-
     return Rows(projection(X, dtype), labels, weights)
 
 
@@ -155,14 +153,8 @@ def _apply(function, rows):
     return function(rows)
 
 
-def _add(left, right):
-    return tuple(map(operator.add, left, right))
-
-
 def _train(network, state, blocks, unit, batch_size, seed):
     """State after a pass over blocks, the mean loss, and the number of rows."""
-    from .rows import joined
-
     rows = joined(blocks)
     with pool.lease(**network) as compiled:
         compiled.load_state(state)

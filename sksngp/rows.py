@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -142,7 +144,7 @@ class StreamedRows:
 
             return distributed.total(self, function)
         parts = (function(self._read(group)) for group in self._neighbours())
-        return tuple(map(sum, zip(*parts, strict=True)))
+        return reduce(add, parts)  # two at a time: a part may be as large as a model
 
     def _neighbours(self):
         """Blocks in order, joined where they are small."""
@@ -165,6 +167,11 @@ class StreamedRows:
         part = self.source.rows(block)
         projected = self.projection(self.source.read(block), self.dtype)
         return Rows(projected, self.labels[part], self.weights[part])
+
+
+def add(left: tuple, right: tuple) -> tuple:
+    """Sums of the arrays of two tuples."""
+    return tuple(map(operator.add, left, right))
 
 
 def joined(parts: list[Rows]) -> Rows:

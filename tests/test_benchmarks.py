@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from benchmarks import (
+    cifar,
     flops,
     images,
     large_data,
@@ -365,6 +367,58 @@ def test_images_of_held_out_classes_are_in_no_training(small):
     figures |= images.some_classes(lambda: small(ResNetClassifier), data, 120)
     assert set(figures) == {"accuracy", "digits", "fit s", "classes (8, 9)"}
     assert all(0 <= value <= 1 for name, value in figures.items() if name != "fit s")
+
+
+# The paper's recipe
+
+
+def photographs(n, size=8):
+    """Smaller ones than CIFAR-10's; the network is the same."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (n, size, size, 3)).astype(np.float32)
+    y = np.arange(n) % 3
+    return SimpleNamespace(X_train=X, y_train=y, X_test=X, y_test=y, X_unknown=255 - X)
+
+
+def test_the_papers_learning_rates():
+    rates = [0.05 * cifar.step_decay(epoch / 10) for epoch in range(10)]
+    expected = [0.025, 0.05, 0.05, 0.01, 0.01, 0.01, 0.002, 0.002, 4e-4, 4e-4]
+    np.testing.assert_allclose(rates, expected)
+
+
+def test_the_papers_table_from_small_networks(capsys):
+    names = ["SNGP", "ResNet", "MC dropout"]
+    table = cifar.run(names, photographs(30), depth=10, width=1, epochs=1)
+    assert list(table.index) == names
+    assert table[["accuracy", "AUPR, SVHN", "AUROC, SVHN"]].stack().between(0, 1).all()
+    assert np.isfinite(table[["NLL", "ECE"]].to_numpy(float)).all()
+    assert table["published AUPR, SVHN"]["SNGP"] == 0.99
+
+
+@pytest.mark.slow
+def test_a_step_of_the_papers_network():
+    data = photographs(4)
+    clf = cifar.classifier("SNGP", epochs=1).fit(data.X_train, data.y_train)
+    weights = sum(
+        array.size for name, array in clf.weights_.items() if name.startswith("body")
+    )
+    vectors = sum(
+        array.size
+        for name, array in clf.weights_.items()
+        if name.rpartition("/")[2] in ("u", "v")
+    )
+    assert round((weights - vectors) / 1e6, 1) == 36.5
+    assert (
+        len(clf.loss_curve_) == 1 and np.isfinite(clf.predict_proba(data.X_test)).all()
+    )
+
+
+def test_images_of_svhn(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    savemat(tmp_path / "svhn.mat", {"X": np.moveaxis(images, 0, -1)})
+    read = cifar.read_svhn(tmp_path / "svhn.mat")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, images)
 
 
 def test_more_rows_than_memory_holds(capsys):

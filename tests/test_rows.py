@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,26 @@ def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
     # Not one run of neighbours, and not the same rows again.
     assert (np.diff(np.unique(first // 1024)) > 1).any()
     assert not np.array_equal(first, second)
+
+
+def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(rows, "GROUP_ROWS", 1024)
+    X, labels, weights, projection, dtype = problem(n=10_000)
+    parts, alive = [], []
+
+    class Part(np.ndarray):
+        """An array that can be watched."""
+
+    def part(group):
+        result = group.projected.sum(axis=0, dtype=np.float64).view(Part)
+        parts.append(weakref.ref(result))
+        alive.append(sum(ref() is not None for ref in parts))
+        return (result,)
+
+    (total,) = project(X, labels, weights, projection, dtype).total(part)
+    np.testing.assert_allclose(total, projection(X).sum(axis=0), rtol=1e-5)
+    assert len(parts) > 9 and max(alive) <= 3
 
 
 def test_rows_in_memory_are_one_shard(problem):
