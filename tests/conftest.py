@@ -9,6 +9,8 @@ from textwrap import dedent
 
 # Test processes run side by side and inherit this: each computes with one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Some test modules import TensorFlow before the library, which sets this, does.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import pytest
