@@ -79,7 +79,9 @@ class SmallBert(BaseEstimator):
         encoder = load_encoder(self.num_layers)
         encoder.get_layer("word_embeddings").trainable = False
         rows = tf_keras.Input(input_shape)
-        ids = tf_keras.layers.Lambda(lambda rows: tf.cast(rows, tf.int32))(rows)
+        # By its type: in mixed precision other layers would round the numbers.
+        to_ids = tf_keras.layers.Lambda(lambda x: tf.cast(x, tf.int32), dtype="float32")
+        ids = to_ids(rows)
         mask = tf_keras.layers.Lambda(lambda ids: tf.cast(ids > 0, tf.int32))(ids)
         types = tf_keras.layers.Lambda(tf.zeros_like)(ids)
         tokens, _ = encoder([ids, mask, types])

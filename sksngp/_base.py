@@ -6,7 +6,6 @@ import copy
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -21,6 +20,7 @@ from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
 from ._validation import check_labels, check_training_rows
+from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
 from .body import Body, described, initial_body_weights
 from .device import check_device
@@ -40,7 +40,13 @@ SCHEDULES: dict[Any, Callable[[float], float]] = {
 
 
 class BaseNetworkClassifier(
-    HeldOutMixin, PredictionMixin, ExportMixin, ClassifierMixin, BaseEstimator, ABC
+    HeldOutMixin,
+    PredictionMixin,
+    ExportMixin,
+    ClassifierMixin,
+    YoungerParametersMixin,
+    BaseEstimator,
+    ABC,
 ):
     """Base of the residual-network classifiers.
 
@@ -132,12 +138,6 @@ class BaseNetworkClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
-    def __setstate__(self, state):
-        # A parameter that is younger than a saved model has its default.
-        parameters = signature(type(self)).parameters.items()
-        defaults = {name: parameter.default for name, parameter in parameters}
-        super().__setstate__({**defaults, **state})
-
     # What a subclass fills in
 
     #: Parameters, besides those of the architecture, that further training of a
@@ -187,7 +187,6 @@ class BaseNetworkClassifier(
                 f"mixed_precision={self.mixed_precision!r} needs dtype='float32', got "
                 f"{self.dtype!r}."
             )
-        self._check_learning_rates()
         if self.dtype != "float32" and self.network != "resnet":
             raise ValueError(
                 f"network={self.network!r} needs dtype='float32', got {self.dtype!r}."
@@ -286,6 +285,7 @@ class BaseNetworkClassifier(
 
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
+        learning_rates = self._learning_rates()
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
         X, labels, weights, self.classes_ = check_training_rows(
@@ -301,7 +301,7 @@ class BaseNetworkClassifier(
         rows, validation = self._project(X, labels, weights, held_out)
         if not warm:
             self._before_training(rows, rng)
-        self._train(rows, rng, epochs=self.epochs, validation=validation)
+        self._train(rows, rng, learning_rates, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is not None:
             self._calibrate(validation)
@@ -366,7 +366,7 @@ class BaseNetworkClassifier(
             rows, _ = self._project(X, labels, weights, held_out)
             if first:
                 self._before_training(rows, rng)
-            self._train(rows, rng, epochs=1, streaming=True)
+            self._train(rows, rng, [self.learning_rate], streaming=True)
             self._after_training(rows, streaming=True)
         self._score_held_out(select(X, held_out), afresh=first)
 
@@ -440,7 +440,7 @@ class BaseNetworkClassifier(
             for mask in (~held_out, held_out)
         )
 
-    def _train(self, rows, rng, *, epochs, validation=None, streaming=False):
+    def _train(self, rows, rng, learning_rates, *, validation=None, streaming=False):
         with pool.lease(self.device, **self.architecture_) as compiled:
             from .training import train  # not before the lease: it needs TensorFlow
 
@@ -451,10 +451,10 @@ class BaseNetworkClassifier(
             self.weights_, history = train(
                 compiled,
                 rows,
-                epochs=epochs,
+                epochs=len(learning_rates),
+                learning_rates=learning_rates,
                 batch_size=self.batch_size,
                 seed=int(rng.integers(2**31)),
-                learning_rates=None if streaming else self._learning_rates(),
                 validation=validation if self.early_stopping else None,
                 patience=self.n_iter_no_change,
                 verbose=bool(self.verbose),
@@ -470,19 +470,17 @@ class BaseNetworkClassifier(
         """Learning rate of each epoch of a fit."""
         factor = self.learning_rate_schedule
         factor = SCHEDULES[factor] if isinstance(factor, str) else factor
-        return [
-            self.learning_rate * factor(epoch / self.epochs)
-            for epoch in range(self.epochs)
-        ]
-
-    def _check_learning_rates(self):
-        for epoch, rate in enumerate(self._learning_rates(), start=1):
-            if not 0 <= rate <= LARGEST_LEARNING_RATE:
+        factors = [factor(epoch / self.epochs) for epoch in range(self.epochs)]
+        for epoch, given in enumerate(factors, start=1):
+            if not isinstance(given, Real) or not (
+                0 <= self.learning_rate * given <= LARGEST_LEARNING_RATE
+            ):
                 raise ValueError(
-                    f"learning_rate_schedule={self.learning_rate_schedule!r} makes a "
-                    f"learning rate of {rate} of {self.learning_rate} in epoch "
-                    f"{epoch}; it must give finite factors of at least 0."
+                    f"learning_rate_schedule={self.learning_rate_schedule!r} gives "
+                    f"{given!r} in epoch {epoch}; factors of learning_rate="
+                    f"{self.learning_rate} must be finite numbers of at least 0."
                 )
+        return [float(self.learning_rate * given) for given in factors]
 
 
 def _generator(random_state, *spawn_key):

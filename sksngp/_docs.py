@@ -13,7 +13,8 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     weights that the callable loads are where training starts. Random layers other than
     dropout draw from generators of their own, which `random_state` doesn't reach.
     Dropout layers (with rates of their own) make the samples of `MCDropoutClassifier`;
-    `SNGPClassifier` wraps Dense and Conv2D layers in spectral normalisation. Where the
+    `SNGPClassifier` wraps Dense and Conv2D layers in spectral normalisation. Both see
+    the layers of functional and sequential models, not those in a `call`. Where the
     callable is a scikit-learn estimator, as `WideResNet` is, a search reaches its
     parameters as ``network__depth``.
 image_shape : tuple (height, width, channels) or None, default=None
@@ -39,11 +40,14 @@ mixed_precision : {"bfloat16", "float16"} or None, default=None
     Floating type in which hidden layers compute, with weights and posterior as they
     are: faster on graphics cards with units for it, slower on most processors.
     "float16" ends at 65,504, so far-off rows meet its end before those of "bfloat16".
+    A callable is called under Keras' policy of that type, which is the whole process'
+    meanwhile; its layers then round rows to 8 (bfloat16) or 11 bits (float16), but for
+    those with a `dtype` of their own: give one to a layer that takes numbers of words.
 device : str or None, default=None
     Where networks are trained and predict: "cpu", or "gpu:0" for the first graphics
-    card. None takes a card where TensorFlow finds one. Where a card isn't there, a
-    warning says so and the processor takes its place; a model that was fitted on a card
-    predicts anywhere.
+    card. None leaves the choice to TensorFlow, which takes a card where it finds one.
+    Where a card isn't there, a warning says so and the processor takes its place; a
+    model that was fitted on a card predicts anywhere.
 optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
     The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
 learning_rate : float, default=1e-3

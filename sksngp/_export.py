@@ -17,7 +17,9 @@ class ExportMixin:
         """Make a tf_keras model whose output equals `predict_proba`.
 
         Of SNGP, hidden layers and output are tf-models-official's, with the learnt
-        weights and covariance; the temperature is folded into the output weights. That
+        weights and covariance; the temperature is folded into the output weights. With
+        `mixed_precision` those of "resnet" compute in float32 here, so that
+        probabilities differ in the third digit. The output
         layer gives a covariance between all rows of a batch and inverts the precision
         in each call: pass batches of some hundred rows. Call the model rather than its
         `predict`, which rounds rows to float32. ``tf.saved_model.save`` writes it to a

@@ -233,9 +233,10 @@ class PredictionMixin:
         values = model._predict_valid(check_rows(model, X, reset=False), what)
         finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if not finite.all():
+            dtype = model.architecture_.get("mixed") or model.architecture_["dtype"]
             raise ValueError(
-                f"Row {np.argmin(finite)} of X has values so large that the network's "
-                f"{self.mixed_precision or self.dtype} overflows."
+                f"The prediction of row {np.argmin(finite)} is not finite: its values, "
+                f"or what the network makes of them, may be too large for {dtype}."
             )
         return values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import prod
@@ -22,6 +23,8 @@ from .seeded_layers import Dropout, SeededLayer
 #: A seed's second number counts steps by so many: for the two halves of a batch, and
 #: for the layers in each.
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
+#: Builds wait for each other: in which types new layers compute is one global setting.
+_one_build = threading.RLock()
 #: Layers that drop channels as a whole; the n-th has n axes of pixels.
 SPATIAL = (
     tf_keras.layers.SpatialDropout1D,
@@ -120,7 +123,8 @@ class BodyNetwork(ResidualNetwork):
         if isinstance(layer, tf_keras.Model) and layers_are_known(layer):
             return tf_keras.models.clone_model(layer, clone_function=self._replacement)
         if isinstance(layer, tf_keras.layers.Dropout):
-            return self._seeded(Dropout(layer.rate, _noise_shape(layer)))
+            dropout = Dropout(layer.rate, _noise_shape(layer), dtype=layer.dtype_policy)
+            return self._seeded(dropout)
         if isinstance(layer, SeededLayer):
             return self._seeded(layer)
         if self.architecture.num_inducing is None or not _can_be_normalised(layer):
@@ -129,7 +133,9 @@ class BodyNetwork(ResidualNetwork):
             tf_keras.layers.Dense: QuietDense,
             tf_keras.layers.Conv2D: NormalisedConv2D,
         }
-        wrapped = wrappers[type(layer)](layer, norm_multiplier=self.spec_norm_bound)
+        wrapped = wrappers[type(layer)](
+            layer, norm_multiplier=self.spec_norm_bound, dtype=layer.dtype_policy
+        )
         self.normalised.append(wrapped)
         return wrapped
 
@@ -265,7 +271,7 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
             f"network={name} is a model; pass a function of a row's shape that builds "
             "one, as several are needed."
         )
-    with _keras_seed(seed), _types(mixed):
+    with _one_build, _keras_seed(seed), _types(mixed):
         model = body.network(body.input_shape)
         if isinstance(model, tf_keras.Model) and not hasattr(model, "output_shape"):
             model(tf_keras.Input(body.input_shape))  # of a class of its own
@@ -289,7 +295,9 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
     others = types - {tf.float32, mixed and tf.as_dtype(mixed)}
     if others:
         names = ", ".join(sorted(kind.name for kind in others))
-        raise ValueError(f"network={name} must compute in float32, got {names}.")
+        raise ValueError(
+            f"network={name} must compute in {mixed or 'float32'}, got {names}."
+        )
     for variable in model.variables:
         if getattr(variable, "_is_in_a_network", False):
             raise ValueError(

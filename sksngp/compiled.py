@@ -11,6 +11,7 @@ import tf_keras
 
 from .architecture import Architecture
 from .body_network import SEEDS_OF_STEP, network_of
+from .device import on_device
 from .networks import GP_WEIGHT_DECAY, pieces
 from .startup import collector_paused, num_threads
 
@@ -22,10 +23,10 @@ STEP_FEATURES = 128
 #: Batches of fewer rows are normalised as a whole, others in two halves.
 FEWEST_IN_HALVES = 16
 
-#: Losses are multiplied by it, and gradients divided, where layers compute in float16,
-#: which would round small gradients to zero (Micikevicius et al. 2018, arXiv
-#: 1710.03740, section 3.2). Bounded layers and weights of rows leave a lot of room.
-LOSS_SCALES = {"float16": 2.0**12}
+#: Where layers compute in float16, losses are multiplied by so much, and gradients
+#: divided: the small ones would be rounded to zero (Micikevicius et al. 2018, arXiv
+#: 1710.03740, section 3.2). It is halved where large ones overflow.
+LOSS_SCALE = 2.0**12
 
 #: The optimisers whose update is one fused kernel a variable.
 OPTIMIZERS = {
@@ -51,6 +52,8 @@ class CompiledNetwork:
 
     Attributes
     ----------
+    requested_device : str or None
+        What the one who leased it asked for; other machines may have it.
     networks : list of ResidualNetwork
         One, or the stacks of an ensemble's members.
     traces : int
@@ -60,8 +63,9 @@ class CompiledNetwork:
 
     def __init__(self, architecture: Architecture, device: str | None = None):
         self.architecture, self.device = architecture, device
+        self.requested_device = device
         self._stacks = _stacks(architecture)
-        with tf.device(device):
+        with on_device(device):
             self._build()
         self.traces = 0
         self._loaded: tuple = ()
@@ -75,6 +79,8 @@ class CompiledNetwork:
             for stack in self._stacks
         ]
         self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in self._stacks]
+        scaled = self.networks if architecture.mixed == "float16" else []
+        self._loss_scales = [tf.Variable(LOSS_SCALE) for _ in scaled]
         for optimizer, network in zip(self.optimizers, self.networks, strict=True):
             optimizer.apply_gradients(  # creates the optimiser's variables
                 [(tf.zeros_like(variable), variable) for variable in network.trainable]
@@ -104,11 +110,7 @@ class CompiledNetwork:
         )
 
     def _compiled(self, function, signature):
-        def placed(*arguments):
-            with tf.device(self.device):
-                return function(*arguments)
-
-        return _Compiled(placed, signature)
+        return _Compiled(function, signature, self.device)
 
     # Arrays in and out
 
@@ -122,6 +124,13 @@ class CompiledNetwork:
         if self._loaded and self._loaded[0] is weights and self._loaded[1] == scalars:
             return
         self._loaded = ()
+        with on_device(self.device):
+            self._assign(weights, scalars)
+        for array in weights.values():
+            array.flags.writeable = False
+        self._loaded = (weights, scalars)
+
+    def _assign(self, weights, scalars):
         for network, stack in zip(self.networks, self._stacks, strict=True):
             if len(self.networks) == 1:
                 network.load(weights)
@@ -129,9 +138,6 @@ class CompiledNetwork:
                 network.load({name: array[stack] for name, array in weights.items()})
             for name, value in scalars.items():
                 getattr(network, name).assign(value)
-        for array in weights.values():
-            array.flags.writeable = False
-        self._loaded = (weights, scalars)
 
     def dump(self) -> dict[str, np.ndarray]:
         """Copy the network's variables into arrays, by name."""
@@ -145,6 +151,8 @@ class CompiledNetwork:
     def load_optimizer(self, learning_rate, state=None):
         """Start the optimiser from a `dump_optimizer`, or afresh."""
         self.set_learning_rate(learning_rate)
+        for scale in self._loss_scales:
+            scale.assign(LOSS_SCALE)
         for optimizer, stack in zip(self.optimizers, self._stacks, strict=True):
             for index, variable in enumerate(optimizer.variables()):
                 if state is None:
@@ -282,7 +290,8 @@ class CompiledNetwork:
     def _with_matrix(self, function, projected, matrix):
         known, tensor = self._matrix
         if known is not matrix:
-            tensor = tf.constant(matrix, self.architecture.dtype)
+            with on_device(self.device):
+                tensor = tf.constant(matrix, self.architecture.dtype)
             self._matrix = matrix, tensor
         return tuple(output.numpy() for output in function(projected, tensor))
 
@@ -421,14 +430,19 @@ class CompiledNetwork:
             parts = list(_halves(network, batch, labels, weights, masks))
         else:
             parts = [(batch, labels, weights, masks)]
+        loss_scale = self._loss_scales[index] if self._loss_scales else None
         losses, gradients = zip(
             *(
-                _loss_and_gradients(network, features, 1 / len(parts), *part)
+                _loss_and_gradients(
+                    network, features, 1 / len(parts), loss_scale, *part
+                )
                 for part in parts
             ),
             strict=True,
         )
         gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+        if loss_scale is not None:
+            gradients = _unscaled(gradients, loss_scale)
         if network.architecture.num_inducing is not None:
             beta = network.weights["output/kernel"]
             position = next(i for i, v in enumerate(network.trainable) if v is beta)
@@ -466,7 +480,19 @@ def _halves(network, batch, labels, weights, masks):
     return zip(*parts, masks, strict=True)
 
 
-def _loss_and_gradients(network, features, share, batch, labels, weights, masks):
+def _unscaled(gradients, scale):
+    """Gradients of the loss itself; zeros, and half the scale, where one overflows."""
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+    unscaled = [
+        tf.where(finite, gradient / scale, tf.zeros_like(gradient))
+        for gradient in gradients
+    ]
+    with tf.control_dependencies(unscaled):
+        scale.assign(tf.where(finite, scale, scale / 2.0))
+    return unscaled
+
+
+def _loss_and_gradients(network, features, share, scale, batch, labels, weights, masks):
     with tf.GradientTape() as tape:
         logits = network.training_logits(
             network.training_hidden(batch, masks), features
@@ -475,13 +501,10 @@ def _loss_and_gradients(network, features, share, batch, labels, weights, masks)
             weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         )
         for penalty in network.penalties():
-            loss += share * penalty
-        scale = LOSS_SCALES.get(network.architecture.mixed)
+            loss += share * tf.cast(penalty, loss.dtype)
         scaled = loss if scale is None else scale * loss
     zero = tf.UnconnectedGradients.ZERO  # of a weight that the loss doesn't depend on
     gradients = tape.gradient(scaled, network.trainable, unconnected_gradients=zero)
-    if scale is not None:
-        gradients = [gradient / scale for gradient in gradients]
     return loss, gradients
 
 
@@ -505,11 +528,14 @@ def _size(stack):
 class _Compiled:
     """A function traced at its first call, with less overhead than tf.function."""
 
-    def __init__(self, function, signature):
+    def __init__(self, function, signature, device):
+        def placed(*arguments):
+            with on_device(device):
+                return function(*arguments)
+
         # Without AutoGraph, which takes most of the time of tracing.
-        self._function = tf.function(
-            function, input_signature=signature, autograph=False
-        )
+        self._function = tf.function(placed, input_signature=signature, autograph=False)
+        self._device = device
         self._signature = signature
         self._concrete = None
 
@@ -517,12 +543,12 @@ class _Compiled:
         if self._concrete is None:
             with collector_paused():
                 self._concrete = self._function.get_concrete_function()
-        return self._concrete(
-            *[
+        with on_device(self._device):
+            tensors = [
                 tf.convert_to_tensor(argument, spec.dtype)
                 for argument, spec in zip(arguments, self._signature, strict=True)
             ]
-        )
+        return self._concrete(*tensors)
 
 
 def _uniform(shape, seed, counter):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
-_NAMES = re.compile(r"cpu|gpu(:\d{1,3})?", re.IGNORECASE)
+_NAMES = re.compile("cpu(:0)?|gpu(:[0-9]{1,3})?", re.IGNORECASE)
 
 
 def check_device(device: str | None) -> None:
@@ -27,7 +28,9 @@ def check_device(device: str | None) -> None:
     Traceback (most recent call last):
     ValueError: device must be None, 'cpu', 'gpu' or 'gpu:' and a number, got 'cuda'.
     """
-    if device is not None and not _NAMES.fullmatch(device):
+    if device is None:
+        return
+    if not isinstance(device, str) or not _NAMES.fullmatch(device):
         raise ValueError(
             f"device must be None, 'cpu', 'gpu' or 'gpu:' and a number, got {device!r}."
         )
@@ -55,7 +58,9 @@ def available_device(device: str | None) -> str | None:
     if device is None:
         return None
     kind, _, number = device.upper().partition(":")
-    name = f"{kind}:{number or 0}"
+    name = f"{kind}:{int(number or 0)}"
+    if kind == "CPU":
+        return name
     import tensorflow as tf
 
     there = [found.name for found in tf.config.list_logical_devices()]
@@ -68,3 +73,22 @@ def available_device(device: str | None) -> str | None:
         stacklevel=2,
     )
     return "CPU:0"
+
+
+def on_device(name: str | None) -> AbstractContextManager:
+    """Context in which tensors and variables are made on a device.
+
+    Parameters
+    ----------
+    name : str or None
+        From `available_device`; None changes nothing.
+
+    Returns
+    -------
+    context manager
+    """
+    if name is None:
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.device(name)

@@ -80,7 +80,7 @@ def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Ca
     client = rows.source.client
     sizes = np.diff(rows.source.starts)
     groups = max(rows.source.num_workers, 1)
-    network = asdict(compiled.architecture) | {"device": compiled.device}
+    network = asdict(compiled.architecture) | {"device": compiled.requested_device}
     read = _reader(rows)
 
     def train(state, blocks, group_seed):

@@ -59,6 +59,7 @@ def lease(device: str | None = None, **architecture) -> Iterator[CompiledNetwork
     if compiled is None:
         with _building, collector_paused():
             compiled = CompiledNetwork(*key)
+    compiled.requested_device = device
     try:
         yield compiled
     finally:

@@ -144,7 +144,7 @@ class StreamedRows:
 
             return distributed.total(self, function)
         parts = (function(self._read(group)) for group in self._neighbours())
-        return reduce(add, parts)  # two at a time: a part may be as large as a model
+        return reduce(add, parts)  # one by one: a part may be as large as a model
 
     def _neighbours(self):
         """Blocks in order, joined where they are small."""

@@ -66,13 +66,13 @@ class ShiftAndFlip(SeededLayer):
 
     Parameters
     ----------
-    margin : int
+    margins : sequence of int
         Pixels that an image moves at most, up or down and to either side.
     """
 
-    def __init__(self, margin, **kwargs):
+    def __init__(self, margins, **kwargs):
         super().__init__(**kwargs)
-        self.margin = margin
+        self.margins = tuple(margins)
 
     def call(self, inputs):
         if self.seed is None or self.for_all_rows:
@@ -81,12 +81,10 @@ class ShiftAndFlip(SeededLayer):
         down, aside, mirrored = tf.unstack(self.draw([tf.shape(inputs)[0], 3]), axis=1)
         columns = tf.range(width)
         columns = tf.where(mirrored[:, None] < 0.5, columns, columns[::-1])
-        border = [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]]
-        images = tf.pad(inputs, border)
-        images = tf.gather(
-            images, self._start(down) + tf.range(height), axis=1, batch_dims=1
+        images = tf.pad(inputs, [(0, 0), *((m, m) for m in self.margins), (0, 0)])
+        top, left = (
+            tf.cast(draws * (2 * margin + 1), tf.int32)[:, None]
+            for draws, margin in zip((down, aside), self.margins, strict=True)
         )
-        return tf.gather(images, self._start(aside) + columns, axis=2, batch_dims=1)
-
-    def _start(self, draws):
-        return tf.cast(draws * (2 * self.margin + 1), tf.int32)[:, None]
+        images = tf.gather(images, top + tf.range(height), axis=1, batch_dims=1)
+        return tf.gather(images, left + columns, axis=2, batch_dims=1)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from .compiled import CompiledNetwork
+from .device import on_device
 from .rows import Rows, StreamedRows
 
 
@@ -106,7 +107,7 @@ def _epochs(compiled, rows, batch_size, seed):
     dtype = compiled.architecture.dtype
 
     def tensors(shard):
-        with tf.device(compiled.device):
+        with on_device(compiled.device):
             return (
                 tf.constant(shard.projected, dtype),
                 tf.constant(shard.labels, tf.int32),
@@ -157,14 +158,12 @@ def validation_score(
     if chunk is None:  # what a built network's layers give for a row may be large
         chunk = 8192 if compiled.architecture.body is None else 256
     for projected, part in rows.chunks(1, size=chunk):
-        outputs = compiled.forward(tf.constant(projected, compiled.architecture.dtype))
+        outputs = compiled.forward(projected)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         labels = np.broadcast_to(rows.labels[part], logits.shape[:-1])
-        log_likelihood = (
-            -tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            .numpy()
-            .astype(np.float64)
-        )
+        with on_device(compiled.device):
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        log_likelihood = -loss.numpy().astype(np.float64)
         if log_likelihood.ndim == 2:
             members = len(log_likelihood)
             log_likelihood = np.logaddexp.reduce(log_likelihood, 0) - np.log(members)

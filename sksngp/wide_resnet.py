@@ -7,8 +7,10 @@ from numbers import Integral, Real
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
+from ._younger import YoungerParametersMixin
 
-class WideResNet(BaseEstimator):
+
+class WideResNet(YoungerParametersMixin, BaseEstimator):
     """Builder of a wide residual network (Zagoruyko and Komodakis 2016).
 
     Three groups of residual blocks, each of two 3 x 3 convolutions behind batch
@@ -35,8 +37,9 @@ class WideResNet(BaseEstimator):
         What the squares of the convolutions' weights are multiplied by in the loss. The
         paper's networks have 2.5e-4 to 5e-4.
     augment : bool, default=False
-        Whether training images are moved at random, by up to an eighth of their height
-        over a border of zeros, and half of them mirrored, as is usual for photographs.
+        Whether training images are moved at random over a border of zeros, by up to an
+        eighth of their height and width and at least one pixel, and half of them
+        mirrored, as is usual for photographs.
 
     References
     ----------
@@ -128,7 +131,8 @@ class WideResNet(BaseEstimator):
             return images
         from .seeded_layers import ShiftAndFlip
 
-        return ShiftAndFlip(images.shape[1] // 8)(images)
+        margins = [max(1, length // 8) for length in images.shape[1:3]]
+        return ShiftAndFlip(margins)(images)
 
     def _convolution(self, images, channels, strides=1, size=3):
         import tf_keras

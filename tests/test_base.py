@@ -388,7 +388,7 @@ def test_a_stream_has_no_schedule(make, moons, outputs):
     assert_array_equal(outputs(plain, X), outputs(cosine, X))
 
 
-@pytest.mark.parametrize("factor", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("factor", [-1.0, np.nan, np.inf, None, np.ones(2)], ids=str)
 def test_schedules_that_give_no_rate(make, moons, no_training, factor):
     clf = make(learning_rate_schedule=lambda done: 1.0 if done < 0.5 else factor)
     with pytest.raises(ValueError, match=r"learning_rate_schedule=.* in epoch \d"):

@@ -74,6 +74,21 @@ def own(shape):
     return Own()
 
 
+def transformer(shape, vocabulary=12, width=16):
+    """A transformer of one block over rows of word numbers, 0 after the last."""
+    rows = tf_keras.Input(shape)
+    words = tf_keras.layers.Lambda(lambda rows: tf.cast(rows, tf.int32))(rows)
+    tokens = tf_keras.layers.Embedding(vocabulary, width)(words)
+    there = tf_keras.layers.Lambda(lambda words: words[:, None, :] > 0)(words)
+    attention = tf_keras.layers.MultiHeadAttention(2, width // 2)
+    tokens = tokens + attention(tokens, tokens, attention_mask=there)
+    tokens = tf_keras.layers.LayerNormalization()(tokens)
+    update = tf_keras.layers.Dense(2 * width, activation="gelu")(tokens)
+    tokens = tokens + tf_keras.layers.Dense(width)(update)
+    mean = tf_keras.layers.GlobalAveragePooling1D()(tokens)
+    return tf_keras.Model(rows, tf_keras.layers.Dropout(0.1)(mean))
+
+
 def nested_model(shape, **settings):
     return tf_keras.Sequential([tf_keras.Input(shape), dense(shape, **settings)])
 
@@ -379,6 +394,28 @@ def test_sngp_knows_distance_through_a_network(small, moons):
     assert ood_auroc(score, -clf.score_samples(X + np.array([0.0, 4.0]))) > 0.9
     near, far = (clf.predict_uncertainty(s * X, "epistemic") for s in (1, 1e4))
     assert np.median(far) > 0.7 > 3 * np.median(near)
+
+
+def sentences(n, seed=0):
+    """Rows of up to eight words of 1 to 9; the label says which of 1 and 2 is more."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(1, 10, (n, 8)) * (np.arange(8) < rng.integers(5, 9, (n, 1)))
+    y = rng.integers(0, 2, n)
+    X[np.arange(n), rng.integers(0, 5, n)] = 1 + y
+    X[(X == 2 - y[:, None])] = 3
+    return X, y
+
+
+def test_a_transformer_is_trained_whole(make):
+    X, y = sentences(400)
+    clf = make(network=transformer, standardize=False, epochs=20, learning_rate=0.01)
+    clf.fit(X, y)
+    X_test, y_test = sentences(200, seed=1)
+    assert clf.score(X_test, y_test) > 0.9
+    embedding = next(w for name, w in clf.weights_.items() if "embeddings" in name)
+    before = clf.set_params(epochs=1, learning_rate=1e-30).fit(X, y).weights_
+    start = next(w for name, w in before.items() if "embeddings" in name)
+    assert np.abs(embedding - start).max() > 0.1
 
 
 def test_frozen_layers_keep_their_weights(small, moons):

@@ -5,7 +5,10 @@ prints which devices these are, so that none is left out in silence.
 """
 
 import pickle
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +25,8 @@ from sksngp import (
     WideResNet,
     pool,
 )
+from sksngp.body import Body
+from sksngp.body_network import build
 from sksngp.device import available_device, check_device
 
 CARDS = range(len(tf.config.list_logical_devices("GPU")))
@@ -75,11 +80,11 @@ def test_a_model_from_a_card_predicts_where_there_is_none():
 
 
 def test_names():
-    for name in (None, "cpu", "CPU", "gpu", "gpu:3"):
+    for name in (None, "cpu", "CPU", "cpu:0", "gpu", "gpu:3"):
         check_device(name)
     assert available_device(None) is None
     assert available_device("cpu") == "CPU:0"
-    for name in ("", "cuda", "gpu:", "gpu:x", "cpu:0:1", "gpu:1\n"):
+    for name in ("", "cuda", "gpu:", "gpu:x", "cpu:1", "gpu:1\n", 0, ["cpu"]):
         with pytest.raises(ValueError, match="device must be None, 'cpu'"):
             check_device(name)
     with pytest.raises(ValueError, match="got 'tpu'"):
@@ -133,6 +138,57 @@ def test_networks_of_a_function(Classifier, mixed):
     assert tf_keras.mixed_precision.global_policy().name == "float32"
 
 
+def many_layers(shape):
+    """What Keras computes in half of the digits in many ways."""
+    rows = tf_keras.Input(shape)
+    words = tf_keras.layers.Lambda(lambda x: tf.cast(x, tf.int32), dtype="float32")
+    tokens = tf_keras.layers.Embedding(20, 8)(words(rows))
+    hidden = tf_keras.layers.Flatten()(tokens)
+    hidden = tf_keras.layers.Dense(8, activity_regularizer="l2")(hidden)
+    hidden = hidden + tf_keras.layers.Dropout(0.1)(hidden)
+    return tf_keras.Model(rows, hidden)
+
+
+@half
+@every_classifier
+def test_layers_of_many_kinds(clf, mixed):
+    clf = clone(clf).set_params(network=many_layers, standardize=False, epochs=3)
+    clf.set_params(mixed_precision=mixed).fit(X[:200], Y[:200])
+    assert clf.score(X[:200], Y[:200]) > 0.3
+
+
+def test_large_gradients_in_float16():
+    """They overflow at first; the loss is scaled down until they don't."""
+    rng = np.random.default_rng(0)
+    rows, labels = 30 * rng.normal(size=(200, 2)), np.arange(200) % 2
+    rows[labels == 1] += 100
+    clf = ResNetClassifier(
+        num_layers=1, num_hidden=8, batch_size=4, standardize=False, random_state=0
+    )
+    clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
+    assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.9
+    with pool.lease(**clf.architecture_) as compiled:
+        assert compiled._loss_scales[0] < 2.0**12
+
+
+def slow_layer(shape, units):
+    rows = tf_keras.Input(shape)
+    time.sleep(0.01)  # other threads have their turn
+    return tf_keras.Model(rows, tf_keras.layers.Dense(units)(rows))
+
+
+def test_builds_in_threads_keep_their_types():
+    kinds = [None, "bfloat16"] * 10
+
+    def output(mixed, number):
+        return build(Body(partial(slow_layer, units=number + 1), (3,)), mixed=mixed)
+
+    with ThreadPoolExecutor(4) as executor:
+        models = list(executor.map(output, kinds, range(20)))
+    assert [model.output.dtype.name for model in models] == ["float32", "bfloat16"] * 10
+    assert tf_keras.mixed_precision.global_policy().name == "float32"
+
+
 @half
 def test_far_rows(mixed):
     clf = SNGPClassifier(num_inducing=64, mixed_precision=mixed, **SMALL).fit(X, Y)
@@ -154,5 +210,5 @@ def test_saved_models_compute_alike(mixed, tmp_path):
     serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     served = serve(inputs=tf.constant(X))["probabilities"].numpy()
     np.testing.assert_allclose(served, clf.predict_proba(X), atol=0.02)
-    # Hidden layers of this one compute in float32.
+    # Its hidden layers compute in float32, as its documentation says.
     assert np.abs(clf.to_keras()(X) - clf.predict_proba(X)).mean() < 0.01

@@ -76,7 +76,8 @@ def without_a_fault(cluster):
     with distributed.Client(cluster) as client, pytest.MonkeyPatch.context() as patch:
         use_little_memory(patch)
         client.wait_for_workers(2, timeout=60)
-        return SNGPClassifier(**SMALL, num_inducing=64).fit(lazy(), Y)
+        clf = SNGPClassifier(**SMALL, num_inducing=64, device="cpu")
+        return clf.fit(lazy(), Y)
 
 
 def test_fit_on_workers_learns_what_a_fit_alone_does(without_a_fault, little_memory):

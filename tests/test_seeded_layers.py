@@ -42,14 +42,14 @@ def test_dropout_layers_draw_apart_and_heed_noise_shapes():
 # Images that move
 
 
-def places(image, height=6, width=5, margin=2):
+def places(image, height=6, width=5, margins=(2, 1)):
     """All moves, (down, aside, mirrored), that make an image of numbers."""
     whole = np.arange(1.0, height * width + 1).reshape(height, width)
-    padded = np.pad(whole, margin)
+    padded = np.pad(whole, [(margin, margin) for margin in margins])
     return [
         (down, aside, mirrored)
-        for down in range(2 * margin + 1)
-        for aside in range(2 * margin + 1)
+        for down in range(2 * margins[0] + 1)
+        for aside in range(2 * margins[1] + 1)
         for mirrored in (False, True)
         if np.array_equal(
             image,
@@ -63,25 +63,25 @@ def places(image, height=6, width=5, margin=2):
 def test_images_move_over_a_border_of_zeros_and_are_mirrored():
     numbers = np.arange(1.0, 31).reshape(1, 6, 5, 1).astype(np.float32)
     images = np.concatenate([np.tile(numbers, (400, 1, 1, 1)), -numbers[[0] * 400]])
-    moved = seeded(ShiftAndFlip(2))(images).numpy()
+    moved = seeded(ShiftAndFlip((2, 1)))(images).numpy()
     found = [places(np.abs(image[..., 0])) for image in moved]
     assert {len(moves) for moves in found} == {1}
     assert (np.sign(moved).sum(axis=(1, 2, 3))[:400] > 0).all()  # each its own pixels
     assert (np.sign(moved).sum(axis=(1, 2, 3))[400:] < 0).all()
     down, aside, mirrored = np.array([moves[0] for moves in found]).T
-    for shifts in (down, aside):
-        counts = np.bincount(shifts, minlength=5)
-        np.testing.assert_allclose(counts / len(images), 0.2, atol=0.06)
+    for shifts, size in ((down, 5), (aside, 3)):
+        shares = np.bincount(shifts, minlength=size) / len(images)
+        np.testing.assert_allclose(shares, 1 / size, atol=0.06)
     assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)
 
 
 def test_channels_move_together():
     images = np.random.default_rng(0).normal(size=(9, 4, 4, 1)).astype(np.float32)
-    moved = seeded(ShiftAndFlip(1))(np.concatenate([images, 2 * images], axis=3))
+    moved = seeded(ShiftAndFlip((1, 1)))(np.concatenate([images, 2 * images], axis=3))
     np.testing.assert_allclose(moved[..., 1], 2 * moved[..., 0])
 
 
 def test_images_move_in_training_alone():
-    layer, images = ShiftAndFlip(1), tf.ones((3, 4, 4, 1))
+    layer, images = ShiftAndFlip((1, 1)), tf.ones((3, 4, 4, 1))
     assert layer(images) is images
     assert seeded(layer, for_all_rows=True)(images) is images

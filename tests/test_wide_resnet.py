@@ -52,12 +52,58 @@ def test_dropout_lies_between_the_convolutions_of_each_block():
         ({"depth": 4}, (8, 8, 1), "'depth' parameter"),
         ({"width": 0}, (8, 8, 1), "'width' parameter"),
         ({"dropout_rate": 1.0}, (8, 8, 1), "'dropout_rate' parameter"),
+        ({"l2": -1e-4}, (8, 8, 1), "'l2' parameter"),
+        ({"augment": "flip"}, (8, 8, 1), "'augment' parameter"),
         ({}, (64,), r"needs images.*got rows of shape \(64,\)"),
     ],
 )
 def test_what_is_refused(params, shape, message):
     with pytest.raises(ValueError, match=message):
         WideResNet(**params)(shape)
+
+
+def fitted(**params):
+    X, y = load_digits(return_X_y=True)
+    clf = ResNetClassifier(image_shape=(8, 8, 1), epochs=2, random_state=0)
+    return clf.set_params(network=WideResNet(**params)).fit(X[:200], y[:200]), X[:200]
+
+
+def test_augmentation_is_of_training_alone_and_repeatable():
+    plain, X = fitted()
+    moved, _ = fitted(augment=True)
+    again, _ = fitted(augment=True)
+    assert moved.loss_curve_ == again.loss_curve_ != plain.loss_curve_
+    proba = moved.predict_proba(X)
+    np.testing.assert_array_equal(proba, again.predict_proba(X))
+    np.testing.assert_array_equal(proba, moved.predict_proba(X))
+    one = np.concatenate([moved.predict_proba(X[[row]]) for row in range(5)])
+    np.testing.assert_array_equal(one, proba[:5])
+
+
+def test_small_and_thin_images_move_by_a_pixel():
+    layers = WideResNet(augment=True)((64, 4, 1)).layers
+    assert [layer.margins for layer in layers if hasattr(layer, "margins")] == [(8, 1)]
+
+
+def test_weight_decay_shrinks_the_convolutions():
+    plain, decayed = fitted()[0], fitted(l2=0.1)[0]
+    norms = [
+        sum(np.sum(w**2) for w in clf.weights_.values() if w.ndim == 4)
+        for clf in (plain, decayed)
+    ]
+    assert norms[1] < norms[0] - 10
+    penalty = decayed.loss_curve_[1] - plain.loss_curve_[1]
+    assert penalty == pytest.approx(0.1 * norms[1], rel=0.1)
+    network = WideResNet(l2=0.1)((8, 8, 1))
+    kernels = [w for w in network.trainable_variables if w.shape.rank == 4]
+    expected = sum(0.1 * np.sum(np.square(kernel)) for kernel in kernels)
+    assert float(sum(network.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_saved_one_may_be_older_than_its_parameters():
+    old = WideResNet.__new__(WideResNet)
+    old.__setstate__({"depth": 16, "width": 2, "dropout_rate": 0.1})
+    assert old.get_params() == WideResNet(16, 2, 0.1).get_params()
 
 
 def test_a_search_over_its_width():

@@ -1,0 +1,15 @@
+"""Saved objects that are older than some of their parameters."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+
+class YoungerParametersMixin:
+    """Gives a parameter that a saved object doesn't know its default."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parameters = signature(type(self)).parameters.items()
+        defaults = {name: parameter.default for name, parameter in parameters}
+        super().__setstate__({**defaults, **state})
