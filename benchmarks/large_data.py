@@ -1,6 +1,6 @@
 """Fit and score on rows that don't fit in memory, and what their sums lose.
 
-Run ``python -m benchmarks.large_data`` (a quarter of an hour; ``--rows`` for fewer).
+Run ``python -m benchmarks.large_data`` (twenty minutes; ``--rows`` for fewer).
 It writes a memory map of 10,000,000 rows of 20 columns to a temporary file, fits
 `SNGPClassifier` for an epoch, scores all rows, and prints the seconds and the largest
 memory of the process, without the pages of the file, which the system can drop.
