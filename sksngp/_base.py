@@ -33,7 +33,7 @@ from .wide_resnet import WideResNet
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 #: What the learning rate is multiplied by after a share of a fit's epochs.
-SCHEDULES: dict[Any, Callable[[float], float]] = {
+SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1.0 + np.cos(np.pi * done)),
 }

@@ -19,10 +19,10 @@ class ExportMixin:
         Of SNGP, hidden layers and output are tf-models-official's, with the learnt
         weights and covariance; the temperature is folded into the output weights. With
         `mixed_precision` those of "resnet" compute in float32 here, so that
-        probabilities differ in the third digit. The output
-        layer gives a covariance between all rows of a batch and inverts the precision
-        in each call: pass batches of some hundred rows. Call the model rather than its
-        `predict`, which rounds rows to float32. ``tf.saved_model.save`` writes it to a
+        probabilities differ a little. The output layer gives a covariance between all
+        rows of a batch and inverts the precision in each call: pass batches of some
+        hundred rows. Call the model rather than its `predict`, which rounds rows to
+        float32. ``tf.saved_model.save`` writes it to a
         directory that needs no code of ours; to load what ``model.save_weights`` wrote,
         build the model anew by this method. Keras' own format cannot hold it, as
         tf-models-official's output layer has no configuration to write. For

@@ -15,7 +15,7 @@ class SeededLayer(tf_keras.layers.Layer):
     Attributes
     ----------
     place : int
-        Of the layer among others of its kind in a network.
+        Of the layer among the seeded ones of a network.
     seed : int32 tensor of shape (2,) or None
         None where nothing is left to chance.
     for_all_rows : bool

@@ -34,8 +34,8 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         training, and in the samples of `MCDropoutClassifier`. ``network="wide_resnet"``
         takes the `dropout_rate` of `MCDropoutClassifier`.
     l2 : float, default=0
-        What the squares of the convolutions' weights are multiplied by in the loss. The
-        paper's networks have 2.5e-4 to 5e-4.
+        What the squares of the convolutions' weights are multiplied by in the loss.
+        ``benchmarks/cifar.py`` takes 3e-4.
     augment : bool, default=False
         Whether training images are moved at random over a border of zeros, by up to an
         eighth of their height and width and at least one pixel, and half of them

@@ -397,7 +397,7 @@ def test_sngp_knows_distance_through_a_network(small, moons):
 
 
 def sentences(n, seed=0):
-    """Rows of up to eight words of 1 to 9; the label says which of 1 and 2 is more."""
+    """Rows of up to eight words of 1 to 9; the label says which of 1 and 2 is there."""
     rng = np.random.default_rng(seed)
     X = rng.integers(1, 10, (n, 8)) * (np.arange(8) < rng.integers(5, 9, (n, 1)))
     y = rng.integers(0, 2, n)
