@@ -50,12 +50,12 @@ def classifiers(seed: int) -> dict:
     }
 
 
-def tabular_accuracy(name: str, seeds: Iterable[int]) -> pd.Series:
-    """Mean accuracy over seeds of 5-fold cross-validation."""
+def tabular_accuracy(name: str, seeds: Iterable[int], n_folds: int = 5) -> pd.Series:
+    """Mean accuracy over seeds of cross-validation."""
     X, y = TABULAR[name](return_X_y=True)
     rows = []
     for seed in seeds:
-        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         rows.append(
             {
                 key: cross_val_score(classifier, X, y, cv=folds).mean()

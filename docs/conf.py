@@ -3,15 +3,14 @@
 import inspect
 import os
 
-import matplotlib
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import sksngp
 
-# Of the process that runs the gallery only: TensorFlow is silent, no window opens.
+# Of the processes that run the gallery only: TensorFlow is silent, no window opens.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-matplotlib.use("agg")
+os.environ["MPLBACKEND"] = "agg"
 
 project = "sksngp"
 author = copyright = "The sksngp developers"
@@ -41,6 +40,7 @@ sphinx_gallery_conf = {
     # One runs until it is stopped, the other is for an example to import.
     "ignore_pattern": r"(serve|sentence_embeddings)\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
+    "parallel": 2,  # examples at a time, each in a process of its own
     "doc_module": ("sksngp",),
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,

@@ -36,7 +36,7 @@ def all_checks(monkeypatch):
 def default(Classifier):
     """All defaults, but for a smaller ensemble: its checks took half of the time."""
     if Classifier is DeepEnsembleClassifier:
-        return Classifier(num_ensemble=3)
+        return Classifier(num_ensemble=2, epochs=30)
     return Classifier()
 
 
