@@ -1,6 +1,7 @@
 """With all defaults the classifiers work on real data.
 
-Fewer seeds, folds and rows than `benchmarks.real_data` takes, which prints the same figures.
+Fewer seeds, folds and rows than `benchmarks.real_data` takes, which prints the same
+figures.
 """
 
 import warnings
