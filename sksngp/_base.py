@@ -255,7 +255,8 @@ class BaseNetworkClassifier(
             Numeric and finite. Read in chunks, without a copy of the whole, are
             float32, float64 and memory-mapped arrays, dask arrays and dataframes and
             `pyarrow.dataset.Dataset`; where the projected rows take more than 256 MiB,
-            an epoch reads them anew, in blocks in random order.
+            an epoch reads them anew, in blocks in random order. Images may have the
+            shape (n_samples, height, width, channels).
         y : array-like of shape (n_samples,)
             Class labels: strings, booleans or integers. For a pyarrow data set, the
             name of the column with them; all other columns are then features.
@@ -320,7 +321,7 @@ class BaseNetworkClassifier(
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            As for `fit`.
+            As for `fit`; or images, of shape (n_samples, height, width, channels).
         y : array-like of shape (n_samples,)
             As for `fit`.
         classes : array-like of shape (n_classes,), default=None
@@ -393,14 +394,24 @@ class BaseNetworkClassifier(
         return self.classes_
 
     def _check_architecture(self):
-        now = {name: getattr(self, name) for name in self._settled}
-        if self.architecture_ != self._architecture() or self._settled_as != now:
-            raise ValueError(
-                "What was fitted cannot be trained further with other parameters. "
-                f"Fitted: {self.architecture_ | self._settled_as}; now: "
-                f"{self._architecture() | now}. To start anew, call fit with "
-                "warm_start=False."
-            )
+        fitted = self.architecture_ | self._settled_as
+        now = self._architecture() | {
+            name: getattr(self, name) for name in self._settled
+        }
+        if self.image_shape is not None:
+            fitted["image_shape"] = self.image_shape_ and tuple(self.image_shape_)
+            now["image_shape"] = tuple(self.image_shape)
+        if fitted == now:
+            return
+        changes = [
+            f"{name}={now.get(name)!r} instead of {fitted.get(name)!r}"
+            for name in sorted(fitted | now)
+            if fitted.get(name) != now.get(name)
+        ]
+        raise ValueError(
+            "What was fitted cannot be trained further with other parameters: "
+            f"{', '.join(changes)}. To start anew, call fit with warm_start=False."
+        )
 
     def _start(self, X, labels, weights, rng):
         """Draw a new model; rows of weight 0 have no part in it."""

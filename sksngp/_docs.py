@@ -8,10 +8,11 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     residual blocks; "wide_resnet" is `WideResNet()`, of convolutions, for images. A
     callable is called with the shape of a row, (n_features,) or `image_shape`, and
     returns a ``tf_keras.Model`` from such rows to features of shape (n, d), in float32.
-    It must build new layers in each call, by nothing but its arguments and what it
-    holds. The model is trained as a whole, with the losses that its layers add;
-    weights that the callable loads are where training starts. Random layers other than
-    dropout draw from generators of their own, which `random_state` doesn't reach.
+    It must build new layers in each call, by its arguments, what it holds and global
+    names of its module: where these change, the next fit trains another network. The
+    model is trained as a whole, with the losses that its layers add; weights that the
+    callable loads are where training starts. Random layers other than dropout draw
+    from generators of their own, which `random_state` doesn't reach.
     Dropout layers (with rates of their own) make the samples of `MCDropoutClassifier`;
     `SNGPClassifier` wraps Dense and Conv2D layers in spectral normalisation. Both see
     the layers of functional and sequential models, not those in a `call`. Where the

@@ -41,7 +41,8 @@ class HeldOutMixin:
             Rows in distribution that were not used in `fit`; at least 99 for an
             `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
             samples; for one sample of n rows, the realised share strays by about
-            ``sqrt(ood_alpha (1 - ood_alpha) / n)``.
+            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. Images may have the shape
+            (n_samples, height, width, channels).
         y : object, default=None
             Not used; for consistency with scikit-learn.
 

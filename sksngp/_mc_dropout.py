@@ -36,7 +36,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     Attributes
     ----------
     masks_ : float64 ndarray of shape (num_samples, num_layers, 1, num_hidden)
-        Dropout masks, 0 or 1 / (1 - dropout_rate).
+        Dropout masks, 0 or 1 / (1 - dropout_rate). With other networks than "resnet"
+        these are int32 seeds of shape (num_samples, 2).
     {shared attributes}
 
     See Also

@@ -40,6 +40,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -57,6 +58,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -72,6 +74,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -86,6 +89,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
         kind : {"total", "aleatoric", "epistemic"}, default="total"
             The uncertainty of the prediction as a whole; the part that stems
             from classes which overlap, which more data would not remove; the
@@ -112,6 +116,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -141,6 +146,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -163,6 +169,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -177,6 +184,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
+            Or images, of shape (n_samples, height, width, channels).
         y : array-like of shape (n_samples,), or str
             True labels, or the name of a pyarrow data set's column that holds them.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -255,9 +255,13 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _architecture(self):
         fields = {**super()._architecture(), "num_inducing": int(self.num_inducing)}
         body = fields.get("body")
-        if body and self.spec_norm_bound and not described(body).num_normalised:
+        if body is None:
+            return fields
+        if self.spec_norm_bound is None:
+            return {**fields, "normalised": False}
+        if not described(body).num_normalised:
             raise ValueError(
-                f"network={self.network!r} returns a model without trainable Dense or "
+                f"network={body.name} returns a model without trainable Dense or "
                 "Conv2D layers to normalise, or with a `call` of its own, which hides "
                 "them. Return a functional or sequential model of such layers, or pass "
                 "spec_norm_bound=None."

@@ -79,7 +79,15 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
 
 def flat_images(estimator, X, reset: bool):
     """Rows of pixels of images (n, h, w, c), whose shape the estimator remembers."""
+    if isinstance(X, list | tuple) and _depth(X) > 2:
+        X = np.asarray(X)
     shape = getattr(X, "shape", ())
+    if len(shape) == 3:
+        raise ValueError(
+            f"Found array with dim 3, of shape {shape}. {type(estimator).__name__} "
+            "expects rows, or images of shape (n_samples, height, width, channels): of "
+            "grey ones, pass X[..., None]."
+        )
     is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
     given = estimator.image_shape
     if reset and given is not None and not _is_image_shape(given):
@@ -100,9 +108,18 @@ def flat_images(estimator, X, reset: bool):
     return X.reshape(len(X), prod(shape[1:]))
 
 
+def _depth(nested):
+    """How many lists lie in each other, as far as the first elements tell."""
+    depth = 0
+    while isinstance(nested, list | tuple) and len(nested):
+        depth, nested = depth + 1, nested[0]
+    return depth + len(getattr(nested, "shape", ()))
+
+
 def _is_image_shape(shape):
     return len(shape) == 3 and all(
-        isinstance(length, Integral) and length > 0 for length in shape
+        isinstance(length, Integral) and not isinstance(length, bool) and length > 0
+        for length in shape
     )
 
 

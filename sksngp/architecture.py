@@ -40,6 +40,9 @@ class Architecture:
     body : Body or None, default=None
         What takes the place of the residual blocks; `num_hidden` is then the number of
         its features, and `num_layers` 0.
+    normalised : bool, default=True
+        Whether layers of a body below a Gaussian process are wrapped in spectral
+        normalisation.
     """
 
     num_outputs: int
@@ -52,6 +55,7 @@ class Architecture:
     dtype: str = "float32"
     mixed: str | None = None
     body: Body | None = None
+    normalised: bool = True
 
     @property
     def num_columns(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import hashlib
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from .startup import start_tensorflow
 class Body:
     """A function that builds a network, and the shape of the rows it is for.
 
-    Two bodies are equal if their functions are, in their code and what they hold:
-    defaults, closures, parameters. Equal bodies share compiled networks, so that a
-    function must not go by anything else, such as global variables that change.
+    Two bodies are equal if their functions were when the bodies were made: in their
+    code, in what they hold (defaults, closures, parameters), and in the global names
+    that they and the functions of their module go by. Equal bodies share compiled
+    networks. What lies further off, such as a file's content, must not change.
 
     Parameters
     ----------
@@ -32,52 +34,99 @@ class Body:
     def __init__(self, network: Callable[[tuple[int, ...]], Any], input_shape):
         self.network = network
         self.input_shape = tuple(input_shape)
+        # Now: a model stays what was fitted, whatever becomes of the global names.
+        self._key = _key_of(network, {}), self.input_shape
 
-    def _key(self) -> Hashable:
-        return _key_of(self.network), self.input_shape
+    @property
+    def name(self) -> str:
+        """What messages call the function."""
+        return getattr(self.network, "__name__", repr(self.network))
 
     def __eq__(self, other):
-        return isinstance(other, Body) and self._key() == other._key()
+        return isinstance(other, Body) and self._key == other._key
 
     def __hash__(self):
-        return hash(self._key())
+        return hash(self._key)
+
+    def __deepcopy__(self, memo):
+        return self  # nothing changes it
+
+    def __getstate__(self):
+        return {"network": self.network, "input_shape": self.input_shape}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
 
     def __repr__(self):
         return f"Body({self.network!r}, {self.input_shape})"
 
 
-def _key_of(value, inside=()):
+def _key_of(value, seen: dict) -> Hashable:
     """What stands for a function, or something in it, when two are compared.
 
-    Functions are equal if their code is and what they hold, so that one that was
-    pickled, or cloned, is still itself. `inside` has those that hold the value.
+    Functions are equal if their code is and what they go by, so that one that was
+    pickled, or cloned, is still itself. `seen` numbers the functions met before.
     """
 
     def key(part):
-        return _key_of(part, inside)
+        return _key_of(part, seen)
 
     if isinstance(value, FunctionType):
-        if value in inside:  # it calls itself
-            return value.__qualname__
-        inside = (*inside, value)
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        held = [value.__defaults__, value.__kwdefaults__, cells]
-        return value.__module__, value.__qualname__, value.__code__, key(held)
+        if value in seen:  # it calls itself, or two call it
+            return seen[value]
+        seen[value] = len(seen)
+        held = [value.__defaults__, value.__kwdefaults__, *map(_content, _cells(value))]
+        name = value.__module__, value.__qualname__
+        return *name, value.__code__, key(held), key(_globals_of(value))
     if isinstance(value, partial):
         return key([value.func, value.args, value.keywords])
     if isinstance(value, list | tuple):
         return type(value), *map(key, value)
     if isinstance(value, dict):
         return tuple((name, key(value[name])) for name in sorted(value, key=repr))
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        digest = hashlib.sha256(np.ascontiguousarray(value)).digest()
+        return value.dtype.str, value.shape, digest
     if isinstance(value, BaseEstimator):
-        return type(value), key(value.get_params())
+        methods = [f for f in vars(type(value)).values() if isinstance(f, FunctionType)]
+        return type(value), key(value.get_params()), key(methods)
     try:
         hash(value)
     except TypeError:
         return id(value)
-    return value
+    return type(value), value  # 1 equals True and 1.0
+
+
+def _cells(function):
+    return function.__closure__ or ()
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing has been assigned yet
+        return None
+
+
+def _globals_of(function: FunctionType) -> dict[str, Any]:
+    """What a function's global names stand for.
+
+    Functions of other modules stand for their own code, whatever that goes by.
+    """
+    known = function.__globals__
+    found = {name: known[name] for name in _names(function.__code__) if name in known}
+    for name, value in found.items():
+        if isinstance(value, FunctionType) and value.__module__ != function.__module__:
+            found[name] = value.__module__, value.__qualname__, value.__code__
+    return found
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Names in a function and in those defined inside it; not all are global."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -45,7 +47,14 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
         if groups > 1 or max(dilation) > 1:
             raise ValueError(
                 "Spectral normalisation knows no groups or dilation; "
-                f"{self.layer.name} has groups={groups} and dilation_rate={dilation}."
+                f"{self.layer.name} has groups={groups} and dilation_rate={dilation}. "
+                "Pass spec_norm_bound=None to leave the norms as they are."
+            )
+        if None in input_shape[1:]:
+            raise ValueError(
+                "Spectral normalisation must know the size of images; "
+                f"{self.layer.name} takes {tuple(input_shape)}. Build the model for "
+                "the shape that network is called with, or pass spec_norm_bound=None."
             )
         if not self.layer.built:
             self.layer.build(input_shape)
@@ -122,12 +131,13 @@ class BodyNetwork(ResidualNetwork):
         """A layer, with its weights, or what has its place."""
         if isinstance(layer, tf_keras.Model) and layers_are_known(layer):
             return tf_keras.models.clone_model(layer, clone_function=self._replacement)
-        if isinstance(layer, tf_keras.layers.Dropout):
+        if type(layer) in (tf_keras.layers.Dropout, *SPATIAL):
             dropout = Dropout(layer.rate, _noise_shape(layer), dtype=layer.dtype_policy)
             return self._seeded(dropout)
         if isinstance(layer, SeededLayer):
             return self._seeded(layer)
-        if self.architecture.num_inducing is None or not _can_be_normalised(layer):
+        wanted = self.architecture.num_inducing is not None
+        if not (wanted and self.architecture.normalised and _can_be_normalised(layer)):
             return layer
         wrappers = {
             tf_keras.layers.Dense: QuietDense,
@@ -165,6 +175,19 @@ class BodyNetwork(ResidualNetwork):
     def halve_masks(self, masks, sizes):
         """Seeds for the two halves of a batch."""
         return [masks, tf.add(masks, [0, SEEDS_OF_HALF])]
+
+    def load(self, weights):
+        """As the parent's, of arrays that fit."""
+        for name, variable in self.weights.items():
+            found = weights[name].shape if name in weights else None
+            if found != tuple(variable.shape):
+                raise ValueError(
+                    f"network={self.architecture.body.name} now builds another network "
+                    f"than the one that was fitted: {name} has shape {variable.shape}, "
+                    f"what was fitted {found}. Fit anew, or undo the change to the "
+                    "function or to what it goes by."
+                )
+        super().load(weights)
 
     def penalties(self):
         """Losses that the built layers add, such as those of regularisers."""
@@ -205,6 +228,13 @@ def network_of(architecture: Architecture) -> ResidualNetwork:
 def describe(body: Body) -> Description:
     """As `sksngp.body.described`."""
     model = build(body)
+    if _has_softmax(model):
+        warnings.warn(
+            f"network={body.name} ends in a softmax, on which the classifier would put "
+            "an output layer of its own: leave out the model's.",
+            UserWarning,
+            stacklevel=2,
+        )
     sizes = [prod(layer_shape) for layer_shape in _layer_shapes(model)]
     sizes.append(int(model.output_shape[-1]))  # all that is known of some
     return Description(
@@ -265,28 +295,29 @@ def layers_are_known(model: tf_keras.Model) -> bool:
 
 def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model:
     """Call a body's function, and check what it returns."""
-    name = getattr(body.network, "__name__", repr(body.network))
+    name = body.name
     if isinstance(body.network, tf_keras.Model):
         raise ValueError(
             f"network={name} is a model; pass a function of a row's shape that builds "
             "one, as several are needed."
+        )
+    if isinstance(body.network, type):
+        raise ValueError(
+            f"network={name} is a class; pass an instance of it, such as {name}()."
         )
     with _one_build, _keras_seed(seed), _types(mixed):
         model = body.network(body.input_shape)
         if isinstance(model, tf_keras.Model) and not hasattr(model, "output_shape"):
             model(tf_keras.Input(body.input_shape))  # of a class of its own
     if not isinstance(model, tf_keras.Model):
+        foreign = type(model).__module__.startswith("keras.")
         raise ValueError(
             f"network={name} must return a tf_keras.Model for rows of shape "
-            f"{body.input_shape}, got {type(model).__name__}. Models of Keras 3 don't "
-            "go with tf-models-official's layers: import tf_keras."
+            f"{body.input_shape}, got {type(model).__name__}."
+            + " Models of Keras 3 don't go with it: import tf_keras."
+            * foreign
         )
-    shape = model.output_shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(
-            f"network={name} must give features of shape (n, d), got {shape}. Flatten "
-            "or pool them, and leave out the output layer."
-        )
+    _check_shapes(body, model)
     types = {
         variable.dtype for variable in model.variables if variable.dtype.is_floating
     }
@@ -306,6 +337,59 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
             )
         variable._is_in_a_network = True
     return model
+
+
+def _check_shapes(body, model):
+    """Refuse a model that isn't one from rows to features."""
+    taken = getattr(model, "input_shape", None) if layers_are_known(model) else None
+    if taken is not None and not (
+        isinstance(taken, tuple)
+        and len(taken) == 1 + len(body.input_shape)
+        and all(
+            a in (b, None) for a, b in zip(taken[1:], body.input_shape, strict=True)
+        )
+    ):
+        raise ValueError(
+            f"network={body.name} is called with the shape of a row, "
+            f"{body.input_shape}, and must return a model of such rows; its model "
+            f"takes {taken}."
+        )
+    shape = model.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(
+            f"network={body.name} must give features of shape (n, d), got {shape}. "
+            "Flatten or pool them, and leave out the output layer."
+        )
+
+
+def _has_softmax(model):
+    """Whether a model's last layer is an output layer's."""
+    if not layers_are_known(model):
+        return False
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    return isinstance(last, tf_keras.layers.Softmax) or (
+        activation is tf_keras.activations.softmax
+    )
+
+
+@contextmanager
+def errors_named(body: Body | None):
+    """Say of TensorFlow's errors in a built network whose they are."""
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        if body is None:
+            raise
+        lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+        # What went wrong stands before the node in which it did.
+        told = [a for a, b in pairwise(lines) if b.startswith("[[")]
+        reason = told[-1] if told else lines[0]
+        raise ValueError(
+            f"network={body.name} can't compute with these rows: {reason}. One that "
+            "looks up numbers, of words for example, needs standardize=False, and each "
+            "number to be in its table."
+        ) from error
 
 
 def member_weights(

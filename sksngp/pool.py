@@ -51,6 +51,7 @@ def lease(device: str | None = None, **architecture) -> Iterator[CompiledNetwork
         In a process forked after TensorFlow was used, where it would hang.
     """
     start_tensorflow()
+    from .body_network import errors_named
     from .compiled import CompiledNetwork
 
     key = Architecture(**architecture), available_device(device)
@@ -61,7 +62,8 @@ def lease(device: str | None = None, **architecture) -> Iterator[CompiledNetwork
             compiled = CompiledNetwork(*key)
     compiled.requested_device = device
     try:
-        yield compiled
+        with errors_named(key[0].body):
+            yield compiled
     finally:
         with _lock:
             _idle[key].append(compiled)

@@ -45,8 +45,11 @@ def served_module(classifier) -> tf.Module:
     calibration = np.sort(above_rounding(classifier.ood_scores_))
     threshold = classifier.ood_threshold_
 
+    num_columns = classifier.n_features_in_
+
     def serve(inputs):
-        outputs = graph(inputs)
+        # A loaded signature takes rows of any shape.
+        outputs = graph(tf.ensure_shape(inputs, [None, num_columns]))
         score = outputs["ood_score"]
         below = tf.searchsorted(tf.constant(calibration), score, side="left")
         at_least = tf.cast(len(calibration) - below, tf.float64)
@@ -56,7 +59,7 @@ def served_module(classifier) -> tf.Module:
             "ood": score > threshold,
         }
 
-    signature = tf.TensorSpec([None, classifier.n_features_in_], tf.float64, "inputs")
+    signature = tf.TensorSpec([None, num_columns], tf.float64, "inputs")
     module.serve = tf.function(serve, input_signature=[signature])
     module.variables_in_use = graph.variables
     return module

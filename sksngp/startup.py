@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -62,8 +62,9 @@ def start_tensorflow() -> None:
             # Operations this small run fastest undivided, several at a time.
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(num_threads())
+        # As needed, not all memory at once: other processes use the cards, too.
+        with suppress(RuntimeError):  # where the user's code has used one already
             for gpu in tf.config.list_physical_devices("GPU"):
-                # As needed, not all memory at once: other processes use the card, too.
                 tf.config.experimental.set_memory_growth(gpu, True)
         from . import compiled  # noqa: F401  (imports the rest of the stack)
 

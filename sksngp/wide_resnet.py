@@ -35,7 +35,7 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         takes the `dropout_rate` of `MCDropoutClassifier`.
     l2 : float, default=0
         What the squares of the convolutions' weights are multiplied by in the loss.
-        ``benchmarks/cifar.py`` takes 3e-4.
+        ``benchmarks/cifar.py`` takes 2e-4 and 3e-4.
     augment : bool, default=False
         Whether training images are moved at random over a border of zeros, by up to an
         eighth of their height and width and at least one pixel, and half of them

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+import sys
 from functools import partial
 
 import cloudpickle
@@ -134,6 +135,66 @@ def test_functions_are_themselves_after_their_way_to_a_worker():
 
     same = cloudpickle.loads(cloudpickle.dumps(calls_itself))
     assert Body(same, (2,)) == Body(calls_itself, (2,))
+
+
+UNITS, SETTINGS = 3, {"activation": "relu"}
+
+
+def helper(rows, units):
+    return tf_keras.layers.Dense(units, **SETTINGS)(rows)
+
+
+def by_globals(shape):
+    rows = tf_keras.Input(shape)
+    return tf_keras.Model(rows, (lambda rows: helper(rows, UNITS))(rows))
+
+
+class ByGlobals(BaseEstimator):
+    def __call__(self, shape):
+        return by_globals(shape)
+
+
+@pytest.mark.parametrize("network", [by_globals, ByGlobals(), partial(by_globals)])
+def test_what_a_function_goes_by_is_part_of_it(network, small, moons, monkeypatch):
+    X, y = moons
+    body, module = Body(network, (2,)), sys.modules[__name__]
+    clf = small(ResNetClassifier, network=network, epochs=1).fit(X, y)
+    proba = clf.predict_proba(X)
+    for name, value in {
+        "UNITS": 7,
+        "SETTINGS": {"activation": "tanh"},
+        "helper": lambda rows, units: tf_keras.layers.Dense(units + 1)(rows),
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            changed = Body(network, (2,))
+            assert changed != body
+            again = clone(clf).fit(X, y)
+            width = again.weights_["output/kernel"].shape[0]
+            assert width == {"UNITS": 7, "SETTINGS": 3, "helper": 4}[name]
+            assert not np.array_equal(again.predict_proba(X), proba)
+            for same in (clf, copy.deepcopy(clf)):  # what is fitted stays
+                assert_array_equal(same.predict_proba(X), proba)
+    assert Body(network, (2,)) == body
+    assert not pickle.loads(pickle.dumps(body)) != body
+
+
+def test_a_fitted_network_that_is_built_otherwise_now(small, moons, monkeypatch):
+    clf = small(ResNetClassifier, network=by_globals, epochs=1).fit(*moons)
+    file = pickle.dumps(clf)
+    monkeypatch.setattr(sys.modules[__name__], "UNITS", 5)
+    with pytest.raises(
+        ValueError, match=r"by_globals now builds.*\(2, 5\), .* fitted \(2, 3\)"
+    ):
+        pickle.loads(file).predict(moons[0])
+
+
+def test_functions_that_call_each_other_have_a_short_key():
+    functions = {}
+    for level in range(40):  # 2^40 ways from the last to the first
+        code = f"def f{level}(x): f = f{level - 1}; return f(x), f(x)"
+        exec(code, functions)
+    assert Body(functions["f39"], (2,)) == Body(functions["f39"], (2,))
 
 
 def test_a_second_fit_compiles_nothing(digits):
@@ -429,6 +490,24 @@ def test_frozen_layers_keep_their_weights(small, moons):
     assert_array_equal(clf.weights_["body/000/kernel"], np.eye(2))
 
 
+def test_layers_that_derive_from_dropout_stay(small, moons):
+    class Thousandfold(tf_keras.layers.Dropout):
+        def call(self, rows, training=None):
+            return 1000 * rows
+
+    def build(shape):
+        layers = [tf_keras.Input(shape), tf_keras.layers.Dense(4), Thousandfold(0.5)]
+        return tf_keras.Sequential(layers)
+
+    clf = small(ResNetClassifier, network=build, epochs=1, learning_rate=1e-9)
+    clf.fit(*moons)
+    with pool.lease(**clf.architecture_) as compiled:
+        compiled.load(clf.weights_, **clf._scalars())
+        features = compiled.hidden(np.ones((1, 2), np.float32))
+    kernel = clf.weights_["body/000/kernel"]
+    assert_allclose(features, 1000 * kernel.sum(axis=0, keepdims=True), rtol=1e-5)
+
+
 def test_a_model_with_a_call_of_its_own(small, moons):
     X, y = moons
     assert small(ResNetClassifier, network=own).fit(X, y).predict(X).shape == (200,)
@@ -468,6 +547,8 @@ def test_exports(make, moons, tmp_path):
     clf = make(network=normalised_with_dropout).fit(X, y)
     clf.export_savedmodel(tmp_path / "1")
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible"):
+        served(tf.constant(X.reshape(-1, 1)))
     outputs = {name: value.numpy() for name, value in served(tf.constant(X)).items()}
     assert_allclose(outputs["probabilities"], clf.predict_proba(X), atol=1e-5)
     assert_allclose(outputs["ood_score"], -clf.score_samples(X), atol=1e-4)
@@ -503,6 +584,22 @@ def wide_type(shape):
     )
 
 
+def two_inputs(shape):
+    inputs = tf_keras.Input(shape), tf_keras.Input(shape)
+    return tf_keras.Model(inputs, tf_keras.layers.Add()(inputs))
+
+
+def other_rows(shape):
+    return dense((5,))
+
+
+def of_any_size(shape):
+    layers = [tf_keras.layers.Reshape((1, 2, 1)), tf_keras.layers.Conv2D(2, 1)]
+    images = tf_keras.Sequential([tf_keras.Input((None, None, 1)), layers[1]])
+    last = tf_keras.layers.GlobalMaxPooling2D()
+    return tf_keras.Sequential([tf_keras.Input(shape), layers[0], images, last])
+
+
 def test_a_function_that_returns_one_model_again_and_again(make, moons):
     once = dense((2,))
     with pytest.raises(ValueError, match="must build new layers in each call"):
@@ -516,11 +613,15 @@ def test_a_function_that_returns_one_model_again_and_again(make, moons):
         ({"network": lambda shape: 3}, "must return a tf_keras.Model.* got int"),
         ({"network": two_outputs}, r"must give features of shape \(n, d\)"),
         ({"network": image}, r"must give features of shape \(n, d\), got \(None, 1"),
+        ({"network": two_inputs}, r"row, \(2,\).* takes \(\(None, 2\), \(None, 2"),
+        ({"network": other_rows}, r"row, \(2,\).* its model takes \(None, 5\)"),
+        ({"network": Convolution}, r"Convolution is a class.* such as Convolution\(\)"),
         ({"network": wide_type}, "must compute in float32, got float64"),
         ({"network": dense, "dtype": "float64"}, "needs dtype='float32'"),
         ({"network": "wide_resnet"}, "needs images"),
         ({"image_shape": (2, 1)}, r"image_shape must be .*got \(2, 1\)"),
         ({"image_shape": (2, 0, 1)}, "image_shape must be"),
+        ({"image_shape": (2, 1, True)}, "image_shape must be"),
         ({"image_shape": (2, 2, 1)}, "has 4 pixel values; rows of X have 2"),
     ],
 )
@@ -535,13 +636,50 @@ def test_sngp_refuses_what_it_cannot_normalise(small, moons):
     assert small(ResNetClassifier, network=grouped).fit(*moons)
     with pytest.raises(ValueError, match=r"no groups or dilation.* groups=2"):
         small(SNGPClassifier, network=grouped).fit(*moons)
+    with pytest.raises(ValueError, match=r"must know the size of images.*None"):
+        small(SNGPClassifier, network=of_any_size).fit(*moons)
+    for network in (grouped, of_any_size):
+        clf = small(SNGPClassifier, network=network, spec_norm_bound=None)
+        assert clf.fit(*moons).predict(moons[0]).shape == (200,)
+
+
+def test_numbers_that_are_in_no_table(make):
+    X, y = sentences(100)
+    with pytest.raises(
+        ValueError, match=r"transformer can't compute.*standardize=False"
+    ):
+        make(network=transformer, epochs=1).fit(X, y)
+    clf = make(network=transformer, standardize=False, epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"= 40 is not in \[0, 12\)"):
+        clf.predict(np.where(X == 3, 40, X))
+    assert clf.predict(X).shape == (100,)
+
+
+def test_an_output_layer_is_told(small, moons):
+    def with_output(shape):
+        layers = [tf_keras.Input(shape), tf_keras.layers.Dense(2, activation="softmax")]
+        return tf_keras.Sequential(layers)
+
+    with pytest.warns(UserWarning, match=r"network=with_output ends in a softmax"):
+        small(ResNetClassifier, network=with_output, epochs=1).fit(*moons)
+
+
+def test_further_training_names_what_differs(digits):
+    X, y = digits
+    clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
+    clf.set_params(warm_start=True).fit(X, y)
+    with pytest.raises(
+        ValueError, match=r"parameters: image_shape=\(4, 16, 1\) instead"
+    ):
+        clf.set_params(image_shape=(4, 16, 1)).fit(X, y)
+    clf.set_params(image_shape=(8, 8, 1), network__channels=4, optimizer="sgd")
+    with pytest.raises(ValueError, match=r"body=.*num_hidden=4 .* 3, optimizer='sgd' "):
+        clf.fit(X, y)
 
 
 def test_a_model_is_no_function(make, moons):
     with pytest.raises(ValueError, match="pass a function of a row's shape"):
         make(network=dense((2,))).fit(*moons)
-    with pytest.raises(ValueError, match=r"must return a tf_keras\.Model"):
-        make(network=Convolution).fit(*moons)
 
 
 def test_images_of_another_shape_are_refused(digits):
@@ -552,8 +690,12 @@ def test_images_of_another_shape_are_refused(digits):
         clf.predict(X.reshape(-1, 4, 16, 1))
     with pytest.raises(ValueError, match="expecting 64 features"):
         clf.predict(X[:, :63])
-    with pytest.raises(ValueError, match="Found array with dim 3"):
+    with pytest.raises(ValueError, match=r"dim 3, .* pass X\[\.\.\., None\]"):
         clf.predict(X.reshape(-1, 8, 8))
+    with pytest.raises(ValueError, match=r"dim 3, .* pass X\[\.\.\., None\]"):
+        clf.predict(X.reshape(-1, 8, 8).tolist())
+    nested = X.reshape(-1, 8, 8, 1).tolist()
+    assert_array_equal(clf.predict(nested), clf.predict(X))
 
 
 def test_too_large_a_network(make, moons, monkeypatch):

@@ -31,6 +31,22 @@ def test_a_forked_process_is_refused(monkeypatch, small, iris):
             action()
 
 
+def test_cards_give_memory_as_needed_also_to_users_of_tensorflow(run_python):
+    done = run_python("""
+        import tensorflow as tf
+
+        found, grown = ["card 0", "card 1"], []
+        tf.config.list_physical_devices = lambda kind: found if kind == "GPU" else []
+        tf.config.experimental.set_memory_growth = lambda *how: grown.append(how)
+        from sksngp.startup import start_tensorflow
+
+        start_tensorflow()
+        print(grown)
+        """)
+    expected = "[('card 0', True), ('card 1', True)]"
+    assert done.stdout.strip() == expected, done.stderr
+
+
 def test_global_random_states_are_left_alone():
     python, numpy = random.getstate(), np.random.get_state()
     with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
