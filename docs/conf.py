@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import warnings
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -11,6 +12,8 @@ import sksngp
 # Of the processes that run the gallery only: TensorFlow is silent, no window opens.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "agg"
+# A process that has grown makes room for a new one, between two examples.
+warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
 
 project = "sksngp"
 author = copyright = "The sksngp developers"
@@ -40,7 +43,7 @@ sphinx_gallery_conf = {
     # One runs until it is stopped, the other is for an example to import.
     "ignore_pattern": r"(serve|sentence_embeddings)\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
-    "parallel": 2,  # examples at a time, each in a process of its own
+    "parallel": 2,  # examples at a time, each with the number of threads for that
     "doc_module": ("sksngp",),
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,

@@ -22,7 +22,7 @@ from ._prediction import PredictionMixin
 from ._validation import check_labels, check_training_rows
 from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
-from .body import Body, described, initial_body_weights
+from .body import Body, initial_body_weights
 from .device import check_device
 from .memory import body_needs, check_memory, network_needs
 from .projection import fit_projection
@@ -144,8 +144,11 @@ class BaseNetworkClassifier(
     #: fitted classifier cannot change.
     _settled: tuple[str, ...] = ()
 
-    def _architecture(self) -> dict[str, Any]:
-        """Fields of `sksngp.architecture.Architecture`."""
+    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
+        """Fields of `sksngp.architecture.Architecture`.
+
+        Of a body whose function is that of `fitted`, nothing new is built.
+        """
         fields = {
             "num_outputs": len(self.classes_),
             "num_layers": int(self.num_layers),
@@ -160,7 +163,9 @@ class BaseNetworkClassifier(
         body = self._body()
         if body is None:
             return fields
-        features = described(body).num_features
+        same = fitted is not None and body.has_function_of(fitted)
+        body = fitted if same else body.described(self.mixed_precision)
+        features = body.description.num_features
         own = {"num_layers": 0, "num_hidden": features, "dropout": False}
         return {**fields, **own, "body": body}
 
@@ -215,12 +220,12 @@ class BaseNetworkClassifier(
         `sksngp.uncertainty.KINDS` or `_ood_score`, with one of shape (n,).
         """
 
-    def _memory_needs(self, num_rows, num_columns):
+    def _memory_needs(self, architecture, num_rows, num_columns):
         """What a fit takes, as `sksngp.memory.Need`s."""
-        architecture = Architecture(**self._architecture())
+        architecture = Architecture(**architecture)
         if architecture.body is not None:
             return body_needs(
-                described(architecture.body),
+                architecture.body.description,
                 members=architecture.members,
                 num_rows=num_rows,
                 batch_size=self.batch_size,
@@ -237,7 +242,7 @@ class BaseNetworkClassifier(
         widest = max(self.architecture_["num_hidden"], len(self.classes_))
         body = self.architecture_.get("body")
         if body is not None:  # what one layer takes, and what it gives
-            widest = max(widest, 2 * described(body).widest_floats)
+            widest = max(widest, 2 * body.description.widest_floats)
         return self.architecture_["members"] * widest
 
     def _calibrate(self, rows):
@@ -292,13 +297,16 @@ class BaseNetworkClassifier(
         X, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
-        check_memory(self._memory_needs(*X.shape))
+        architecture = self._architecture(
+            self.architecture_.get("body") if warm else None
+        )
+        check_memory(self._memory_needs(architecture, *X.shape))
         rng = _generator(self.random_state)
         held_out = self._hold_out(X, labels, rng, afresh=not warm)
         if warm:
-            self._check_architecture()
+            self._check_architecture(architecture)
         else:
-            self._start(X, labels, np.where(held_out, 0.0, weights), rng)
+            self._start(architecture, X, labels, np.where(held_out, 0.0, weights), rng)
         rows, validation = self._project(X, labels, weights, held_out)
         if not warm:
             self._before_training(rows, rng)
@@ -353,15 +361,18 @@ class BaseNetworkClassifier(
         X, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=first
         )
-        check_memory(self._memory_needs(*X.shape))
+        architecture = self._architecture(
+            None if first else self.architecture_.get("body")
+        )
+        check_memory(self._memory_needs(architecture, *X.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
         held_out = self._hold_out_of_stream(X, labels, weights, rng, first)
         learnt = np.where(held_out, 0.0, weights)
         if first:
-            self._start(X, labels, learnt, rng)
+            self._start(architecture, X, labels, learnt, rng)
         else:
-            self._check_architecture()
+            self._check_architecture(architecture)
             self.projection_ = self.projection_.update(X, learnt)
         if learnt.any():
             rows, _ = self._project(X, labels, weights, held_out)
@@ -393,29 +404,36 @@ class BaseNetworkClassifier(
             )
         return self.classes_
 
-    def _check_architecture(self):
-        fitted = self.architecture_ | self._settled_as
-        now = self._architecture() | {
-            name: getattr(self, name) for name in self._settled
-        }
-        if self.image_shape is not None:
-            fitted["image_shape"] = self.image_shape_ and tuple(self.image_shape_)
-            now["image_shape"] = tuple(self.image_shape)
-        if fitted == now:
-            return
-        changes = [
-            f"{name}={now.get(name)!r} instead of {fitted.get(name)!r}"
-            for name in sorted(fitted | now)
-            if fitted.get(name) != now.get(name)
-        ]
-        raise ValueError(
-            "What was fitted cannot be trained further with other parameters: "
-            f"{', '.join(changes)}. To start anew, call fit with warm_start=False."
-        )
+    def _check_architecture(self, architecture):
+        """Refuse further training of what was fitted with other parameters."""
 
-    def _start(self, X, labels, weights, rng):
+        def parameters(fields, settled, image_shape):
+            fields = vars(Architecture(**fields))
+            names = {"body": "network", "mixed": "mixed_precision"}
+            named = {names.get(name, name): value for name, value in fields.items()}
+            return named | settled | {"image_shape": image_shape}
+
+        used = self.image_shape is not None and architecture.get("body") is not None
+        fitted = parameters(self.architecture_, self._settled_as, self.image_shape_)
+        now = parameters(
+            architecture,
+            {name: getattr(self, name) for name in self._settled},
+            tuple(self.image_shape) if used else self.image_shape_,
+        )
+        changes = [
+            f"{name}={now[name]!r} instead of {fitted[name]!r}"
+            for name in now
+            if now[name] != fitted[name]
+        ]
+        if changes:
+            raise ValueError(
+                "What was fitted cannot be trained further with other parameters: "
+                f"{', '.join(changes)}. To start anew, call fit with warm_start=False."
+            )
+
+    def _start(self, architecture, X, labels, weights, rng):
         """Draw a new model; rows of weight 0 have no part in it."""
-        self.architecture_ = self._architecture()
+        self.architecture_ = architecture
         architecture = Architecture(**self.architecture_)
         images = architecture.body is not None and self.image_shape_ is not None
         self.projection_ = fit_projection(

@@ -112,8 +112,8 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         )
         self.num_ensemble = num_ensemble
 
-    def _architecture(self):
-        return {**super()._architecture(), "members": int(self.num_ensemble)}
+    def _architecture(self, fitted=None):
+        return {**super()._architecture(fitted), "members": int(self.num_ensemble)}
 
     def _evaluate(self, compiled, projected, what):
         logits = compiled.forward(projected).numpy()

@@ -8,8 +8,7 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     residual blocks; "wide_resnet" is `WideResNet()`, of convolutions, for images. A
     callable is called with the shape of a row, (n_features,) or `image_shape`, and
     returns a ``tf_keras.Model`` from such rows to features of shape (n, d), in float32.
-    It must build new layers in each call, by its arguments, what it holds and global
-    names of its module: where these change, the next fit trains another network. The
+    It must build new layers in each call, and the same ones until the next `fit`. The
     model is trained as a whole, with the losses that its layers add; weights that the
     callable loads are where training starts. Random layers other than dropout draw
     from generators of their own, which `random_state` doesn't reach.

@@ -121,8 +121,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
 
     _settled = ("num_samples", "dropout_rate")
 
-    def _architecture(self):
-        return {**super()._architecture(), "dropout": self.dropout_rate > 0}
+    def _architecture(self, fitted=None):
+        return {**super()._architecture(fitted), "dropout": self.dropout_rate > 0}
 
     def _scalars(self):
         # What the samples were drawn with, whatever the parameter is now.

@@ -12,7 +12,6 @@ from . import posterior
 from ._base import BaseNetworkClassifier
 from ._fitted import FittedArray
 from .architecture import project_spectral_norm
-from .body import described
 from .calibration import fit_temperature
 from .memory import posterior_need
 from .uncertainty import entropy_of_logits, normalised_entropy
@@ -252,14 +251,17 @@ class SNGPClassifier(BaseNetworkClassifier):
                 "pass inference='monte_carlo' with it."
             )
 
-    def _architecture(self):
-        fields = {**super()._architecture(), "num_inducing": int(self.num_inducing)}
+    def _architecture(self, fitted=None):
+        fields = {
+            **super()._architecture(fitted),
+            "num_inducing": int(self.num_inducing),
+        }
         body = fields.get("body")
         if body is None:
             return fields
         if self.spec_norm_bound is None:
             return {**fields, "normalised": False}
-        if not described(body).num_normalised:
+        if not body.description.num_normalised:
             raise ValueError(
                 f"network={body.name} returns a model without trainable Dense or "
                 "Conv2D layers to normalise, or with a `call` of its own, which hides "
@@ -268,10 +270,10 @@ class SNGPClassifier(BaseNetworkClassifier):
             )
         return fields
 
-    def _memory_needs(self, num_rows, num_columns):
+    def _memory_needs(self, architecture, num_rows, num_columns):
         groups = 1 if self.covariance == "shared" else len(self.classes_)
         return [
-            *super()._memory_needs(num_rows, num_columns),
+            *super()._memory_needs(architecture, num_rows, num_columns),
             posterior_need(int(self.num_inducing), groups),
         ]
 

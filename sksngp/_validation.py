@@ -85,8 +85,8 @@ def flat_images(estimator, X, reset: bool):
     if len(shape) == 3:
         raise ValueError(
             f"Found array with dim 3, of shape {shape}. {type(estimator).__name__} "
-            "expects rows, or images of shape (n_samples, height, width, channels): of "
-            "grey ones, pass X[..., None]."
+            "expects rows, or images of shape (n_samples, height, width, channels): "
+            "numpy.expand_dims(X, -1) of grey images, numpy.expand_dims(X, 0) of one."
         )
     is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
     given = estimator.image_shape

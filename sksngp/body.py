@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from .startup import start_tensorflow
 class Body:
     """A function that builds a network, and the shape of the rows it is for.
 
-    Two bodies are equal if their functions were when the bodies were made: in their
-    code, in what they hold (defaults, closures, parameters), and in the global names
-    that they and the functions of their module go by. Equal bodies share compiled
-    networks. What lies further off, such as a file's content, must not change.
+    Equal bodies share compiled networks. They are equal if their functions were when
+    the bodies were made, in their code and what they hold (defaults, closures,
+    parameters), and if the functions built the same.
 
     Parameters
     ----------
@@ -29,104 +27,76 @@ class Body:
         From `input_shape` to a ``tf_keras.Model`` of rows of that shape, which gives
         features of shape (n, d).
     input_shape : tuple of int
+    description : Description or None, default=None
+        Of what the function built; None if it wasn't called yet.
     """
 
-    def __init__(self, network: Callable[[tuple[int, ...]], Any], input_shape):
+    def __init__(
+        self,
+        network: Callable[[tuple[int, ...]], Any],
+        input_shape: tuple[int, ...],
+        description: Description | None = None,
+    ):
         self.network = network
         self.input_shape = tuple(input_shape)
-        # Now: a model stays what was fitted, whatever becomes of the global names.
-        self._key = _key_of(network, {}), self.input_shape
+        self.description = description
+        self._function = _key_of(network), self.input_shape
 
     @property
     def name(self) -> str:
         """What messages call the function."""
         return getattr(self.network, "__name__", repr(self.network))
 
+    def has_function_of(self, other: Body) -> bool:
+        """Whether two bodies are equal as far as can be told without building."""
+        return self._function == other._function
+
+    def described(self, mixed: str | None = None) -> Body:
+        """The same, built once to learn its sizes.
+
+        Parameters
+        ----------
+        mixed : str or None, default=None
+            Floating type in which its layers compute.
+
+        Raises
+        ------
+        ValueError
+            If it is no model from rows of its shape to features.
+        """
+        start_tensorflow()
+        from .body_network import describe
+
+        return Body(self.network, self.input_shape, describe(self, mixed))
+
     def __eq__(self, other):
-        return isinstance(other, Body) and self._key == other._key
+        if not isinstance(other, Body) or not self.has_function_of(other):
+            return False
+        return self.description == other.description
 
     def __hash__(self):
-        return hash(self._key)
+        return hash((self._function, self.description))
+
+    def __repr__(self):
+        return f"Body({self.network!r}, {self.input_shape})"
 
     def __deepcopy__(self, memo):
         return self  # nothing changes it
 
     def __getstate__(self):
-        return {"network": self.network, "input_shape": self.input_shape}
+        description = self.description
+        if description is not None:
+            description = vars(replace(description, code=description.code and None))
+        return {
+            "network": self.network,
+            "input_shape": self.input_shape,
+            "description": description,
+        }
 
     def __setstate__(self, state):
+        if state["description"] is not None:
+            state["description"] = Description(**state["description"])
         self.__init__(**state)
-
-    def __repr__(self):
-        return f"Body({self.network!r}, {self.input_shape})"
-
-
-def _key_of(value, seen: dict) -> Hashable:
-    """What stands for a function, or something in it, when two are compared.
-
-    Functions are equal if their code is and what they go by, so that one that was
-    pickled, or cloned, is still itself. `seen` numbers the functions met before.
-    """
-
-    def key(part):
-        return _key_of(part, seen)
-
-    if isinstance(value, FunctionType):
-        if value in seen:  # it calls itself, or two call it
-            return seen[value]
-        seen[value] = len(seen)
-        held = [value.__defaults__, value.__kwdefaults__, *map(_content, _cells(value))]
-        name = value.__module__, value.__qualname__
-        return *name, value.__code__, key(held), key(_globals_of(value))
-    if isinstance(value, partial):
-        return key([value.func, value.args, value.keywords])
-    if isinstance(value, list | tuple):
-        return type(value), *map(key, value)
-    if isinstance(value, dict):
-        return tuple((name, key(value[name])) for name in sorted(value, key=repr))
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        digest = hashlib.sha256(np.ascontiguousarray(value)).digest()
-        return value.dtype.str, value.shape, digest
-    if isinstance(value, BaseEstimator):
-        methods = [f for f in vars(type(value)).values() if isinstance(f, FunctionType)]
-        return type(value), key(value.get_params()), key(methods)
-    try:
-        hash(value)
-    except TypeError:
-        return id(value)
-    return type(value), value  # 1 equals True and 1.0
-
-
-def _cells(function):
-    return function.__closure__ or ()
-
-
-def _content(cell):
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing has been assigned yet
-        return None
-
-
-def _globals_of(function: FunctionType) -> dict[str, Any]:
-    """What a function's global names stand for.
-
-    Functions of other modules stand for their own code, whatever that goes by.
-    """
-    known = function.__globals__
-    found = {name: known[name] for name in _names(function.__code__) if name in known}
-    for name, value in found.items():
-        if isinstance(value, FunctionType) and value.__module__ != function.__module__:
-            found[name] = value.__module__, value.__qualname__, value.__code__
-    return found
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Names in a function and in those defined inside it; not all are global."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 @dataclass(frozen=True)
@@ -143,6 +113,11 @@ class Description:
     num_normalised : int
         How many of its layers spectral normalisation finds; 0 where a model has a
         `call` of its own.
+    structure : str
+        Version of Keras, and digest of layers, their settings and connections.
+    code : hashable
+        What stands for code of its own among its layers; None where it is unknown, as
+        it cannot be pickled.
     """
 
     num_features: int
@@ -150,21 +125,85 @@ class Description:
     widest_floats: int
     num_weights: int
     num_normalised: int
+    structure: str
+    code: Hashable
 
 
-@lru_cache(maxsize=64)
-def described(body: Body) -> Description:
-    """Build a body to learn its sizes.
+def _identity(value) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
 
-    Raises
-    ------
-    ValueError
-        If it is no model from rows of its shape to features.
+
+def _kind(value) -> Hashable:
+    return type(value).__qualname__
+
+
+def _key_of(value, of_object=_identity, inside=()) -> Hashable:
+    """What stands for a function, or something in it, when two are compared.
+
+    Functions are equal if their code is and what they hold, so that one that was
+    pickled, or cloned, is still itself. `of_object` gives what stands for an object of
+    which nothing else is known; `inside` has the functions that hold the value.
     """
-    start_tensorflow()
-    from .body_network import describe
 
-    return describe(body)
+    def key(part):
+        return _key_of(part, of_object, inside)
+
+    if isinstance(value, FunctionType):
+        if value in inside:  # it calls itself
+            return value.__qualname__
+        inside = (*inside, value)
+        cells = [_content(cell) for cell in value.__closure__ or ()]
+        held = [value.__defaults__, value.__kwdefaults__, cells]
+        return value.__module__, value.__qualname__, value.__code__, key(held)
+    if isinstance(value, partial):
+        return key([value.func, value.args, value.keywords])
+    if isinstance(value, list | tuple):
+        return type(value), *map(key, value)
+    if isinstance(value, dict):
+        return tuple((name, key(value[name])) for name in sorted(value, key=repr))
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, BaseEstimator):
+        return type(value), key(value.get_params())
+    if isinstance(value, bool | int | float | complex | str | bytes | None):
+        return value
+    return of_object(value)
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing has been assigned yet
+        return None
+
+
+def key_of_layer(layer) -> Hashable:
+    """What stands for a layer's own code, beside its settings.
+
+    That of the function in a Lambda layer; of classes that come from elsewhere than
+    Keras, their methods and what simple attributes hold. Other objects that these hold
+    are new in each build, and stand for their kind.
+    """
+    kind = type(layer)
+    if kind.__module__.partition(".")[0] in ("tf_keras", "official", "sksngp"):
+        return _key_of(layer.function, _kind) if kind.__name__ == "Lambda" else None
+    methods = {
+        f"{base.__qualname__}.{name}": value
+        for base in kind.__mro__
+        if base.__module__ == kind.__module__
+        for name, value in vars(base).items()
+        if isinstance(value, FunctionType)
+    }
+    attributes = {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, bool | int | float | str) and not name.startswith("_")
+    }
+    return kind.__module__, kind.__qualname__, _key_of([methods, attributes], _kind)
 
 
 def initial_body_weights(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import threading
 import warnings
@@ -15,10 +17,11 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.engine import functional
+from tf_keras.src.engine.input_spec import assert_input_compatibility
 from tf_keras.src.mixed_precision.policy import policy_scope
 
 from .architecture import Architecture
-from .body import Body, Description
+from .body import Body, Description, key_of_layer
 from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationConv2D
 from .seeded_layers import Dropout, SeededLayer
 
@@ -27,6 +30,8 @@ from .seeded_layers import Dropout, SeededLayer
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
 #: Builds wait for each other: in which types new layers compute is one global setting.
 _one_build = threading.RLock()
+#: Where settings of a model have names of layers.
+CONNECTIONS = ("inbound_nodes", "input_layers", "output_layers")
 #: Layers that drop channels as a whole; the n-th has n axes of pixels.
 SPATIAL = (
     tf_keras.layers.SpatialDropout1D,
@@ -178,15 +183,11 @@ class BodyNetwork(ResidualNetwork):
 
     def load(self, weights):
         """As the parent's, of arrays that fit."""
-        for name, variable in self.weights.items():
-            found = weights[name].shape if name in weights else None
-            if found != tuple(variable.shape):
-                raise ValueError(
-                    f"network={self.architecture.body.name} now builds another network "
-                    f"than the one that was fitted: {name} has shape {variable.shape}, "
-                    f"what was fitted {found}. Fit anew, or undo the change to the "
-                    "function or to what it goes by."
-                )
+        shapes = {
+            name: tuple(variable.shape) for name, variable in self.weights.items()
+        }
+        if shapes != {name: weights[name].shape for name in weights}:
+            raise _built_otherwise(self.architecture.body)
         super().load(weights)
 
     def penalties(self):
@@ -225,9 +226,9 @@ def network_of(architecture: Architecture) -> ResidualNetwork:
     return BodyNetwork(architecture)
 
 
-def describe(body: Body) -> Description:
-    """As `sksngp.body.described`."""
-    model = build(body)
+def describe(body: Body, mixed: str | None = None) -> Description:
+    """As `sksngp.body.Body.described`."""
+    model = build(body, mixed=mixed)
     if _has_softmax(model):
         warnings.warn(
             f"network={body.name} ends in a softmax, on which the classifier would put "
@@ -243,6 +244,69 @@ def describe(body: Body) -> Description:
         widest_floats=max(sizes),
         num_weights=sum(prod(variable.shape) for variable in model.variables),
         num_normalised=sum(map(_can_be_normalised, _leaves(model))),
+        structure=_structure(model),
+        code=_code(model),
+    )
+
+
+def _structure(model):
+    """Digest of a model's layers, their settings and how they are connected.
+
+    Names that Keras numbers, and seeds, are left out: they differ from call to call.
+    So are functions, which `_code` has.
+    """
+    layers = list(_leaves(model, with_models=True))
+    places = {layer.name: f"layer {place}" for place, layer in enumerate(layers)}
+
+    def plain(value, named=False):
+        if isinstance(value, dict):
+            kept = {k: v for k, v in value.items() if k not in ("name", "seed")}
+            if not isinstance(kept.get("function", ""), str):
+                del kept["function"]
+            return {
+                str(name): plain(part, named or name in CONNECTIONS)
+                for name, part in kept.items()
+            }
+        if isinstance(value, list | tuple | tf.TensorShape):
+            return [plain(part, named) for part in value]
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        if isinstance(value, str):
+            return places.get(value, value) if named else value
+        simple = value is None or isinstance(value, bool | int | float)
+        return value if simple else type(value).__qualname__
+
+    def settings(layer):
+        try:
+            config = layer.get_config()
+        except Exception:  # of a class that doesn't say, or can't
+            config = {}
+        return type(layer).__qualname__, plain(config), layer.trainable
+
+    shapes = [variable.shape.as_list() for variable in model.variables]
+    told = [settings(layer) for layer in [model, *layers]], shapes
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return f"{tf_keras.__version__} {digest}"
+
+
+def _code(model):
+    """What stands for code of its own in a model; () where there is none."""
+    layers = [model, *_leaves(model, with_models=True)]
+    keys = tuple(key_of_layer(layer) for layer in layers)
+    return keys if any(key is not None for key in keys) else ()
+
+
+def _is_as_described(model, description):
+    version, _, digest = description.structure.partition(" ")
+    if version == tf_keras.__version__ and not _structure(model).endswith(digest):
+        return False
+    return description.code is None or _code(model) == description.code
+
+
+def _built_otherwise(body):
+    return ValueError(
+        f"network={body.name} now builds another network than the one that was fitted. "
+        "Fit anew, or undo the change to the function or to what it goes by."
     )
 
 
@@ -274,15 +338,16 @@ def _can_be_normalised(layer):
     return type(layer) in (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
 
 
-def _leaves(model):
-    """Layers of a model and of models in it."""
+def _leaves(model, with_models=False):
+    """Layers of a model and of models in it; where asked, these models too."""
     if not layers_are_known(model):
         return
     for layer in model.layers:
-        if isinstance(layer, tf_keras.Model):
-            yield from _leaves(layer)
-        else:
+        is_model = isinstance(layer, tf_keras.Model)
+        if with_models or not is_model:
             yield layer
+        if is_model:
+            yield from _leaves(layer, with_models)
 
 
 def layers_are_known(model: tf_keras.Model) -> bool:
@@ -301,23 +366,23 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
             f"network={name} is a model; pass a function of a row's shape that builds "
             "one, as several are needed."
         )
-    if isinstance(body.network, type):
-        raise ValueError(
-            f"network={name} is a class; pass an instance of it, such as {name}()."
-        )
     with _one_build, _keras_seed(seed), _types(mixed):
         model = body.network(body.input_shape)
         if isinstance(model, tf_keras.Model) and not hasattr(model, "output_shape"):
             model(tf_keras.Input(body.input_shape))  # of a class of its own
     if not isinstance(model, tf_keras.Model):
-        foreign = type(model).__module__.startswith("keras.")
+        kinds = [kind.__module__ for kind in type(model).__mro__]
+        foreign = any(kind.startswith("keras.") for kind in kinds)
         raise ValueError(
             f"network={name} must return a tf_keras.Model for rows of shape "
             f"{body.input_shape}, got {type(model).__name__}."
-            + " Models of Keras 3 don't go with it: import tf_keras."
-            * foreign
+            + " Models of Keras 3 don't go with it: import tf_keras." * foreign
+            + f" Pass an instance of the class, such as {name}()."
+            * isinstance(body.network, type)
         )
     _check_shapes(body, model)
+    if body.description is not None and not _is_as_described(model, body.description):
+        raise _built_otherwise(body)
     types = {
         variable.dtype for variable in model.variables if variable.dtype.is_floating
     }
@@ -341,19 +406,16 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
 
 def _check_shapes(body, model):
     """Refuse a model that isn't one from rows to features."""
-    taken = getattr(model, "input_shape", None) if layers_are_known(model) else None
-    if taken is not None and not (
-        isinstance(taken, tuple)
-        and len(taken) == 1 + len(body.input_shape)
-        and all(
-            a in (b, None) for a, b in zip(taken[1:], body.input_shape, strict=True)
-        )
-    ):
-        raise ValueError(
-            f"network={body.name} is called with the shape of a row, "
-            f"{body.input_shape}, and must return a model of such rows; its model "
-            f"takes {taken}."
-        )
+    if layers_are_known(model) and model.input_spec is not None:
+        rows = tf_keras.Input(body.input_shape)
+        try:
+            assert_input_compatibility(model.input_spec, rows, model.name)
+        except ValueError as error:
+            raise ValueError(
+                f"network={body.name} is called with the shape of a row, "
+                f"{body.input_shape}, and must return a model of such rows; its model "
+                f"takes {model.input_shape}."
+            ) from error
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(
@@ -364,12 +426,9 @@ def _check_shapes(body, model):
 
 def _has_softmax(model):
     """Whether a model's last layer is an output layer's."""
-    if not layers_are_known(model):
-        return False
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
+    last = model.layers[-1] if layers_are_known(model) and model.layers else None
     return isinstance(last, tf_keras.layers.Softmax) or (
-        activation is tf_keras.activations.softmax
+        getattr(last, "activation", None) is tf_keras.activations.softmax
     )
 
 
@@ -384,11 +443,14 @@ def errors_named(body: Body | None):
         lines = [line.strip() for line in error.message.splitlines() if line.strip()]
         # What went wrong stands before the node in which it did.
         told = [a for a, b in pairwise(lines) if b.startswith("[[")]
-        reason = told[-1] if told else lines[0]
+        reason = told[-1] if told else error.message.strip()
+        advice = (
+            " One that looks up numbers, of words for example, needs "
+            "standardize=False, and each number to be in its table."
+        )
         raise ValueError(
-            f"network={body.name} can't compute with these rows: {reason}. One that "
-            "looks up numbers, of words for example, needs standardize=False, and each "
-            "number to be in its table."
+            f"network={body.name} can't compute with these rows: {reason}."
+            + advice * isinstance(error, tf.errors.InvalidArgumentError)
         ) from error
 
 

@@ -63,8 +63,9 @@ def start_tensorflow() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(num_threads())
         # As needed, not all memory at once: other processes use the cards, too.
-        with suppress(RuntimeError):  # where the user's code has used one already
-            for gpu in tf.config.list_physical_devices("GPU"):
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # A user's code may have used the card already, or have divided it.
+            with suppress(RuntimeError, ValueError):
                 tf.config.experimental.set_memory_growth(gpu, True)
         from . import compiled  # noqa: F401  (imports the rest of the stack)
 

@@ -73,7 +73,7 @@ LARGE = {
 def test_the_estimate_is_below_what_a_fit_takes_but_not_far(Classifier, rows, params):
     classifier = Classifier(epochs=1).set_params(**params)
     classifier.classes_ = np.arange(8)
-    needs = classifier._memory_needs(rows, 4)
+    needs = classifier._memory_needs(classifier._architecture(), rows, 4)
     first = {"num_inducing": 8} if Classifier is SNGPClassifier else {}
     setup = SETUP_OF_FIT.format(
         name=Classifier.__name__, rows=rows, first=first, params=params

@@ -35,9 +35,15 @@ def test_cards_give_memory_as_needed_also_to_users_of_tensorflow(run_python):
     done = run_python("""
         import tensorflow as tf
 
-        found, grown = ["card 0", "card 1"], []
+        found, grown = ["card 0", "divided", "card 1"], []
         tf.config.list_physical_devices = lambda kind: found if kind == "GPU" else []
-        tf.config.experimental.set_memory_growth = lambda *how: grown.append(how)
+
+        def set_memory_growth(card, value):
+            if card == "divided":
+                raise ValueError("Cannot set memory growth when virtual devices are")
+            grown.append((card, value))
+
+        tf.config.experimental.set_memory_growth = set_memory_growth
         from sksngp.startup import start_tensorflow
 
         start_tensorflow()
