@@ -84,14 +84,11 @@ class Body:
         return self  # nothing changes it
 
     def __getstate__(self):
-        description = self.description
-        if description is not None:
-            description = vars(replace(description, code=description.code and None))
-        return {
-            "network": self.network,
-            "input_shape": self.input_shape,
-            "description": description,
-        }
+        state = {"network": self.network, "input_shape": self.input_shape}
+        known = self.description
+        if known is not None and known.code:  # whose functions no file can hold
+            known = replace(known, code=None)
+        return {**state, "description": known and vars(known)}
 
     def __setstate__(self, state):
         if state["description"] is not None:
