@@ -41,7 +41,7 @@ BELOW = {
     "body_network": {"architecture", "body", "networks", "seeded_layers"},
     "compiled": {"architecture", "body_network", "device", "networks", "startup"},
     "training": {"compiled", "device", "distributed", "rows"},
-    "pool": {"architecture", "compiled", "device", "startup"},
+    "pool": {"architecture", "body_network", "compiled", "device", "startup"},
     "distributed": {"pool", "rows"},
     "_files": set(),
     "_fitted": set(),
