@@ -409,7 +409,11 @@ class BaseNetworkClassifier(
 
         def parameters(fields, settled, image_shape):
             fields = vars(Architecture(**fields))
-            names = {"body": "network", "mixed": "mixed_precision"}
+            names = {
+                "body": "network",
+                "mixed": "mixed_precision",
+                "normalised": "spectral normalisation",
+            }
             named = {names.get(name, name): value for name, value in fields.items()}
             return named | settled | {"image_shape": image_shape}
 

@@ -44,7 +44,6 @@ def served_module(classifier) -> tf.Module:
     # What is above rounding of its calibration score counts as higher, as elsewhere.
     calibration = np.sort(above_rounding(classifier.ood_scores_))
     threshold = classifier.ood_threshold_
-
     num_columns = classifier.n_features_in_
 
     def serve(inputs):

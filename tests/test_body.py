@@ -746,6 +746,13 @@ def test_further_training_names_what_differs(digits):
         clf.fit(X, y)
 
 
+def test_a_bound_that_comes_later_is_named(small, moons):
+    clf = small(SNGPClassifier, network=dense, spec_norm_bound=None, epochs=1)
+    clf.fit(*moons).set_params(spec_norm_bound=0.9)
+    with pytest.raises(ValueError, match="spectral normalisation=True instead of Fal"):
+        clf.partial_fit(*moons)
+
+
 def test_a_model_is_no_function(make, moons):
     with pytest.raises(ValueError, match="pass a function of a row's shape"):
         make(network=dense((2,))).fit(*moons)
