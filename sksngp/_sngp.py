@@ -56,10 +56,11 @@ class SNGPClassifier(BaseNetworkClassifier):
     Parameters
     ----------
     spec_norm_bound : float or None, default=0.9
-        Bound on the spectral norm of each hidden layer, as in the tutorial. No
-        kernel exceeds it when training ends; of other networks than "resnet", as far
-        as power iteration tells, and frozen layers are left alone. None leaves the
-        norms as they are.
+        Bound on the spectral norm of each hidden layer, as in the tutorial. When
+        training ends, the kernel of each layer is scaled so that its norm does not
+        exceed the bound. The norms of large convolutions are computed to a relative
+        accuracy of 0.1%. Frozen layers of custom networks are left unchanged. If
+        None, the norms are not bounded.
     num_inducing : int, default=1024
         Number of random features M, as in the tutorial. The posterior takes
         8 M^2 bytes, as much again once it has predicted; a row's prediction costs
@@ -335,7 +336,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         if self.architecture_.get("body") is None:
             return project_spectral_norm(weights, self._bound())
         with self._inference() as compiled:
-            return compiled.normalised()
+            return compiled.bounded()
 
     def _absorb(self, rows, afresh):
         """Take rows into the posterior, or into the prior."""

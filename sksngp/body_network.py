@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from scipy.sparse.linalg import LinearOperator, eigsh
 from tf_keras.src import backend
 from tf_keras.src.engine import functional
 from tf_keras.src.engine.input_spec import assert_input_compatibility
@@ -28,6 +29,10 @@ from .seeded_layers import Dropout, SeededLayer
 #: A seed's second number counts steps by so many: for the two halves of a batch, and
 #: for the layers in each.
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
+#: Convolutions of inputs with at most this many values are treated as dense matrices.
+LARGEST_DENSE_CONVOLUTION = 512
+#: Relative accuracy of the squared norm of larger convolutions.
+LANCZOS_TOLERANCE = 1e-4
 #: Builds wait for each other: in which types new layers compute is one global setting.
 _one_build = threading.RLock()
 #: Where settings of a model have names of layers.
@@ -80,15 +85,48 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
 
     def update_weights(self):
         """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
-        how = {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
-        image = tf.nn.conv2d_transpose(self.u, self.w, self.in_shape, **how)
+        geometry = self._geometry()
+        image = tf.nn.conv2d_transpose(self.u, self.w, self.in_shape, **geometry)
         v = image / (tf.norm(image) + 1e-12)
-        image = tf.nn.conv2d(v, self.w, **how)
+        image = tf.nn.conv2d(v, self.w, **geometry)
         sigma = tf.norm(image)
         self.v.assign(v)
         self.u.assign(image / (sigma + 1e-12))
         bounded = tf.minimum(self.norm_multiplier / (sigma + 1e-12), 1.0)
         self.layer.kernel.assign(bounded * self.w)
+
+    def spectral_norm(self):
+        """Compute the spectral norm of the convolution on images of its input size.
+
+        The norm is exact for small images. For larger ones, Lanczos iterations find
+        the largest eigenvalue of the convolution followed by its transpose.
+        """
+        size = prod(self.in_shape)
+        if size <= LARGEST_DENSE_CONVOLUTION:
+            images = tf.reshape(tf.eye(size), (size, *self.in_shape[1:]))
+            return _largest_singular_value(self._convolve(images).reshape(size, -1))
+        gram = LinearOperator(
+            (size, size),
+            matvec=lambda image: self._transpose(self._convolve(image)).ravel(),
+            dtype=np.float32,
+        )
+        start = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+        (square,) = eigsh(
+            gram, k=1, v0=start, tol=LANCZOS_TOLERANCE, return_eigenvectors=False
+        )
+        return float(np.sqrt(square))
+
+    def _convolve(self, images):
+        images = tf.reshape(tf.cast(images, self.w.dtype), (-1, *self.in_shape[1:]))
+        return tf.nn.conv2d(images, self.w, **self._geometry()).numpy()
+
+    def _transpose(self, images):
+        return tf.nn.conv2d_transpose(
+            images, self.w, self.in_shape, **self._geometry()
+        ).numpy()
+
+    def _geometry(self):
+        return {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
 
 
 class QuietDense(NormalisedDense):
@@ -96,6 +134,14 @@ class QuietDense(NormalisedDense):
 
     def call(self, inputs):
         return self.layer(inputs)
+
+    def spectral_norm(self):
+        """Compute the largest singular value of the kernel."""
+        return _largest_singular_value(self.layer.kernel.numpy())
+
+
+def _largest_singular_value(matrix):
+    return float(np.linalg.norm(matrix.astype(np.float64), 2))
 
 
 class BodyNetwork(ResidualNetwork):
@@ -198,6 +244,20 @@ class BodyNetwork(ResidualNetwork):
         """Bound the spectral norms by one power iteration each."""
         for layer in self.normalised:
             layer.update_weights()
+
+    def bound_norms(self):
+        """Scale the kernels whose spectral norm exceeds the bound down to it.
+
+        Training follows the norms with one power iteration per step, which may lag
+        behind.
+        """
+        bound = float(self.spec_norm_bound)
+        for layer in self.normalised:
+            norm = layer.spectral_norm()
+            if norm > bound:
+                layer.layer.kernel.assign(
+                    layer.layer.kernel * ((1 - 1e-6) * bound / norm)
+                )
 
     def _collect_hidden_weights(self):
         own = [  # the wrappers hold the bound, too

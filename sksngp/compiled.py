@@ -275,12 +275,12 @@ class CompiledNetwork:
         """
         return self._with_matrix(self._compiled_whiten, projected, whitening)
 
-    def normalised(self, iterations: int = 30) -> dict[str, np.ndarray]:
-        """The loaded weights after some more power iterations."""
+    def bounded(self) -> dict[str, np.ndarray]:
+        """Return the loaded weights of a custom network at their norm bounds."""
         self._loaded = ()
-        for _ in range(iterations):
+        with on_device(self.device):
             for network in self.networks:
-                network.normalise()
+                network.bound_norms()
         return self.dump()
 
     def project(self, projected, directions: np.ndarray) -> tuple[np.ndarray, ...]:
