@@ -8,8 +8,8 @@ from itertools import count
 
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
+from ._progress import progress
 from .compiled import CompiledNetwork
 from .device import on_device
 from .rows import Rows, StreamedRows
@@ -58,7 +58,8 @@ def train(
         `patience` epochs, and the weights returned are those of the best epoch.
     patience : int, default=10
     verbose : bool, default=False
-        Show a progress bar on standard error.
+        Show the progress on standard error: as a bar in a terminal or a notebook,
+        and otherwise as a few lines.
 
     Returns
     -------
@@ -73,8 +74,8 @@ def train(
     run_epoch = _epochs(compiled, rows, batch_size, seed)
     history = History()
     best_epoch, best_weights = 0, None
-    with tqdm(range(epochs), disable=not verbose, unit="epoch") as progress:
-        for epoch in progress:
+    with progress(epochs, unit="epoch", enabled=verbose) as report:
+        for epoch in range(epochs):
             if learning_rates is not None:
                 compiled.set_learning_rate(learning_rates[epoch])
             loss = run_epoch(epoch)
@@ -84,16 +85,16 @@ def train(
                     "learning_rate usually mends this."
                 )
             history.loss.append(loss)
-            shown = {"loss": f"{loss:.4f}"}
-            if validation is not None:
-                scores = history.validation_score
-                scores.append(validation_score(compiled, validation))
-                shown["validation"] = f"{scores[-1]:.4f}"
-                if scores[-1] > max(scores[:-1], default=-np.inf):
-                    best_epoch, best_weights = epoch, compiled.dump()
-                elif epoch - best_epoch >= patience:
-                    break
-            progress.set_postfix(shown)
+            if validation is None:
+                report(loss=f"{loss:.4f}")
+                continue
+            scores = history.validation_score
+            scores.append(validation_score(compiled, validation))
+            report(loss=f"{loss:.4f}", validation=f"{scores[-1]:.4f}")
+            if scores[-1] > max(scores[:-1], default=-np.inf):
+                best_epoch, best_weights = epoch, compiled.dump()
+            elif epoch - best_epoch >= patience:
+                break
     if best_weights is None:
         best_weights = compiled.dump()
     _check_finite(best_weights)

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "sksngp"
 BELOW = {
     "_version": set(),
     "_docs": set(),
+    "_progress": set(),
     "_younger": set(),
     "sources": set(),
     "_validation": {"sources"},
@@ -40,7 +41,7 @@ BELOW = {
     "networks": {"architecture"},
     "body_network": {"architecture", "body", "networks", "seeded_layers"},
     "compiled": {"architecture", "body_network", "device", "networks", "startup"},
-    "training": {"compiled", "device", "distributed", "rows"},
+    "training": {"_progress", "compiled", "device", "distributed", "rows"},
     "pool": {"architecture", "body_network", "compiled", "device", "startup"},
     "distributed": {"pool", "rows"},
     "_files": set(),

@@ -390,7 +390,7 @@ def test_divergence_in_the_last_step_is_an_error(changes, optimizer):
 # Progress
 
 
-def test_progress_bar_shows_loss_and_validation_score(capsys):
+def test_progress_shows_loss_and_validation_score(capsys):
     fields, weights, rows = problem()
     run(fields, weights, rows, validation=rows)
     assert capsys.readouterr() == ("", "")
@@ -399,3 +399,21 @@ def test_progress_bar_shows_loss_and_validation_score(capsys):
     assert shown.out == ""
     assert f"loss={history.loss[-1]:.4f}" in shown.err
     assert f"validation={history.validation_score[-1]:.4f}" in shown.err
+
+
+def test_progress_counts_the_epoch_that_stops_training(capsys, monkeypatch):
+    scores = iter([-1.0, -2.0, -3.0, -4.0])
+    monkeypatch.setattr(training, "validation_score", lambda *_: next(scores))
+    fields, weights, rows = problem()
+    run(fields, weights, rows, epochs=9, validation=rows, patience=2, verbose=True)
+    assert "3/9" in capsys.readouterr().err
+
+
+def test_progress_in_a_file_has_no_carriage_returns(tmp_path, monkeypatch):
+    fields, weights, rows = problem()
+    log = tmp_path / "log"
+    with log.open("w") as stream, monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", stream)
+        run(fields, weights, rows, epochs=20, verbose=True)
+    content = log.read_bytes()
+    assert b"20/20" in content and b"\r" not in content
