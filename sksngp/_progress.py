@@ -57,7 +57,7 @@ def progress(
 
         with tqdm(total=total, unit=unit) as bar:
 
-            def report(**values):
+            def report(**values: str) -> None:
                 bar.set_postfix(values, refresh=False)
                 bar.update()
 
@@ -83,14 +83,17 @@ def shows_bars(stream: TextIO) -> bool:
 class _Lines:
     """Progress as lines of a log."""
 
-    def __init__(self, total, unit, stream, clock):
+    def __init__(
+        self, total: int, unit: str, stream: TextIO, clock: Callable[[], float]
+    ) -> None:
         self._total, self._unit = total, unit
         self._stream, self._clock = stream, clock
-        self._done, self._values = 0, {}
+        self._done = 0
+        self._values: dict[str, str] = {}
         self._start = self._last = clock()
         self._is_current = True
 
-    def report(self, **values):
+    def report(self, **values: str) -> None:
         self._done += 1
         self._values = values
         self._is_current = False
@@ -99,11 +102,11 @@ class _Lines:
             self._last = now
             self._write(now)
 
-    def close(self):
+    def close(self) -> None:
         if not self._is_current:
             self._write(self._clock())
 
-    def _write(self, now):
+    def _write(self, now: float) -> None:
         parts = [
             f"{self._unit} {self._done}/{self._total}",
             f"{now - self._start:.0f} s",
