@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .blas import one_thread
 from .body import Body
@@ -63,7 +64,9 @@ class Architecture:
         return self.num_hidden if self.body is None else prod(self.body.input_shape)
 
 
-def glorot_uniform(rng, fan_in, fan_out):
+def glorot_uniform(
+    rng: np.random.Generator, fan_in: int, fan_out: int
+) -> NDArray[np.float64]:
     """Uniform on +-sqrt(6 / (fan_in + fan_out)), float64 (fan_in, fan_out)."""
     limit = np.sqrt(6.0 / (fan_in + fan_out))
     return rng.uniform(-limit, limit, size=(fan_in, fan_out))
@@ -135,9 +138,11 @@ def initial_weights(
     }
 
 
-def _member_weights(architecture, rng, output_bias):
+def _member_weights(
+    architecture: Architecture, rng: np.random.Generator, output_bias: np.ndarray
+) -> dict[str, np.ndarray]:
     hidden, inducing = architecture.num_hidden, architecture.num_inducing
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for block in range(architecture.num_layers):
         weights[f"hidden_{block}/kernel"] = glorot_uniform(rng, hidden, hidden)
         weights[f"hidden_{block}/bias"] = np.zeros(hidden)

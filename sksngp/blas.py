@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
-_limits = None
+_limits: Any = None
 
 
 @contextmanager
@@ -42,11 +43,11 @@ def one_thread() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _controller():
+def _controller() -> ThreadpoolController:
     return ThreadpoolController()  # goes through all loaded libraries
 
 
-def _after_fork():
+def _after_fork() -> None:
     """The threads that were inside are not in the child, and will not leave."""
     global _lock, _users
     _lock = threading.Lock()

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from types import FunctionType
-from typing import Any
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from .startup import start_tensorflow
+
+if TYPE_CHECKING:
+    import tf_keras
+
+    from .body_network import Architecture
 
 
 class Body:
@@ -36,7 +41,7 @@ class Body:
         network: Callable[[tuple[int, ...]], Any],
         input_shape: tuple[int, ...],
         description: Description | None = None,
-    ):
+    ) -> None:
         self.network = network
         self.input_shape = tuple(input_shape)
         self.description = description
@@ -69,31 +74,34 @@ class Body:
 
         return Body(self.network, self.input_shape, describe(self, mixed))
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Body) or not self.has_function_of(other):
             return False
         return self.description == other.description
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self._function, self.description))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Body({self.network!r}, {self.input_shape})"
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing changes it
 
-    def __getstate__(self):
-        state = {"network": self.network, "input_shape": self.input_shape}
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "network": self.network,
+            "input_shape": self.input_shape,
+        }
         known = self.description
         if known is not None and known.code:  # whose functions no file can hold
             known = replace(known, code=None)
         return {**state, "description": known and vars(known)}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         if state["description"] is not None:
             state["description"] = Description(**state["description"])
-        self.__init__(**state)
+        Body.__init__(self, **state)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ class Description:
     code: Hashable
 
 
-def _identity(value) -> Hashable:
+def _identity(value: object) -> Hashable:
     try:
         hash(value)
     except TypeError:
@@ -134,11 +142,15 @@ def _identity(value) -> Hashable:
     return value
 
 
-def _kind(value) -> Hashable:
+def _kind(value: object) -> Hashable:
     return type(value).__qualname__
 
 
-def _key_of(value, of_object=_identity, inside=()) -> Hashable:
+def _key_of(
+    value: Any,
+    of_object: Callable[[object], Hashable] = _identity,
+    inside: tuple[FunctionType, ...] = (),
+) -> Hashable:
     """What stands for a function, or something in it, when two are compared.
 
     Functions are equal if their code is and what they hold, so that one that was
@@ -146,7 +158,7 @@ def _key_of(value, of_object=_identity, inside=()) -> Hashable:
     which nothing else is known; `inside` has the functions that hold the value.
     """
 
-    def key(part):
+    def key(part: object) -> Hashable:
         return _key_of(part, of_object, inside)
 
     if isinstance(value, FunctionType):
@@ -171,14 +183,14 @@ def _key_of(value, of_object=_identity, inside=()) -> Hashable:
     return of_object(value)
 
 
-def _content(cell):
+def _content(cell: CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # nothing has been assigned yet
         return None
 
 
-def key_of_layer(layer) -> Hashable:
+def key_of_layer(layer: tf_keras.layers.Layer) -> Hashable:
     """What stands for a layer's own code, beside its settings.
 
     That of the function in a Lambda layer; of classes that come from elsewhere than
@@ -204,7 +216,7 @@ def key_of_layer(layer) -> Hashable:
 
 
 def initial_body_weights(
-    architecture, rng: np.random.Generator
+    architecture: Architecture, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Arrays of newly built networks, stacked where there are several members.
 
@@ -221,7 +233,9 @@ def initial_body_weights(
 
 
 @lru_cache(maxsize=64)
-def body_weight_shapes(architecture) -> dict[str, tuple[tuple[int, ...], str]]:
+def body_weight_shapes(
+    architecture: Architecture,
+) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of each array that a body has, by name."""
     start_tensorflow()
     from .body_network import weight_shapes

@@ -7,10 +7,12 @@ import json
 import random
 import threading
 import warnings
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -52,7 +54,7 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
     only.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         groups, dilation = self.layer.groups, self.layer.dilation_rate
         if groups > 1 or max(dilation) > 1:
             raise ValueError(
@@ -79,11 +81,11 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
             setattr(self, name, vector)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # In training, `normalise` has done what the parent's call would do.
         return self.layer(inputs)
 
-    def update_weights(self):
+    def update_weights(self) -> None:
         """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
         geometry = self._geometry()
         image = tf.nn.conv2d_transpose(self.u, self.w, self.in_shape, **geometry)
@@ -95,7 +97,7 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
         bounded = tf.minimum(self.norm_multiplier / (sigma + 1e-12), 1.0)
         self.layer.kernel.assign(bounded * self.w)
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> float:
         """Compute the spectral norm of the convolution on images of its input size.
 
         The norm is exact for small images. For larger ones, Lanczos iterations find
@@ -116,31 +118,31 @@ class NormalisedConv2D(SpectralNormalizationConv2D):
         )
         return float(np.sqrt(square))
 
-    def _convolve(self, images):
+    def _convolve(self, images: tf.Tensor) -> np.ndarray:
         images = tf.reshape(tf.cast(images, self.w.dtype), (-1, *self.in_shape[1:]))
         return tf.nn.conv2d(images, self.w, **self._geometry()).numpy()
 
-    def _transpose(self, images):
+    def _transpose(self, images: tf.Tensor) -> np.ndarray:
         return tf.nn.conv2d_transpose(
             images, self.w, self.in_shape, **self._geometry()
         ).numpy()
 
-    def _geometry(self):
+    def _geometry(self) -> dict[str, Any]:
         return {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
 
 
 class QuietDense(NormalisedDense):
     """Without a power iteration in each training call: `normalise` makes it."""
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.layer(inputs)
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> float:
         """Compute the largest singular value of the kernel."""
         return _largest_singular_value(self.layer.kernel.numpy())
 
 
-def _largest_singular_value(matrix):
+def _largest_singular_value(matrix: np.ndarray) -> float:
     return float(np.linalg.norm(matrix.astype(np.float64), 2))
 
 
@@ -155,15 +157,16 @@ class BodyNetwork(ResidualNetwork):
         Of the weights that the function leaves to chance.
     """
 
-    def __init__(self, architecture: Architecture, seed: int = 0):
-        self._seed = seed
+    def __init__(self, architecture: Architecture, seed: int = 0) -> None:
+        assert architecture.body is not None
+        self.body, self._seed = architecture.body, seed
         super().__init__(architecture)
 
-    def make_hidden_layers(self):
+    def make_hidden_layers(self) -> list[tf_keras.layers.Layer]:
         """Build the network, with our layers in place of some of Keras'."""
-        self.seeded: list = []
-        self.normalised: list = []
-        self.model = build(self.architecture.body, self._seed, self.architecture.mixed)
+        self.seeded: list[SeededLayer] = []
+        self.normalised: list[QuietDense | NormalisedConv2D] = []
+        self.model = build(self.body, self._seed, self.architecture.mixed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
                 self.model, clone_function=self._replacement
@@ -172,13 +175,13 @@ class BodyNetwork(ResidualNetwork):
             self._seeded(Dropout(self.dropout_rate))
         return [self.model]
 
-    def _seeded(self, layer):
+    def _seeded(self, layer: SeededLayer) -> SeededLayer:
         """A layer that will have its seeds from here."""
         layer.place = len(self.seeded)
         self.seeded.append(layer)
         return layer
 
-    def _replacement(self, layer):
+    def _replacement(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         """A layer, with its weights, or what has its place."""
         if isinstance(layer, tf_keras.Model) and layers_are_known(layer):
             return tf_keras.models.clone_model(layer, clone_function=self._replacement)
@@ -190,7 +193,7 @@ class BodyNetwork(ResidualNetwork):
         wanted = self.architecture.num_inducing is not None
         if not (wanted and self.architecture.normalised and _can_be_normalised(layer)):
             return layer
-        wrappers = {
+        wrappers: dict[Any, type[QuietDense] | type[NormalisedConv2D]] = {
             tf_keras.layers.Dense: QuietDense,
             tf_keras.layers.Conv2D: NormalisedConv2D,
         }
@@ -200,7 +203,7 @@ class BodyNetwork(ResidualNetwork):
         self.normalised.append(wrapped)
         return wrapped
 
-    def hidden(self, projected, masks=None):
+    def hidden(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Features (n, d) of standardised rows, flat.
 
         `masks`, where given, is a seed, an int32 tensor of shape (2,): dropout layers
@@ -208,44 +211,56 @@ class BodyNetwork(ResidualNetwork):
         """
         return self._features(projected, masks, for_all_rows=True, training=False)
 
-    def training_hidden(self, projected, masks):
+    def training_hidden(
+        self, projected: tf.Tensor, masks: tf.Tensor | None
+    ) -> tf.Tensor:
         """As `hidden`; each row has masks of its own, and batches are normalised."""
         return self._features(projected, masks, for_all_rows=False, training=True)
 
-    def _features(self, projected, seed, for_all_rows, training):
-        rows = tf.reshape(projected, (-1, *self.architecture.body.input_shape))
+    def _features(
+        self,
+        projected: tf.Tensor,
+        seed: tf.Tensor | None,
+        for_all_rows: bool,
+        training: bool,
+    ) -> tf.Tensor:
+        rows = tf.reshape(projected, (-1, *self.body.input_shape))
         for layer in self.seeded:
             layer.seed, layer.for_all_rows = seed, for_all_rows
         features = self.call_hidden_layer(self.model, rows, training=training)
         return self.seeded[-1](features) if self.architecture.dropout else features
 
-    def training_masks(self, draws, threshold):
+    def training_masks(
+        self, draws: tf.Tensor, threshold: tf.Tensor | None
+    ) -> tf.Tensor:
         """Seeds are all that dropout layers need."""
         return draws
 
-    def halve_masks(self, masks, sizes):
+    def halve_masks(
+        self, masks: tf.Tensor, sizes: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
         """Seeds for the two halves of a batch."""
         return [masks, tf.add(masks, [0, SEEDS_OF_HALF])]
 
-    def load(self, weights):
+    def load(self, weights: dict[str, np.ndarray]) -> None:
         """As the parent's, of arrays that fit."""
         shapes = {
             name: tuple(variable.shape) for name, variable in self.weights.items()
         }
         if shapes != {name: weights[name].shape for name in weights}:
-            raise _built_otherwise(self.architecture.body)
+            raise _built_otherwise(self.body)
         super().load(weights)
 
-    def penalties(self):
+    def penalties(self) -> list[tf.Tensor]:
         """Losses that the built layers add, such as those of regularisers."""
         return self.model.losses
 
-    def normalise(self):
+    def normalise(self) -> None:
         """Bound the spectral norms by one power iteration each."""
         for layer in self.normalised:
             layer.update_weights()
 
-    def bound_norms(self):
+    def bound_norms(self) -> None:
         """Scale the kernels whose spectral norm exceeds the bound down to it.
 
         Training follows the norms with one power iteration per step, which may lag
@@ -259,7 +274,7 @@ class BodyNetwork(ResidualNetwork):
                     layer.layer.kernel * ((1 - 1e-6) * bound / norm)
                 )
 
-    def _collect_hidden_weights(self):
+    def _collect_hidden_weights(self) -> dict[str, tf.Variable]:
         own = [  # the wrappers hold the bound, too
             variable
             for variable in self.model.variables
@@ -271,7 +286,7 @@ class BodyNetwork(ResidualNetwork):
             for index, (name, variable) in enumerate(zip(names, own, strict=True))
         }
 
-    def _collect_trainable(self):
+    def _collect_trainable(self) -> list[tf.Variable]:
         return [
             *self.model.trainable_variables,
             self.weights["output/kernel"],
@@ -309,7 +324,7 @@ def describe(body: Body, mixed: str | None = None) -> Description:
     )
 
 
-def _structure(model):
+def _structure(model: tf_keras.Model) -> str:
     """Digest of a model's layers, their settings and how they are connected.
 
     Names that Keras numbers, and seeds, are left out: they differ from call to call.
@@ -318,7 +333,7 @@ def _structure(model):
     layers = list(_leaves(model, with_models=True))
     places = {layer.name: f"layer {place}" for place, layer in enumerate(layers)}
 
-    def plain(value, named=False):
+    def plain(value: Any, named: bool = False) -> Any:
         if isinstance(value, dict):
             kept = {k: v for k, v in value.items() if k not in ("name", "seed")}
             if not isinstance(kept.get("function", ""), str):
@@ -336,7 +351,7 @@ def _structure(model):
         simple = value is None or isinstance(value, bool | int | float)
         return value if simple else type(value).__qualname__
 
-    def settings(layer):
+    def settings(layer: tf_keras.layers.Layer) -> tuple[str, Any, bool]:
         try:
             config = layer.get_config()
         except Exception:  # of a class that doesn't say, or can't
@@ -349,28 +364,30 @@ def _structure(model):
     return f"{tf_keras.__version__} {digest}"
 
 
-def _code(model):
+def _code(model: tf_keras.Model) -> tuple[Hashable, ...]:
     """What stands for code of its own in a model; () where there is none."""
     layers = [model, *_leaves(model, with_models=True)]
     keys = tuple(key_of_layer(layer) for layer in layers)
     return keys if any(key is not None for key in keys) else ()
 
 
-def _is_as_described(model, description):
+def _is_as_described(model: tf_keras.Model, description: Description) -> bool:
     version, _, digest = description.structure.partition(" ")
     if version == tf_keras.__version__ and not _structure(model).endswith(digest):
         return False
     return description.code is None or _code(model) == description.code
 
 
-def _built_otherwise(body):
+def _built_otherwise(body: Body) -> ValueError:
     return ValueError(
         f"network={body.name} now builds another network than the one that was fitted. "
         "Fit anew, or undo the change to the function or to what it goes by."
     )
 
 
-def weight_shapes(architecture: Architecture) -> dict:
+def weight_shapes(
+    architecture: Architecture,
+) -> dict[str, tuple[tuple[int, ...], str]]:
     """As `sksngp.body.body_weight_shapes`."""
     members = () if architecture.members == 1 else (architecture.members,)
     network = BodyNetwork(replace(architecture, members=1))
@@ -381,7 +398,7 @@ def weight_shapes(architecture: Architecture) -> dict:
     }
 
 
-def _noise_shape(layer):
+def _noise_shape(layer: tf_keras.layers.Layer) -> tuple[int | None, ...] | None:
     """Of a dropout layer: 1 along the axes on which it drops units together."""
     for rank, kind in enumerate(SPATIAL, start=1):
         if isinstance(layer, kind):
@@ -391,14 +408,16 @@ def _noise_shape(layer):
     return layer.noise_shape
 
 
-def _can_be_normalised(layer):
+def _can_be_normalised(layer: tf_keras.layers.Layer) -> bool:
     """Whether a layer has a kernel that training changes, of a kind that we wrap."""
     if not layer.trainable:
         return False
     return type(layer) in (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
 
 
-def _leaves(model, with_models=False):
+def _leaves(
+    model: tf_keras.Model, with_models: bool = False
+) -> Iterator[tf_keras.layers.Layer]:
     """Layers of a model and of models in it; where asked, these models too."""
     if not layers_are_known(model):
         return
@@ -464,7 +483,7 @@ def build(body: Body, seed: int = 0, mixed: str | None = None) -> tf_keras.Model
     return model
 
 
-def _check_shapes(body, model):
+def _check_shapes(body: Body, model: tf_keras.Model) -> None:
     """Refuse a model that isn't one from rows to features."""
     if layers_are_known(model) and model.input_spec is not None:
         rows = tf_keras.Input(body.input_shape)
@@ -484,7 +503,7 @@ def _check_shapes(body, model):
         )
 
 
-def _has_softmax(model):
+def _has_softmax(model: tf_keras.Model) -> bool:
     """Whether a model's last layer is an output layer's."""
     last = model.layers[-1] if layers_are_known(model) and model.layers else None
     return isinstance(last, tf_keras.layers.Softmax) or (
@@ -493,7 +512,7 @@ def _has_softmax(model):
 
 
 @contextmanager
-def errors_named(body: Body | None):
+def errors_named(body: Body | None) -> Iterator[None]:
     """Say of TensorFlow's errors in a built network whose they are."""
     try:
         yield
@@ -528,7 +547,7 @@ def member_weights(
 
 
 @contextmanager
-def _keras_seed(seed):
+def _keras_seed(seed: int) -> Iterator[None]:
     """Where layers without a seed take it from, in this thread, for a while.
 
     ``tf_keras.utils.set_random_seed`` would set Python's, NumPy's and TensorFlow's too.
@@ -541,12 +560,12 @@ def _keras_seed(seed):
         backend._SEED_GENERATOR.generator = before
 
 
-def _types(mixed):
+def _types(mixed: str | None) -> AbstractContextManager[None]:
     """In which types new layers compute, for a while, in all threads."""
     return policy_scope(f"mixed_{mixed}") if mixed else nullcontext()
 
 
-def _layer_shapes(model):
+def _layer_shapes(model: tf_keras.Model) -> Iterator[list[int]]:
     for layer in _leaves(model):
         shape = getattr(layer, "output_shape", None)
         for one in shape if isinstance(shape, list) else [shape]:

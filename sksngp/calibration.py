@@ -55,7 +55,7 @@ def fit_temperature(
     rows = np.arange(len(labels))
     tiny = np.finfo(np.float64).tiny
 
-    def penalised_loss(log_temperature):
+    def penalised_loss(log_temperature: float) -> float:
         likelihood = proba(np.exp(log_temperature))[rows, labels]
         loss = -weights @ np.log(np.maximum(likelihood, tiny))
         return loss + 0.5 * log_temperature**2

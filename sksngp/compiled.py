@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +14,11 @@ import tf_keras
 from .architecture import Architecture
 from .body_network import SEEDS_OF_STEP, network_of
 from .device import on_device
-from .networks import GP_WEIGHT_DECAY, pieces
+from .networks import GP_WEIGHT_DECAY, ResidualNetwork, pieces
 from .startup import collector_paused, num_threads
+
+#: Members of an ensemble that train as one network, or the number of a single one.
+Stack: TypeAlias = slice | int
 
 #: A training step goes by so many random features, at most. That is faster than by all
 #: of them, and tells rows that are unlike the data apart better
@@ -61,18 +66,18 @@ class CompiledNetwork:
         each has been used.
     """
 
-    def __init__(self, architecture: Architecture, device: str | None = None):
+    def __init__(self, architecture: Architecture, device: str | None = None) -> None:
         self.architecture, self.device = architecture, device
         self.requested_device = device
         self._stacks = _stacks(architecture)
         with on_device(device):
             self._build()
         self.traces = 0
-        self._loaded: tuple = ()
-        self._matrix: tuple = (None, None)
+        self._loaded: tuple[()] | tuple[dict[str, np.ndarray], dict[str, float]] = ()
+        self._matrix: tuple[np.ndarray | None, Any] = (None, None)
         self._compile()
 
-    def _build(self):
+    def _build(self) -> None:
         architecture = self.architecture
         self.networks = [
             network_of(replace(architecture, members=_size(stack)))
@@ -86,7 +91,7 @@ class CompiledNetwork:
                 [(tf.zeros_like(variable), variable) for variable in network.trainable]
             )
 
-    def _compile(self):
+    def _compile(self) -> None:
         arch = self.architecture
         stack = [] if arch.members == 1 else [arch.members]
         masks = tf.TensorSpec([None, arch.num_layers, 1, arch.num_hidden], arch.dtype)
@@ -109,7 +114,9 @@ class CompiledNetwork:
             self._epoch, [rows, labels, weights, *integers]
         )
 
-    def _compiled(self, function, signature):
+    def _compiled(
+        self, function: Callable[..., Any], signature: list[tf.TensorSpec]
+    ) -> _Compiled:
         return _Compiled(function, signature, self.device)
 
     # Arrays in and out
@@ -130,7 +137,9 @@ class CompiledNetwork:
             array.flags.writeable = False
         self._loaded = (weights, scalars)
 
-    def _assign(self, weights, scalars):
+    def _assign(
+        self, weights: dict[str, np.ndarray], scalars: dict[str, float]
+    ) -> None:
         for network, stack in zip(self.networks, self._stacks, strict=True):
             if len(self.networks) == 1:
                 network.load(weights)
@@ -148,7 +157,9 @@ class CompiledNetwork:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
 
-    def load_optimizer(self, learning_rate, state=None):
+    def load_optimizer(
+        self, learning_rate: float, state: list[np.ndarray] | None = None
+    ) -> None:
         """Start the optimiser from a `dump_optimizer`, or afresh."""
         self.set_learning_rate(learning_rate)
         for scale in self._loss_scales:
@@ -170,7 +181,7 @@ class CompiledNetwork:
         ]
         return list(self._join(states).values())
 
-    def _join(self, parts):
+    def _join(self, parts: list[dict[Any, np.ndarray]]) -> dict[Any, np.ndarray]:
         """One dict of arrays from those of the networks."""
         if len(parts) == 1:
             return parts[0]
@@ -181,7 +192,7 @@ class CompiledNetwork:
             for key, array in parts[0].items()
         }
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Copy of all that training goes on from."""
         network = self.networks[0]
         names = "spec_norm_bound", "input_scale", "dropout_rate"
@@ -192,27 +203,27 @@ class CompiledNetwork:
             "optimizer": self.dump_optimizer(),
         }
 
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.load(state["weights"], **state["scalars"])
         self.load_optimizer(state["learning_rate"], state["optimizer"])
 
     # Prediction
 
-    def _hidden(self, projected):
+    def _hidden(self, projected: tf.Tensor) -> tf.Tensor:
         self.traces += 1
         return self.networks[0].hidden(projected)
 
-    def hidden_of_batch(self, projected):
+    def hidden_of_batch(self, projected: np.ndarray) -> tf.Tensor:
         """Hidden representation as in training: normalised by the rows given."""
         self._loaded = ()  # the means of batches have moved
         return self._compiled_hidden_of_batch(projected)
 
-    def _hidden_of_batch(self, projected):
+    def _hidden_of_batch(self, projected: tf.Tensor) -> tf.Tensor:
         self.traces += 1
         return self.networks[0].training_hidden(projected, None)
 
-    def _forward(self, projected):
+    def _forward(self, projected: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         self.traces += 1
         if len(self.networks) > 1 and self.architecture.body is not None:
             return tf.stack(
@@ -228,7 +239,7 @@ class CompiledNetwork:
         logits, features = network.output(network.hidden(projected))
         return logits if features is None else (logits, features)
 
-    def _forward_masked(self, projected, masks):
+    def _forward_masked(self, projected: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         self.traces += 1
         network = self.networks[0]
         # One sample after the other, for the reason that `StackedDense` gives.
@@ -238,12 +249,16 @@ class CompiledNetwork:
             fn_output_signature=self.architecture.dtype,
         )
 
-    def _whiten(self, projected, whitening):
+    def _whiten(
+        self, projected: tf.Tensor, whitening: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         self.traces += 1
         logits, features = self._output(projected)
         return logits, features, tf.map_fn(partial(_whiten, features), whitening)
 
-    def _project(self, projected, directions):
+    def _project(
+        self, projected: tf.Tensor, directions: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         self.traces += 1
         logits, features = self._output(projected)
         products = [
@@ -252,11 +267,13 @@ class CompiledNetwork:
         ]
         return logits, features, tf.add_n(products)[tf.newaxis]
 
-    def _output(self, projected):
+    def _output(self, projected: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         network = self.networks[0]
         return network.output(network.hidden(projected))
 
-    def whiten(self, projected, whitening: np.ndarray) -> tuple[np.ndarray, ...]:
+    def whiten(
+        self, projected: np.ndarray, whitening: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """Logits of a Gaussian-process output, and what their variance is made of.
 
         Parameters
@@ -283,11 +300,15 @@ class CompiledNetwork:
                 network.bound_norms()
         return self.dump()
 
-    def project(self, projected, directions: np.ndarray) -> tuple[np.ndarray, ...]:
+    def project(
+        self, projected: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """As `whiten`, with ``directions^T phi`` (1, n, r) for directions (M, r)."""
         return self._with_matrix(self._compiled_project, projected, directions)
 
-    def _with_matrix(self, function, projected, matrix):
+    def _with_matrix(
+        self, function: _Compiled, projected: np.ndarray, matrix: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         known, tensor = self._matrix
         if known is not matrix:
             with on_device(self.device):
@@ -297,7 +318,15 @@ class CompiledNetwork:
 
     # Training
 
-    def epoch(self, projected, labels, weights, batch_size, seed, number) -> float:
+    def epoch(
+        self,
+        projected: tf.Tensor | np.ndarray,
+        labels: tf.Tensor | np.ndarray,
+        weights: tf.Tensor | np.ndarray,
+        batch_size: int | None,
+        seed: int,
+        number: int,
+    ) -> float:
         """Go once over the rows in random order.
 
         Parameters
@@ -322,14 +351,22 @@ class CompiledNetwork:
             self._compiled_epoch(projected, labels, weights, steps, seed, number)
         )
 
-    def _epoch(self, projected, labels, weights, steps, seed, number):
+    def _epoch(
+        self,
+        projected: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        steps: tf.Tensor,
+        seed: tf.Tensor,
+        number: tf.Tensor,
+    ) -> tf.Tensor:
         self.traces += 1
         n = tf.shape(labels)[0]
         members = self.architecture.members
         shape = [n] if members == 1 else [members, n]
         order = tf.argsort(_uniform(shape, seed, 3 * number))
 
-        def advance(step, total):
+        def advance(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             count = n // steps + tf.cast(step < n % steps, n.dtype)
             start = step * (n // steps) + tf.minimum(step, n % steps)
             taken = order[..., start : start + count]
@@ -353,7 +390,9 @@ class CompiledNetwork:
         )
         return total / tf.cast(n * members, total.dtype)
 
-    def _dropout_draws(self, shape, seed, step):
+    def _dropout_draws(
+        self, shape: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
         """Random bytes of all blocks, and from which value on a unit is kept.
 
         A byte has 256 values, of which `256 * dropout_rate` should drop; its
@@ -379,7 +418,7 @@ class CompiledNetwork:
         rate = tf.cast(self.networks[0].dropout_rate, tf.float32)
         return draws, tf.floor(256.0 * rate + _uniform([], seed, 3 * step + 2))
 
-    def _dropout_seeds(self, seed, step):
+    def _dropout_seeds(self, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """A seed for the dropout layers of each network."""
         seeds = [
             tf.stack([seed + member, step * SEEDS_OF_STEP])
@@ -387,7 +426,7 @@ class CompiledNetwork:
         ]
         return seeds[0] if len(seeds) == 1 else tf.stack(seeds)
 
-    def _step_features(self, turn):
+    def _step_features(self, turn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor] | None:
         """First and last of the random features whose turn it is; None for all.
 
         The groups take turns, so that each is trained even in few steps; a stream's
@@ -400,7 +439,15 @@ class CompiledNetwork:
         bounds = tf.constant(np.linspace(0, inducing, groups + 1).astype(np.int32))
         return bounds[turn % groups], bounds[turn % groups + 1]
 
-    def _step(self, batch, labels, weights, draws, threshold, features):
+    def _step(
+        self,
+        batch: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        draws: tf.Tensor | None,
+        threshold: tf.Tensor | None,
+        features: tuple[tf.Tensor, tf.Tensor] | None,
+    ) -> tf.Tensor:
         """One optimiser step; the members' weighted cross-entropies, summed."""
         if self.architecture.members == 1:
             return self._train_network(
@@ -421,8 +468,15 @@ class CompiledNetwork:
         )
 
     def _train_network(
-        self, index, batch, labels, weights, draws, threshold, features=None
-    ):
+        self,
+        index: int,
+        batch: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        draws: tf.Tensor | None,
+        threshold: tf.Tensor | None,
+        features: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
         network, optimizer = self.networks[index], self.optimizers[index]
         masks = None if draws is None else network.training_masks(draws, threshold)
         network.normalise()
@@ -431,7 +485,7 @@ class CompiledNetwork:
         else:
             parts = [(batch, labels, weights, masks)]
         loss_scale = self._loss_scales[index] if self._loss_scales else None
-        losses, gradients = zip(
+        losses, gradients_of_parts = zip(
             *(
                 _loss_and_gradients(
                     network, features, 1 / len(parts), loss_scale, *part
@@ -440,7 +494,7 @@ class CompiledNetwork:
             ),
             strict=True,
         )
-        gradients = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+        gradients = [tf.add_n(each) for each in zip(*gradients_of_parts, strict=True)]
         if loss_scale is not None:
             gradients = _unscaled(gradients, loss_scale)
         if network.architecture.num_inducing is not None:
@@ -451,7 +505,7 @@ class CompiledNetwork:
         return tf.add_n(losses)
 
 
-def _whiten(features, factor):
+def _whiten(features: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """``factor^T phi`` for each row, without the products by the factor's zeros."""
     parts = pieces(features.shape[1])
     columns = []
@@ -463,7 +517,13 @@ def _whiten(features, factor):
     return tf.concat(columns, axis=1)
 
 
-def _halves(network, batch, labels, weights, masks):
+def _halves(
+    network: ResidualNetwork,
+    batch: tf.Tensor,
+    labels: tf.Tensor,
+    weights: tf.Tensor,
+    masks: tf.Tensor | None,
+) -> Iterator[tuple[tf.Tensor, ...]]:
     """The first and the second half of a batch's rows."""
     rows = tf.shape(labels)[0]
     half = rows // 2
@@ -480,7 +540,7 @@ def _halves(network, batch, labels, weights, masks):
     return zip(*parts, masks, strict=True)
 
 
-def _unscaled(gradients, scale):
+def _unscaled(gradients: list[tf.Tensor], scale: tf.Variable) -> list[tf.Tensor]:
     """Gradients of the loss itself; zeros, and half the scale, where one overflows."""
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
     unscaled = [
@@ -492,7 +552,16 @@ def _unscaled(gradients, scale):
     return unscaled
 
 
-def _loss_and_gradients(network, features, share, scale, batch, labels, weights, masks):
+def _loss_and_gradients(
+    network: ResidualNetwork,
+    features: tuple[tf.Tensor, tf.Tensor] | None,
+    share: float,
+    scale: tf.Variable | None,
+    batch: tf.Tensor,
+    labels: tf.Tensor,
+    weights: tf.Tensor,
+    masks: tf.Tensor | None,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
     with tf.GradientTape() as tape:
         logits = network.training_logits(
             network.training_hidden(batch, masks), features
@@ -508,7 +577,7 @@ def _loss_and_gradients(network, features, share, scale, batch, labels, weights,
     return loss, gradients
 
 
-def _stacks(architecture):
+def _stacks(architecture: Architecture) -> Sequence[Stack]:
     """Members that train as one network: slices, two or more each, one a core.
 
     Networks that a function built can't be stacked: each member is one, by its number.
@@ -521,15 +590,20 @@ def _stacks(architecture):
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
-def _size(stack):
+def _size(stack: Stack) -> int:
     return stack.stop - stack.start if isinstance(stack, slice) else 1
 
 
 class _Compiled:
     """A function traced at its first call, with less overhead than tf.function."""
 
-    def __init__(self, function, signature, device):
-        def placed(*arguments):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: list[tf.TensorSpec],
+        device: str | None,
+    ) -> None:
+        def placed(*arguments: tf.Tensor) -> Any:
             with on_device(device):
                 return function(*arguments)
 
@@ -537,9 +611,9 @@ class _Compiled:
         self._function = tf.function(placed, input_signature=signature, autograph=False)
         self._device = device
         self._signature = signature
-        self._concrete = None
+        self._concrete: Any = None
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         if self._concrete is None:
             with collector_paused():
                 self._concrete = self._function.get_concrete_function()
@@ -551,6 +625,6 @@ class _Compiled:
         return self._concrete(*tensors)
 
 
-def _uniform(shape, seed, counter):
+def _uniform(shape: Any, seed: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
     # "philox" names the algorithm, so that the numbers do not depend on XLA.
     return tf.random.stateless_uniform(shape, tf.stack([seed, counter]), alg="philox")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 _NAMES = re.compile("cpu(:0)?|gpu(:[0-9]{1,3})?", re.IGNORECASE)
 
@@ -75,7 +76,7 @@ def available_device(device: str | None) -> str | None:
     return "CPU:0"
 
 
-def on_device(name: str | None) -> AbstractContextManager:
+def on_device(name: str | None) -> AbstractContextManager[Any]:
     """Context in which tensors and variables are made on a device.
 
     Parameters

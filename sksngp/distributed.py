@@ -13,19 +13,27 @@ instead would send as many bytes every few milliseconds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import pool
-from .rows import Rows, add, joined
+from .rows import Rows, StreamedRows, add, joined
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+    from .rows import InputProjection
 
 #: Rows that a group of blocks trains on before weights are averaged: 512 steps of 128.
 ROUND_ROWS = 2**16
 
 
-def total(rows, function: Callable) -> tuple:
+def total(
+    rows: StreamedRows, function: Callable[[Rows], tuple[Any, ...]]
+) -> tuple[Any, ...]:
     """Sum of what `function` says of each block, added up in pairs on the workers.
 
     Parameters
@@ -41,11 +49,11 @@ def total(rows, function: Callable) -> tuple:
     """
     import dask
 
-    function = dask.delayed(function, pure=False)
+    shipped = dask.delayed(function, pure=False)
     read = _reader(rows)
     parts = [
-        dask.delayed(_apply)(function, read(block))
-        for block in np.flatnonzero(np.diff(rows.source.starts))
+        dask.delayed(_apply)(shipped, read(block))
+        for block in np.flatnonzero(np.diff(rows.source.starts)).tolist()
     ]
     while len(parts) > 1:
         odd = parts[-1:] if len(parts) % 2 else []
@@ -54,7 +62,13 @@ def total(rows, function: Callable) -> tuple:
     return rows.source.client.compute(parts[0]).result()
 
 
-def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Callable:
+def epochs(
+    compiled: pool.CompiledNetwork,
+    rows: StreamedRows,
+    unit: float,
+    batch_size: int | None,
+    seed: int,
+) -> Callable[[int], float]:
     """Function that trains for an epoch on the workers, and returns the mean loss.
 
     Parameters
@@ -83,12 +97,12 @@ def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Ca
     network = asdict(compiled.architecture) | {"device": compiled.requested_device}
     read = _reader(rows)
 
-    def train(state, blocks, group_seed):
-        blocks = [read(block) for block in blocks]
-        arguments = network, state, blocks, unit, batch_size, group_seed
+    def train(state: Delayed, blocks: list[int], group_seed: int) -> Delayed:
+        parts = [read(block) for block in blocks]
+        arguments = network, state, parts, unit, batch_size, group_seed
         return dask.delayed(_train)(*arguments)
 
-    def epoch(number):
+    def epoch(number: int) -> float:
         rng = np.random.default_rng([seed, number])
         summed = 0.0
         for dealt in _rounds(sizes, groups, rng):
@@ -104,10 +118,13 @@ def epochs(compiled, rows, unit: float, batch_size: int | None, seed: int) -> Ca
     return epoch
 
 
-def _rounds(sizes: np.ndarray, groups: int, rng) -> Iterator[list[list[int]]]:
+def _rounds(
+    sizes: np.ndarray, groups: int, rng: np.random.Generator
+) -> Iterator[list[list[int]]]:
     """Blocks in random order, dealt to groups of about `ROUND_ROWS` rows."""
     group: list[int] = []
-    dealt, held = [], 0
+    dealt: list[list[int]] = []
+    held = 0
     for block in rng.permutation(np.flatnonzero(sizes)):
         group.append(int(block))
         held += sizes[block]
@@ -123,13 +140,13 @@ def _rounds(sizes: np.ndarray, groups: int, rng) -> Iterator[list[list[int]]]:
         yield dealt
 
 
-def _reader(rows):
+def _reader(rows: StreamedRows) -> Callable[[int], Delayed]:
     """Function that gives a block's `Rows` as a dask delayed."""
     import dask
 
     projection = dask.delayed(rows.projection, traverse=False)  # one key for all
 
-    def read(block):
+    def read(block: int) -> Delayed:
         part = rows.source.rows(block)
         return dask.delayed(_project)(
             rows.source.delayed(block),
@@ -145,15 +162,28 @@ def _reader(rows):
 # What workers do
 
 
-def _project(X, labels, weights, projection, dtype):
+def _project(
+    X: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    projection: InputProjection,
+    dtype: str,
+) -> Rows:
     return Rows(projection(X, dtype), labels, weights)
 
 
-def _apply(function, rows):
+def _apply(function: Callable[[Rows], tuple[Any, ...]], rows: Rows) -> tuple[Any, ...]:
     return function(rows)
 
 
-def _train(network, state, blocks, unit, batch_size, seed):
+def _train(
+    network: dict[str, Any],
+    state: dict[str, Any],
+    blocks: list[Rows],
+    unit: float,
+    batch_size: int | None,
+    seed: int,
+) -> tuple[dict[str, Any], float, int]:
     """State after a pass over blocks, the mean loss, and the number of rows."""
     rows = joined(blocks)
     with pool.lease(**network) as compiled:
@@ -164,11 +194,11 @@ def _train(network, state, blocks, unit, batch_size, seed):
         return compiled.state(), loss, len(rows.labels)
 
 
-def _average(states, shares):
+def _average(states: Sequence[dict[str, Any]], shares: np.ndarray) -> dict[str, Any]:
     """State whose arrays are averages; counts of steps and settings are the first's."""
     first = states[0]
 
-    def average(arrays):
+    def average(arrays: Sequence[np.ndarray]) -> np.ndarray:
         if not np.issubdtype(arrays[0].dtype, np.floating):
             return arrays[0]
         return sum(share * array for share, array in zip(shares, arrays, strict=True))

@@ -210,11 +210,11 @@ def available_bytes() -> int | None:
     return min((number for number in left if number is not None), default=None)
 
 
-def _num_weights(architecture):
+def _num_weights(architecture: Architecture) -> int:
     return sum(prod(shape) for shape in weight_shapes(architecture).values())
 
 
-def _system_bytes():
+def _system_bytes() -> int | None:
     fields = _fields(Path("/proc/meminfo"))
     if "MemAvailable:" in fields:
         return 1024 * (fields["MemAvailable:"] + fields.get("SwapFree:", 0))
@@ -242,21 +242,21 @@ def _control_group_bytes(
                 yield from _left_in(folder, *names)
 
 
-def _left_in(folder, limit, usage, cache):
-    limit, usage = (_read(folder / name) for name in (limit, usage))
-    if limit and usage and limit.strip().isdigit():  # not "max"
+def _left_in(folder: Path, limit: str, usage: str, cache: str) -> Iterator[int]:
+    allowed, used = (_read(folder / name) for name in (limit, usage))
+    if allowed and used and allowed.strip().isdigit():  # not "max"
         freed = _fields(folder / "memory.stat").get(cache, 0)
-        yield max(0, int(limit) - int(usage) + freed)
+        yield max(0, int(allowed) - int(used) + freed)
 
 
-def _read(path):
+def _read(path: Path) -> str | None:
     try:
         return path.read_text()
     except OSError:
         return None
 
 
-def _fields(path):
+def _fields(path: Path) -> dict[str, int]:
     """Names and numbers of a file with one of each a line."""
     rows = (line.split() for line in (_read(path) or "").splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}

@@ -16,7 +16,10 @@ rather than constants of the graph: changing them compiles nothing.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -43,26 +46,36 @@ def pieces(size: int) -> list[slice]:
     return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
 
 
-def _official_layers(file):
+def _official_layers(file: str) -> ModuleType:
     """A module of tf-models-official's layers, without the package around it.
 
     That package imports TensorFlow Text and Keras 3, which take longer than all
     the rest of ours and serve layers that nothing here uses.
     """
-    root = importlib.util.find_spec("official").submodule_search_locations[0]
+    package = importlib.util.find_spec("official")
+    assert package is not None and package.submodule_search_locations
+    root = package.submodule_search_locations[0]
     path = Path(root, "nlp", "modeling", "layers", file)
     spec = importlib.util.spec_from_file_location(f"{__name__}.{path.stem}", path)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-_spectral_normalization = _official_layers("spectral_normalization.py")
-SpectralNormalization = _spectral_normalization.SpectralNormalization
-SpectralNormalizationConv2D = _spectral_normalization.SpectralNormalizationConv2D
-RandomFeatureGaussianProcess = _official_layers(
-    "gaussian_process.py"
-).RandomFeatureGaussianProcess
+if TYPE_CHECKING:  # which follows imports only
+    from official.nlp.modeling.layers import (
+        RandomFeatureGaussianProcess,
+        SpectralNormalization,
+        SpectralNormalizationConv2D,
+    )
+else:
+    _spectral_normalization = _official_layers("spectral_normalization.py")
+    SpectralNormalization = _spectral_normalization.SpectralNormalization
+    SpectralNormalizationConv2D = _spectral_normalization.SpectralNormalizationConv2D
+    RandomFeatureGaussianProcess = _official_layers(
+        "gaussian_process.py"
+    ).RandomFeatureGaussianProcess
 
 
 class NormalisedDense(SpectralNormalization):
@@ -73,7 +86,7 @@ class NormalisedDense(SpectralNormalization):
     arrays, as all weights are.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         tf_keras.layers.Wrapper.build(self, input_shape)
         self.w = self.layer.kernel
         self.w_shape = self.w.shape.as_list()
@@ -87,13 +100,15 @@ class NormalisedDense(SpectralNormalization):
 class StackedDense(tf_keras.layers.Layer):
     """`members` dense layers side by side: (members, n, in) -> (members, n, out)."""
 
-    def __init__(self, members, units, activation=None, **kwargs):
+    def __init__(
+        self, members: int, units: int, activation: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.members = members
         self.units = units
         self.activation = tf_keras.activations.get(activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         shape = (self.members, input_shape[-1], self.units)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
         self.bias = self.add_weight(
@@ -101,7 +116,7 @@ class StackedDense(tf_keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # Not one batched product: that adds the terms of few rows in another order than
         # those of many, and a row's last digits would depend on the rows beside it.
         products = [
@@ -123,11 +138,15 @@ class FeaturesOfOwnType:
     which would leave float64 logits with eight digits.
     """
 
-    def __init__(self, units, num_inducing, **kwargs):
-        super().__init__(units, num_inducing=num_inducing, **kwargs)
+    num_inducing: int
+    dtype: str
+
+    def __init__(self, units: int, num_inducing: int, **kwargs: Any) -> None:
+        # The next class is the layer.
+        super().__init__(units, num_inducing=num_inducing, **kwargs)  # type: ignore[call-arg]
         self.gp_feature_scale = tf.constant(np.sqrt(2.0 / num_inducing), self.dtype)
 
-    def _make_random_feature_layer(self, name):
+    def _make_random_feature_layer(self, name: str) -> tf_keras.layers.Layer:
         return tf_keras.layers.Dense(
             self.num_inducing,
             activation=tf.math.cos,
@@ -141,7 +160,7 @@ class FeaturesOfOwnType:
 class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
     """tf-models-official's layer, which returns logits and random features."""
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits and random features, as the parent's, summed in one order.
 
         A product of few columns is divided between threads in a way that depends on
@@ -155,7 +174,9 @@ class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
         ]
         return tf.add_n(products)[:, : self.units] + self._gp_output_bias, features
 
-    def estimated_logits(self, inputs, start, stop):
+    def estimated_logits(
+        self, inputs: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
+    ) -> tf.Tensor:
         """Logits by the random features from `start` to `stop` alone.
 
         Scaled so that their mean over all features is that of a call.
@@ -168,20 +189,22 @@ class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
 
 
 @tf.custom_gradient
-def _add_masked(hidden, update, mask):
+def _add_masked(
+    hidden: tf.Tensor, update: tf.Tensor, mask: tf.Tensor
+) -> tuple[tf.Tensor, Any]:
     """``hidden + update * mask``.
 
     TensorFlow's own gradient would find out anew in every step that nothing was
     broadcast: a fifth of the graph's operations.
     """
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
         return upstream, upstream * mask, None
 
     return hidden + update * mask, gradient
 
 
-def _kept(draws, threshold, dtype):
+def _kept(draws: tf.Tensor, threshold: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """1 for a unit whose byte is at least the threshold, in 0 to 256; else 0."""
     at_least = tf.cast(tf.minimum(threshold, 255.0), tf.uint8)
     return tf.cast(draws >= at_least, dtype) * tf.cast(threshold < 256.0, dtype)
@@ -206,11 +229,11 @@ class ResidualNetwork(tf.Module):
         and the share of hidden units dropped in training.
     """
 
-    def __init__(self, architecture: Architecture):
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
 
-        def scalar(value):
+        def scalar(value: float) -> tf.Variable:
             return tf.Variable(value, trainable=False, dtype=architecture.dtype)
 
         self.spec_norm_bound = scalar(1.0)
@@ -224,11 +247,11 @@ class ResidualNetwork(tf.Module):
         self.weights = self._collect_weights()
         self.trainable = self._collect_trainable()
 
-    def make_hidden_layers(self):
+    def make_hidden_layers(self) -> list[tf_keras.layers.Layer]:
         """The residual blocks' layers."""
         return [self.make_hidden_layer() for _ in range(self.architecture.num_layers)]
 
-    def make_hidden_layer(self):
+    def make_hidden_layer(self) -> tf_keras.layers.Layer:
         """One hidden layer, width to width, with a ReLU."""
         units, dtype = self.architecture.num_hidden, self.hidden_type()
         if self.architecture.members > 1:
@@ -242,13 +265,15 @@ class ResidualNetwork(tf.Module):
             return dense
         return NormalisedDense(dense, norm_multiplier=self.spec_norm_bound, dtype=dtype)
 
-    def hidden_type(self):
+    def hidden_type(self) -> str | tf_keras.mixed_precision.Policy:
         """The float type of hidden layers: of their weights, and of their products."""
         if self.architecture.mixed is None:
             return self.architecture.dtype
         return tf_keras.mixed_precision.Policy(f"mixed_{self.architecture.mixed}")
 
-    def call_hidden_layer(self, layer, rows, **settings):
+    def call_hidden_layer(
+        self, layer: tf_keras.layers.Layer, rows: tf.Tensor, **settings: Any
+    ) -> tf.Tensor:
         """What a layer gives for rows, in the network's type.
 
         float16 ends at 65,504: what lies beyond it stays there.
@@ -262,7 +287,7 @@ class ResidualNetwork(tf.Module):
         outputs = layer(tf.clip_by_value(rows, *limits), **settings)
         return tf.clip_by_value(tf.cast(outputs, dtype), *limits)
 
-    def make_output_layer(self):
+    def make_output_layer(self) -> tf_keras.layers.Layer:
         """The layer from the last hidden representation to logits."""
         arch = self.architecture
         if arch.num_inducing is not None:
@@ -281,7 +306,7 @@ class ResidualNetwork(tf.Module):
             arch.num_outputs, kernel_initializer="zeros", dtype=arch.dtype
         )
 
-    def hidden(self, projected, masks=None):
+    def hidden(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Hidden representation (..., n, num_hidden) of projected rows.
 
         `masks`, where given, multiply the output of each block and have an axis
@@ -301,24 +326,30 @@ class ResidualNetwork(tf.Module):
                 hidden = _add_masked(hidden, update, masks[block])
         return hidden
 
-    def training_hidden(self, projected, masks):
+    def training_hidden(
+        self, projected: tf.Tensor, masks: tf.Tensor | None
+    ) -> tf.Tensor:
         """Hidden representation in a training step."""
         return self.hidden(projected, masks)
 
-    def training_masks(self, draws, threshold):
+    def training_masks(
+        self, draws: tf.Tensor, threshold: tf.Tensor | None
+    ) -> tf.Tensor:
         """Masks of random bytes: 1 / (1 - rate) for a unit that is kept, else 0."""
         kept = _kept(draws, threshold, self.dropout_rate.dtype)
         return kept * (1.0 / (1.0 - self.dropout_rate))
 
-    def halve_masks(self, masks, sizes):
+    def halve_masks(
+        self, masks: tf.Tensor, sizes: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
         """Masks of the first and the second half of a batch's rows."""
         return tf.split(masks, sizes, 1, num=2)  # blocks come before rows
 
-    def penalties(self):
+    def penalties(self) -> list[tf.Tensor]:
         """Losses of the last call besides that of the labels: here there are none."""
         return []
 
-    def normalise(self):
+    def normalise(self) -> None:
         """Bound the hidden kernels' spectral norms by one power iteration each.
 
         What `SpectralNormalization` does in a training call, for all layers in
@@ -340,13 +371,15 @@ class ResidualNetwork(tf.Module):
             layer.u.assign(left)
             layer.v.assign(right)
 
-    def training_logits(self, hidden, features=None):
+    def training_logits(
+        self, hidden: tf.Tensor, features: tuple[tf.Tensor, tf.Tensor] | None = None
+    ) -> tf.Tensor:
         """Logits (..., n, K); where given, by a range (start, stop) of features."""
         if features is None:
             return self.output(hidden)[0]
         return self.output_layer.estimated_logits(hidden * self.input_scale, *features)
 
-    def output(self, hidden):
+    def output(self, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Logits (..., n, K), and random features (n, num_inducing) or None."""
         if self.architecture.num_inducing is None:
             return self.output_layer(hidden), None
@@ -354,7 +387,7 @@ class ResidualNetwork(tf.Module):
         logits, features = self.output_layer(hidden * self.input_scale)
         return logits, features
 
-    def _collect_trainable(self):
+    def _collect_trainable(self) -> list[tf.Variable]:
         return [
             variable
             for name, variable in self.weights.items()
@@ -362,11 +395,11 @@ class ResidualNetwork(tf.Module):
             and not name.startswith("random_features")
         ]
 
-    def _collect_weights(self):
+    def _collect_weights(self) -> dict[str, tf.Variable]:
         return {**self._collect_hidden_weights(), **self._collect_output_weights()}
 
-    def _collect_hidden_weights(self):
-        weights = {}
+    def _collect_hidden_weights(self) -> dict[str, tf.Variable]:
+        weights: dict[str, tf.Variable] = {}
         for block, layer in enumerate(self.hidden_layers):
             dense = getattr(layer, "layer", layer)
             weights[f"hidden_{block}/kernel"] = dense.kernel
@@ -376,8 +409,8 @@ class ResidualNetwork(tf.Module):
                 weights[f"hidden_{block}/v"] = layer.v
         return weights
 
-    def _collect_output_weights(self):
-        weights = {}
+    def _collect_output_weights(self) -> dict[str, tf.Variable]:
+        weights: dict[str, tf.Variable] = {}
         if self.architecture.num_inducing is None:
             weights["output/kernel"] = self.output_layer.kernel
             weights["output/bias"] = self.output_layer.bias

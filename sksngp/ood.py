@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .sources import RowSource, row_blocks, select
 
@@ -16,6 +18,9 @@ LARGEST_SHARE = 0.25
 #: proportion to itself, a difference of entropies does not.
 RELATIVE_ROUNDING = 1e-9
 ABSOLUTE_ROUNDING = 1e-14
+
+#: A number, or an array of them.
+FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
 
 
 def hold_out(
@@ -68,7 +73,8 @@ def hold_out(
     share = max(fraction, at_least / len(distinct))
     if share > max(fraction, LARGEST_SHARE):
         return none
-    chosen = _choose(*_distinct_rows_by_class(labels, index), len(distinct), share)
+    rows, sizes = _distinct_rows_by_class(labels, index)
+    chosen = _choose(rows, sizes, len(distinct), share)
     return chosen[index] if chosen.sum() >= at_least else none
 
 
@@ -179,14 +185,18 @@ def latest_scores(
     return rows[last], scores[last]
 
 
-def _distinct_rows_by_class(labels, index):
+def _distinct_rows_by_class(
+    labels: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices of each class's distinct rows, end to end, and their numbers."""
     size = int(index.max()) + 1
     label, rows = np.divmod(np.unique(labels.astype(np.int64) * size + index), size)
     return rows, np.bincount(label)
 
 
-def _choose(rows, sizes, size, share):
+def _choose(
+    rows: np.ndarray, sizes: np.ndarray, size: int, share: float
+) -> NDArray[np.bool_]:
     """Of `size` distinct rows the first `share` of each class that they occur in."""
     needed = np.zeros(size, dtype=bool)
     needed[rows[np.repeat(sizes, sizes) == 1]] = True  # a class's only row
@@ -274,7 +284,7 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     return (1 + at_least) / (1 + len(ordered))
 
 
-def above_rounding(threshold):
+def above_rounding(threshold: FloatOrArray) -> FloatOrArray:
     """Raise thresholds by more than the scores of equal rows differ.
 
     The last digits of a float64 score depend on the rows that are predicted with

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .architecture import Architecture
 from .device import available_device
@@ -23,13 +23,13 @@ from .startup import collector_paused, num_threads, start_tensorflow
 if TYPE_CHECKING:
     from .compiled import CompiledNetwork
 
-_idle: dict = defaultdict(list)
+_idle: dict[tuple[Architecture, str | None], list[CompiledNetwork]] = defaultdict(list)
 _lock = threading.Lock()
 _building = threading.Lock()
 
 
 @contextmanager
-def lease(device: str | None = None, **architecture) -> Iterator[CompiledNetwork]:
+def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNetwork]:
     """Borrow a compiled network.
 
     Parameters
@@ -81,26 +81,28 @@ def num_traces() -> int:
         return sum(compiled.traces for idle in _idle.values() for compiled in idle)
 
 
-def run_in_threads(function: Callable, items: Iterable[tuple]) -> None:
+def run_in_threads(
+    function: Callable[..., object], items: Iterable[tuple[Any, ...]]
+) -> None:
     """Call a function for each tuple of arguments, one thread a core.
 
     TensorFlow and NumPy release the interpreter's lock while they compute. An
     exception in one call ends them all.
     """
     threads = num_threads()
-    items = iter(items)
-    first = list(islice(items, 2))
+    others = iter(items)
+    first = list(islice(others, 2))
+    waiting = chain(first, others)
     if len(first) < 2 or threads == 1:
-        for item in chain(first, items):
+        for item in waiting:
             function(*item)
         return
     lock = threading.Lock()
-    items = chain(first, items)
 
-    def work():
+    def work() -> None:
         while True:
             with lock:  # items are made as they are needed: memory stays flat
-                item = next(items, None)
+                item = next(waiting, None)
             if item is None or failed:
                 return
             try:
@@ -109,7 +111,7 @@ def run_in_threads(function: Callable, items: Iterable[tuple]) -> None:
                 failed.append(True)
                 raise
 
-    failed: list = []
+    failed: list[bool] = []
     with ThreadPoolExecutor(threads) as executor:
         futures = [executor.submit(work) for _ in range(threads)]
         try:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, eigh, lapack, qr
@@ -80,7 +81,7 @@ class Posterior:
             return None
         return _leading_directions(self.precision[0], self.ridge)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What can be computed again is not worth the bytes of a pickle.
         return {"factor": self.factor, "scale": self.scale, "ridge": self.ridge}
 
@@ -141,7 +142,7 @@ def average_rows(
     return average
 
 
-def _weighted_gram(features, weights):
+def _weighted_gram(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     scaled = features * np.sqrt(weights)[:, None]
     return scaled.T @ scaled
 
@@ -172,7 +173,7 @@ def factorise(
     return Posterior(factor, scale, ridge)
 
 
-def _cholesky(matrix):
+def _cholesky(matrix: np.ndarray) -> np.ndarray:
     unit = np.trace(matrix) / len(matrix)
     for jitter in (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
         try:
@@ -195,7 +196,7 @@ def _cholesky(matrix):
     )
 
 
-def _inverse_transposed(factor):
+def _inverse_transposed(factor: np.ndarray) -> np.ndarray:
     # A row-major L is a column-major L^T, the order in which LAPACK works.
     inverse, info = lapack.dtrtri(factor.T)
     if info:
@@ -203,7 +204,7 @@ def _inverse_transposed(factor):
     return inverse
 
 
-def _leading_directions(precision, ridge):
+def _leading_directions(precision: np.ndarray, ridge: float) -> np.ndarray | None:
     """B of `Posterior.directions`, by one round of subspace iteration.
 
     With Ritz pairs (l_j, v_j) of ``G = P - s I`` and R the rest of G beside the

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from sklearn.preprocessing import StandardScaler
 
 from .sources import CHUNK_FLOATS, RowSource, row_blocks, slices
@@ -51,7 +52,9 @@ class InputProjection:
         """How many floats a row of so many columns has when it is projected."""
         return num_columns if self.kernel is None else self.kernel[:, 0].size
 
-    def __call__(self, X: np.ndarray, dtype=np.float64) -> np.ndarray:
+    def __call__(
+        self, X: np.ndarray | RowSource, dtype: DTypeLike = np.float64
+    ) -> np.ndarray:
         """Project rows, chunk by chunk.
 
         Parameters
@@ -78,7 +81,7 @@ class InputProjection:
             )
         return projected[0] if members == 1 else projected
 
-    def _standardised(self, X, dtype):
+    def _standardised(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
         rows = np.empty(X.shape, dtype)
         for part, chunk in row_blocks(X):
             rows[part] = standardise(self.scaler, chunk, LARGEST[np.dtype(dtype).name])
@@ -202,7 +205,12 @@ def padded_blocks(
             yield slice(read.start + part.start, read.start + part.stop), block
 
 
-def _fit_scaler(scaler, X, weights, channels=None):
+def _fit_scaler(
+    scaler: StandardScaler,
+    X: np.ndarray | RowSource,
+    weights: np.ndarray,
+    channels: int | None = None,
+) -> StandardScaler:
     channels = channels or X.shape[1]
     for rows, chunk in row_blocks(X):
         if weights[rows].any():
@@ -213,18 +221,26 @@ def _fit_scaler(scaler, X, weights, channels=None):
     return scaler
 
 
-def _row_major(X):
+def _row_major(X: np.ndarray) -> NDArray[np.float64]:
     """Float64 copy in C order: sums round differently in another order."""
     return X.astype(np.float64, order="C")
 
 
-def _random_orthonormal(rng, size, columns):
+def _random_orthonormal(
+    rng: np.random.Generator, size: int, columns: int
+) -> NDArray[np.float64]:
     """`columns` random orthonormal columns of length `size`."""
     q, r = np.linalg.qr(rng.standard_normal((size, columns)))
     return q * np.sign(np.diag(r))  # the signs make the distribution uniform
 
 
-def _principal_subspace(scaler, X, weights, width, rng):
+def _principal_subspace(
+    scaler: StandardScaler | None,
+    X: np.ndarray | RowSource,
+    weights: np.ndarray,
+    width: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
     """Orthonormal basis of (nearly) the directions of largest weighted variance."""
     center = np.zeros(X.shape[1])
     if scaler is None:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Rows:
         """Read the rows for an epoch of training: all at once."""
         yield self
 
-    def total(self, function: Callable[[Rows], tuple]) -> tuple:
+    def total(self, function: Callable[[Rows], tuple[Any, ...]]) -> tuple[Any, ...]:
         """What `function`, which sums over rows, says of these."""
         return function(self)
 
@@ -93,7 +94,8 @@ class StreamedRows:
 
         Chunks of a given size go across blocks; others stay within one.
         """
-        first, rest = 0, []
+        first = 0
+        rest: list[Rows] = []  # of a chunk that goes on in the next block
         for block in range(len(self.source.starts) - 1):
             rows = joined([*rest, self._block(block)])
             rest, last = [], first + len(rows.labels) == len(self.labels)
@@ -115,7 +117,8 @@ class StreamedRows:
         row_bytes = _row_bytes(self.source, self.projection, self.dtype)
         sizes = np.diff(self.source.starts)
         allowed = SHARD_SHARE * IN_MEMORY_BYTES
-        shard, held = [], 0
+        shard: list[int] = []
+        held = 0
         for block in rng.permutation(len(sizes)):
             if shard and (held + sizes[block]) * row_bytes > allowed:
                 yield self._read(shard)
@@ -126,7 +129,7 @@ class StreamedRows:
         if shard:
             yield self._read(shard)
 
-    def total(self, function: Callable[[Rows], tuple]) -> tuple:
+    def total(self, function: Callable[[Rows], tuple[Any, ...]]) -> tuple[Any, ...]:
         """Sum of what `function` says of parts of the rows.
 
         Parameters
@@ -146,10 +149,10 @@ class StreamedRows:
         parts = (function(self._read(group)) for group in self._neighbours())
         return reduce(add, parts)  # one by one: a part may be as large as a model
 
-    def _neighbours(self):
+    def _neighbours(self) -> Iterator[list[int]]:
         """Blocks in order, joined where they are small."""
-        group = []
-        for block in np.flatnonzero(np.diff(self.source.starts)):
+        group: list[int] = []
+        for block in np.flatnonzero(np.diff(self.source.starts)).tolist():
             if (
                 group
                 and self.source.starts[block + 1] - self.source.starts[group[0]]
@@ -160,16 +163,16 @@ class StreamedRows:
             group.append(block)
         yield group
 
-    def _read(self, blocks):
+    def _read(self, blocks: list[int]) -> Rows:
         return joined([self._block(block) for block in blocks])
 
-    def _block(self, block):
+    def _block(self, block: int) -> Rows:
         part = self.source.rows(block)
         projected = self.projection(self.source.read(block), self.dtype)
         return Rows(projected, self.labels[part], self.weights[part])
 
 
-def add(left: tuple, right: tuple) -> tuple:
+def add(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sums of the arrays of two tuples."""
     return tuple(map(operator.add, left, right))
 
@@ -212,5 +215,7 @@ def project(
     return StreamedRows(source, projection, dtype, labels, weights)
 
 
-def _row_bytes(X, projection, dtype):
+def _row_bytes(
+    X: np.ndarray | RowSource, projection: InputProjection, dtype: str
+) -> int:
     return projection.row_floats(X.shape[1]) * np.dtype(dtype).itemsize

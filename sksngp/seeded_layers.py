@@ -5,6 +5,9 @@ Keras' own draw from generators that remember what was drawn before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 import tf_keras
 
@@ -22,11 +25,11 @@ class SeededLayer(tf_keras.layers.Layer):
         Whether all rows have the same draws: in the samples of a prediction.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.place, self.seed, self.for_all_rows = 0, None, False
 
-    def draw(self, shape):
+    def draw(self, shape: Any) -> tf.Tensor:
         """Uniform numbers in [0, 1), float32."""
         seed = tf.add(self.seed, [0, self.place])
         return tf.random.stateless_uniform(shape, seed, alg="philox")
@@ -43,11 +46,16 @@ class Dropout(SeededLayer):
         As that of Keras' layer: units along an axis of 1 are dropped together.
     """
 
-    def __init__(self, rate, noise_shape=None, **kwargs):
+    def __init__(
+        self,
+        rate: float | tf.Variable,
+        noise_shape: tuple[int | None, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.rate, self.noise_shape = rate, noise_shape
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.seed is None:
             return inputs
         shape = tf.unstack(tf.shape(inputs), inputs.shape.rank)
@@ -70,11 +78,11 @@ class ShiftAndFlip(SeededLayer):
         Pixels that an image moves at most, up or down and to either side.
     """
 
-    def __init__(self, margins, **kwargs):
+    def __init__(self, margins: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.margins = tuple(margins)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.seed is None or self.for_all_rows:
             return inputs
         _, height, width, _ = inputs.shape

@@ -11,9 +11,19 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from operator import getitem
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+    from pyarrow import DataType
+    from pyarrow.dataset import Dataset
+
+#: What classifiers take as `X`. Dataframes and Dask collections count as array-like.
+MatrixLike: TypeAlias = "ArrayLike | Dataset"
 
 #: Floats of a chunk that is worked on at once, but for a single row.
 CHUNK_FLOATS = 2**22
@@ -41,15 +51,22 @@ class RowSource(ABC):
     starts : int64 ndarray of shape (n_blocks + 1,)
         The first row of each block, then the number of rows.
     client : distributed.Client or None
-        Whose workers can read blocks; a source that has one has a method `delayed`,
+        Whose workers can read blocks; a source that has one implements `delayed`,
         which is `read`, later and on a worker.
     num_workers : int
         How many these were when the source was made: the cut of work into parts must
         not change when one dies.
     """
 
-    def __init__(self, sizes: Sequence[int], columns: Sequence):
-        self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    client: Any
+    num_workers: int
+
+    def __init__(
+        self, sizes: Sequence[int] | NDArray[np.integer], columns: Sequence[Any]
+    ) -> None:
+        self.starts: NDArray[np.int64] = np.concatenate(
+            [[0], np.cumsum(sizes, dtype=np.int64)]
+        )
         self.client, self.num_workers = None, 0
         self.columns = list(columns)
         self.shape = int(self.starts[-1]), len(self.columns)
@@ -60,6 +77,10 @@ class RowSource(ABC):
     @abstractmethod
     def read(self, block: int) -> np.ndarray:
         """Rows of a block: float32 or float64 of shape (size, n_features)."""
+
+    def delayed(self, block: int) -> Delayed:
+        """Rows of a block, as a dask delayed."""
+        raise NotImplementedError(f"{type(self).__name__} has no workers.")
 
     def rows(self, block: int) -> slice:
         """Rows of a block, as places in the whole."""
@@ -81,7 +102,7 @@ class ArraySource(RowSource):
         Of any numeric type.
     """
 
-    def __init__(self, array: np.ndarray):
+    def __init__(self, array: np.ndarray) -> None:
         sizes = [part.stop - part.start for part in slices(len(array), ARRAY_BLOCK)]
         super().__init__(sizes, range(array.shape[1]))
         self._array = array
@@ -101,7 +122,7 @@ class ParquetSource(RowSource):
         Columns to read, in this order.
     """
 
-    def __init__(self, dataset, columns: Sequence[str]):
+    def __init__(self, dataset: Dataset, columns: Sequence[str]) -> None:
         names = dataset.schema.names
         missing = [name for name in columns if name not in names]
         if missing:
@@ -116,7 +137,8 @@ class ParquetSource(RowSource):
                 f"X must have numeric columns; those of other types are {others}. "
                 "Encode them, or leave them out; pass the label's name as y."
             )
-        self._groups, sizes = [], []
+        self._groups: list[Any] = []
+        sizes: list[int] = []
         self._schema = dataset.schema
         for fragment in dataset.get_fragments():
             if hasattr(fragment, "split_by_row_group"):
@@ -153,7 +175,7 @@ class DaskSource(RowSource):
         If it has no rows and columns, or their type is no number.
     """
 
-    def __init__(self, collection):
+    def __init__(self, collection: Any) -> None:
         check_table(collection)
         columns = getattr(collection, "columns", None)
         if columns is None:
@@ -173,7 +195,7 @@ class DaskSource(RowSource):
         """Rows of a block."""
         return _as_float(self.collection.partitions[int(block)].compute())
 
-    def delayed(self, block: int):
+    def delayed(self, block: int) -> Delayed:
         """Rows of a block, as a dask delayed."""
         import dask
 
@@ -190,7 +212,7 @@ class Selection(RowSource):
     mask : bool ndarray of shape (n,)
     """
 
-    def __init__(self, source: RowSource, mask: np.ndarray):
+    def __init__(self, source: RowSource, mask: NDArray[np.bool_]) -> None:
         counts = np.concatenate([[0], np.cumsum(mask)])
         sizes = np.diff(counts[source.starts])
         super().__init__(sizes, source.columns)
@@ -203,7 +225,7 @@ class Selection(RowSource):
             return np.empty((0, self.shape[1]))
         return self.source.read(block)[self.mask[self.source.rows(block)]]
 
-    def delayed(self, block: int):
+    def delayed(self, block: int) -> Delayed:
         """Rows of a block, as a dask delayed."""
         import dask
 
@@ -216,7 +238,7 @@ def is_collection(X: object) -> bool:
     return is_dask(X) or _is_dataset(X) or _is_mapped_as_other_type(X)
 
 
-def open_source(X: object, columns: Sequence[str] | None = None) -> RowSource:
+def open_source(X: Any, columns: Sequence[str] | None = None) -> RowSource:
     """Make a source of a collection.
 
     Parameters
@@ -242,7 +264,9 @@ def slices(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[tuple]:
+def row_blocks(
+    X: np.ndarray | RowSource, width: int | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Read rows from front to back.
 
     Parameters
@@ -258,8 +282,8 @@ def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[
     """
     size = max(1, CHUNK_FLOATS // max(width or X.shape[1], 1))
     if isinstance(X, np.ndarray):
-        for rows in slices(len(X), size):
-            yield rows, X[rows]
+        for part in slices(len(X), size):
+            yield part, X[part]
         return
     for block in range(len(X.starts) - 1):
         rows = X.read(block)
@@ -268,7 +292,9 @@ def row_blocks(X: np.ndarray | RowSource, width: int | None = None) -> Iterator[
             yield slice(first + part.start, first + part.stop), rows[part]
 
 
-def select(X: np.ndarray | RowSource, mask: np.ndarray) -> np.ndarray | RowSource:
+def select(
+    X: np.ndarray | RowSource, mask: NDArray[np.bool_]
+) -> np.ndarray | RowSource:
     """Some rows: copied, or where they are too many, read when they are needed.
 
     Parameters
@@ -287,7 +313,7 @@ def select(X: np.ndarray | RowSource, mask: np.ndarray) -> np.ndarray | RowSourc
     return X[mask]
 
 
-def split_label(dataset: object, label: str) -> tuple[list[str], np.ndarray]:
+def split_label(dataset: Any, label: str) -> tuple[list[str], np.ndarray]:
     """Split a pyarrow dataset's columns into features and the label.
 
     Parameters
@@ -314,7 +340,7 @@ def split_label(dataset: object, label: str) -> tuple[list[str], np.ndarray]:
     return [name for name in names if name != label], labels
 
 
-def computed(values: object) -> object:
+def computed(values: Any) -> Any:
     """Values of a lazy collection, such as labels; others as they are."""
     return values.compute() if is_dask(values) else values
 
@@ -336,7 +362,7 @@ def check_table(collection: object) -> None:
     _check_kinds(collection)
 
 
-def _check_kinds(rows):
+def _check_kinds(rows: Any) -> None:
     """Refuse types that NumPy would make floats of by leaving something out."""
     if hasattr(rows, "columns"):
         kinds = dict(rows.dtypes)
@@ -347,7 +373,7 @@ def _check_kinds(rows):
         raise ValueError(f"X must hold real numbers; columns of other types: {others}.")
 
 
-def _default_client():
+def _default_client() -> Any:
     """Client whose workers can help, if there is one.
 
     A task on a worker has its worker's, but must not wait for other tasks: it may hold
@@ -375,12 +401,12 @@ def is_dask(X: object) -> bool:
     return dask is not None and dask.is_dask_collection(X)
 
 
-def _is_dataset(X):
+def _is_dataset(X: object) -> bool:
     dataset = sys.modules.get("pyarrow.dataset")
     return dataset is not None and isinstance(X, dataset.Dataset)
 
 
-def _is_mapped_as_other_type(X):
+def _is_mapped_as_other_type(X: object) -> bool:
     """Whether scikit-learn would copy a memory-mapped array to make it floats."""
     return (
         isinstance(X, np.memmap)
@@ -390,13 +416,13 @@ def _is_mapped_as_other_type(X):
     )
 
 
-def _numeric(kind):
+def _numeric(kind: DataType) -> bool:
     from pyarrow import types
 
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _as_float(rows):
+def _as_float(rows: Any) -> np.ndarray:
     _check_kinds(rows)
     if hasattr(rows, "columns"):
         single = (rows.dtypes == np.float32).all()

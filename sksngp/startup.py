@@ -94,7 +94,7 @@ def collector_paused() -> Iterator[None]:
 
 
 @contextmanager
-def _without_keras_3():
+def _without_keras_3() -> Iterator[None]:
     """Keep TensorFlow's import from importing Keras 3, which nothing here uses.
 
     It does so only to have its optimisers registered, takes a third of its time
@@ -105,7 +105,8 @@ def _without_keras_3():
     if "keras" in sys.modules:
         yield
         return
-    sys.modules[name] = None  # an import of it now raises ImportError
+    # An import of it now raises ImportError.
+    sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -113,7 +114,7 @@ def _without_keras_3():
 
 
 @contextmanager
-def _global_seeds_untouched():
+def _global_seeds_untouched() -> Iterator[None]:
     """Restore the global random states that TensorFlow's import draws on."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -123,7 +124,7 @@ def _global_seeds_untouched():
         np.random.set_state(numpy)
 
 
-def _after_fork():
+def _after_fork() -> None:
     """A parent in the middle of the import leaves its child half of TensorFlow."""
     global _lock, _started_in
     if _lock.locked():

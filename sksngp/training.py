@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -101,13 +101,18 @@ def train(
     return best_weights, history
 
 
-def _epochs(compiled, rows, batch_size, seed):
+def _epochs(
+    compiled: CompiledNetwork,
+    rows: Rows | StreamedRows,
+    batch_size: int | None,
+    seed: int,
+) -> Callable[[int], float]:
     """Function that trains for an epoch, given its number, and returns the loss."""
     # The step size must not depend on the unit of the weights.
     unit = rows.weights.mean()
     dtype = compiled.architecture.dtype
 
-    def tensors(shard):
+    def tensors(shard: Rows) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with on_device(compiled.device):
             return (
                 tf.constant(shard.projected, dtype),
@@ -124,7 +129,7 @@ def _epochs(compiled, rows, batch_size, seed):
         return distributed.epochs(compiled, rows, unit, batch_size, seed)
     numbers = count()
 
-    def epoch(number):
+    def epoch(number: int) -> float:
         rng = np.random.default_rng([seed, number])
         total = 0.0
         for shard in rows.shards(rng):
@@ -135,7 +140,7 @@ def _epochs(compiled, rows, batch_size, seed):
     return epoch
 
 
-def _check_finite(weights):
+def _check_finite(weights: dict[str, np.ndarray]) -> None:
     # An epoch's losses precede its steps: the last step shows in no loss.
     for name, array in weights.items():
         if not np.isfinite(array).all():

@@ -8,14 +8,18 @@ of the mean prediction, the mean entropy of the samples, and their difference.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import entr
 
 #: The kinds of uncertainty that every classifier offers.
 KINDS = ("total", "aleatoric", "epistemic")
+Kind: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
 
-def normalised_entropy(proba: np.ndarray) -> np.ndarray:
+def normalised_entropy(proba: np.ndarray) -> NDArray[np.float64]:
     """Entropy over the last axis, divided by log K.
 
     Parameters
@@ -36,7 +40,7 @@ def normalised_entropy(proba: np.ndarray) -> np.ndarray:
     return np.clip(entr(proba).sum(axis=-1) / np.log(proba.shape[-1]), 0.0, 1.0)
 
 
-def entropy_of_logits(logits: np.ndarray) -> np.ndarray:
+def entropy_of_logits(logits: np.ndarray) -> NDArray[np.float64]:
     """Normalised entropy of ``softmax(logits)``, precise for certain rows too.
 
     The softmax of a certain row rounds to 1, and its entropy to 0 or a multiple of
@@ -65,7 +69,7 @@ def entropy_of_logits(logits: np.ndarray) -> np.ndarray:
     return np.clip(entropy / np.log(logits.shape[1]), 0.0, 1.0)
 
 
-def decompose(samples: np.ndarray) -> dict[str, np.ndarray]:
+def decompose(samples: np.ndarray) -> dict[str, NDArray[np.float64]]:
     """Total, aleatoric and epistemic uncertainty of sampled predictions.
 
     Parameters

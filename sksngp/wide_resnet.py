@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from ._younger import YoungerParametersMixin
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
 
 
 class WideResNet(YoungerParametersMixin, BaseEstimator):
@@ -56,7 +61,7 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
     (2,)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "depth": [Interval(Integral, 10, None, closed="left")],
         "width": [Interval(Integral, 1, None, closed="left")],
         "dropout_rate": [Interval(Real, 0, 1, closed="left")],
@@ -64,14 +69,21 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         "augment": ["boolean"],
     }
 
-    def __init__(self, depth=10, width=1, dropout_rate=0.0, l2=0.0, augment=False):
+    def __init__(
+        self,
+        depth: int = 10,
+        width: int = 1,
+        dropout_rate: float = 0.0,
+        l2: float = 0.0,
+        augment: bool = False,
+    ) -> None:
         self.depth = depth
         self.width = width
         self.dropout_rate = dropout_rate
         self.l2 = l2
         self.augment = augment
 
-    def __call__(self, input_shape: tuple[int, ...]):
+    def __call__(self, input_shape: tuple[int, ...]) -> tf_keras.Model:
         """Build the network.
 
         Parameters
@@ -113,7 +125,7 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         features = tf_keras.layers.GlobalAveragePooling2D()(_activated(images))
         return tf_keras.Model(inputs, features)
 
-    def _block(self, images, channels, strides):
+    def _block(self, images: tf.Tensor, channels: int, strides: int) -> tf.Tensor:
         """Two convolutions beside a shortcut."""
         import tf_keras
 
@@ -126,7 +138,7 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
             images = self._convolution(activated, channels, strides, size=1)
         return tf_keras.layers.add([images, update])
 
-    def _augmented(self, images):
+    def _augmented(self, images: tf.Tensor) -> tf.Tensor:
         if not self.augment:
             return images
         from .seeded_layers import ShiftAndFlip
@@ -134,7 +146,9 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         margins = [max(1, length // 8) for length in images.shape[1:3]]
         return ShiftAndFlip(margins)(images)
 
-    def _convolution(self, images, channels, strides=1, size=3):
+    def _convolution(
+        self, images: tf.Tensor, channels: int, strides: int = 1, size: int = 3
+    ) -> tf.Tensor:
         import tf_keras
 
         return tf_keras.layers.Conv2D(
@@ -148,7 +162,7 @@ class WideResNet(YoungerParametersMixin, BaseEstimator):
         )(images)
 
 
-def _activated(images):
+def _activated(images: tf.Tensor) -> tf.Tensor:
     import tf_keras
 
     normalised = tf_keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(images)
