@@ -7,10 +7,11 @@ import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -19,16 +20,25 @@ from ._docs import document
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
-from ._validation import check_labels, check_training_rows
+from ._validation import check_labels, check_training_rows, checks_parameters
 from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
 from .body import Body, initial_body_weights
 from .device import check_device
-from .memory import body_needs, check_memory, network_needs
+from .memory import Need, body_needs, check_memory, network_needs
 from .projection import fit_projection
-from .rows import project
-from .sources import select
+from .rows import Rows, StreamedRows, project
+from .sources import MatrixLike, RowSource, select
 from .wide_resnet import WideResNet
+
+if TYPE_CHECKING:
+    from .pool import CompiledNetwork
+
+# Types of parameters that all classifiers have.
+Network: TypeAlias = Literal["resnet", "wide_resnet"] | Callable[[tuple[int, ...]], Any]
+Schedule: TypeAlias = Literal["constant", "cosine"] | Callable[[float], float]
+ClassWeight: TypeAlias = dict[Any, float] | Literal["balanced"] | None
+RandomState: TypeAlias = int | np.random.RandomState | None
 
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
@@ -59,11 +69,18 @@ class BaseNetworkClassifier(
     that a failed fit changes nothing.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    # Attributes of a fitted classifier, besides those that the mixins declare.
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    _settled_as: dict[str, Any]
+    _optimizer_state: list[np.ndarray] | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__doc__ = document(cls.__doc__)
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "network": [StrOptions({"resnet", "wide_resnet"}), callable],
         "image_shape": [tuple, None],
         "num_layers": [Interval(Integral, 0, None, closed="left")],
@@ -92,29 +109,29 @@ class BaseNetworkClassifier(
     def __init__(
         self,
         *,
-        network,
-        image_shape,
-        num_layers,
-        num_hidden,
-        dropout_rate,
-        standardize,
-        dtype,
-        mixed_precision,
-        device,
-        optimizer,
-        learning_rate,
-        learning_rate_schedule,
-        epochs,
-        batch_size,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        class_weight,
-        warm_start,
-        ood_alpha,
-        random_state,
-        verbose,
-    ):
+        network: Network,
+        image_shape: tuple[int, int, int] | None,
+        num_layers: int,
+        num_hidden: int,
+        dropout_rate: float,
+        standardize: bool,
+        dtype: Literal["float32", "float64"],
+        mixed_precision: Literal["bfloat16", "float16"] | None,
+        device: str | None,
+        optimizer: Literal["adam", "rmsprop", "sgd"],
+        learning_rate: float,
+        learning_rate_schedule: Schedule,
+        epochs: int,
+        batch_size: int | None,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        class_weight: ClassWeight,
+        warm_start: bool,
+        ood_alpha: float,
+        random_state: RandomState,
+        verbose: int,
+    ) -> None:
         self.network = network
         self.image_shape = image_shape
         self.num_layers = num_layers
@@ -149,7 +166,7 @@ class BaseNetworkClassifier(
 
         Of a body whose function is that of `fitted`, nothing new is built.
         """
-        fields = {
+        fields: dict[str, Any] = {
             "num_outputs": len(self.classes_),
             "num_layers": int(self.num_layers),
             "num_hidden": int(self.num_hidden),
@@ -163,17 +180,20 @@ class BaseNetworkClassifier(
         body = self._body()
         if body is None:
             return fields
-        same = fitted is not None and body.has_function_of(fitted)
-        body = fitted if same else body.described(self.mixed_precision)
+        if fitted is not None and body.has_function_of(fitted):
+            body = fitted
+        else:
+            body = body.described(self.mixed_precision)
+        assert body.description is not None
         features = body.description.num_features
         own = {"num_layers": 0, "num_hidden": features, "dropout": False}
         return {**fields, **own, "body": body}
 
-    def _body(self):
+    def _body(self) -> Body | None:
         """What `network` asks for in place of the dense network."""
         if isinstance(self.network, str) and self.network == "resnet":
             return None
-        network = self.network
+        network: Any = self.network
         if isinstance(network, str):
             network = self._wide_resnet()
         if isinstance(network, BaseEstimator):
@@ -181,10 +201,10 @@ class BaseNetworkClassifier(
         shape = getattr(self, "image_shape_", None) or (self.n_features_in_,)
         return Body(network, shape)
 
-    def _wide_resnet(self):
+    def _wide_resnet(self) -> WideResNet:
         return WideResNet()
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """Refuse combinations that the single constraints allow."""
         check_device(self.device)
         if self.dtype != "float32" and self.mixed_precision is not None:
@@ -202,28 +222,35 @@ class BaseNetworkClassifier(
                 "validation_fraction=0; choose a share in (0, 1)."
             )
 
-    def _before_training(self, rows, rng):
+    def _before_training(
+        self, rows: Rows | StreamedRows, rng: np.random.Generator
+    ) -> None:
         """Learn what precedes training from the untrained network."""
 
     def _scalars(self) -> dict[str, float]:
         """Variables of the network that are parameters, not weights."""
         return {"dropout_rate": self.dropout_rate}
 
-    def _after_training(self, rows, streaming):
+    def _after_training(self, rows: Rows | StreamedRows, streaming: bool) -> None:
         """Learn what follows from the trained weights and the training rows."""
 
     @abstractmethod
-    def _evaluate(self, compiled, projected, what) -> np.ndarray:
+    def _evaluate(
+        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+    ) -> NDArray[np.float64]:
         """Prediction for projected rows.
 
         `what` is "proba", with a result of shape (n, K), or one of
         `sksngp.uncertainty.KINDS` or `_ood_score`, with one of shape (n,).
         """
 
-    def _memory_needs(self, architecture, num_rows, num_columns):
-        """What a fit takes, as `sksngp.memory.Need`s."""
-        architecture = Architecture(**architecture)
+    def _memory_needs(
+        self, fields: dict[str, Any], num_rows: int, num_columns: int
+    ) -> list[Need]:
+        """What a fit of an architecture with these fields takes."""
+        architecture = Architecture(**fields)
         if architecture.body is not None:
+            assert architecture.body.description is not None
             return body_needs(
                 architecture.body.description,
                 members=architecture.members,
@@ -245,13 +272,15 @@ class BaseNetworkClassifier(
             widest = max(widest, 2 * body.description.widest_floats)
         return self.architecture_["members"] * widest
 
-    def _calibrate(self, rows):
+    def _calibrate(self, rows: Rows | StreamedRows) -> None:
         """Learn what rows that were not trained on have to tell."""
 
     # Fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    @checks_parameters
+    def fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the classifier.
 
         Parameters
@@ -289,35 +318,44 @@ class BaseNetworkClassifier(
         self.__dict__ = fitted.__dict__
         return self
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> None:
         self._check_parameters()
         learning_rates = self._learning_rates()
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        X, labels, weights, self.classes_ = check_training_rows(
+        checked, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         architecture = self._architecture(
             self.architecture_.get("body") if warm else None
         )
-        check_memory(self._memory_needs(architecture, *X.shape))
+        check_memory(self._memory_needs(architecture, *checked.shape))
         rng = _generator(self.random_state)
-        held_out = self._hold_out(X, labels, rng, afresh=not warm)
+        held_out = self._hold_out(checked, labels, rng, afresh=not warm)
         if warm:
             self._check_architecture(architecture)
         else:
-            self._start(architecture, X, labels, np.where(held_out, 0.0, weights), rng)
-        rows, validation = self._project(X, labels, weights, held_out)
+            learnt = np.where(held_out, 0.0, weights)
+            self._start(architecture, checked, labels, learnt, rng)
+        rows, validation = self._project(checked, labels, weights, held_out)
         if not warm:
             self._before_training(rows, rng)
         self._train(rows, rng, learning_rates, validation=validation)
         self._after_training(rows, streaming=False)
         if validation is not None:
             self._calibrate(validation)
-        self._score_held_out(select(X, held_out), afresh=True)
+        self._score_held_out(select(checked, held_out), afresh=True)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    @checks_parameters
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Go once over a chunk of a stream.
 
         The columns' means and variances follow the stream; the projection and
@@ -354,35 +392,41 @@ class BaseNetworkClassifier(
         self.__dict__ = fitted.__dict__
         return self
 
-    def _partial_fit(self, X, y, classes, sample_weight):
+    def _partial_fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        classes: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> None:
         self._check_parameters()
         first = not hasattr(self, "weights_")
         known = self._check_stream(classes, first)
-        X, labels, weights, self.classes_ = check_training_rows(
+        checked, labels, weights, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=first
         )
         architecture = self._architecture(
             None if first else self.architecture_.get("body")
         )
-        check_memory(self._memory_needs(architecture, *X.shape))
+        check_memory(self._memory_needs(architecture, *checked.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = _generator(self.random_state, 0 if first else self.n_iter_)
-        held_out = self._hold_out_of_stream(X, labels, weights, rng, first)
+        held_out = self._hold_out_of_stream(checked, labels, weights, rng, first)
         learnt = np.where(held_out, 0.0, weights)
         if first:
-            self._start(architecture, X, labels, learnt, rng)
+            self._start(architecture, checked, labels, learnt, rng)
         else:
             self._check_architecture(architecture)
-            self.projection_ = self.projection_.update(X, learnt)
+            self.projection_ = self.projection_.update(checked, learnt)
         if learnt.any():
-            rows, _ = self._project(X, labels, weights, held_out)
+            rows, _ = self._project(checked, labels, weights, held_out)
             if first:
                 self._before_training(rows, rng)
             self._train(rows, rng, [self.learning_rate], streaming=True)
             self._after_training(rows, streaming=True)
-        self._score_held_out(select(X, held_out), afresh=first)
+        self._score_held_out(select(checked, held_out), afresh=first)
 
-    def _check_stream(self, classes, first):
+    def _check_stream(self, classes: ArrayLike | None, first: bool) -> np.ndarray:
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True.")
         if self.class_weight == "balanced":
@@ -404,10 +448,12 @@ class BaseNetworkClassifier(
             )
         return self.classes_
 
-    def _check_architecture(self, architecture):
+    def _check_architecture(self, architecture: dict[str, Any]) -> None:
         """Refuse further training of what was fitted with other parameters."""
 
-        def parameters(fields, settled, image_shape):
+        def parameters(
+            fields: dict[str, Any], settled: dict[str, Any], image_shape: object
+        ) -> dict[str, Any]:
             fields = vars(Architecture(**fields))
             names = {
                 "body": "network",
@@ -417,12 +463,12 @@ class BaseNetworkClassifier(
             named = {names.get(name, name): value for name, value in fields.items()}
             return named | settled | {"image_shape": image_shape}
 
-        used = self.image_shape is not None and architecture.get("body") is not None
+        given = None if architecture.get("body") is None else self.image_shape
         fitted = parameters(self.architecture_, self._settled_as, self.image_shape_)
         now = parameters(
             architecture,
             {name: getattr(self, name) for name in self._settled},
-            tuple(self.image_shape) if used else self.image_shape_,
+            self.image_shape_ if given is None else tuple(given),
         )
         changes = [
             f"{name}={now[name]!r} instead of {fitted[name]!r}"
@@ -435,11 +481,18 @@ class BaseNetworkClassifier(
                 f"{', '.join(changes)}. To start anew, call fit with warm_start=False."
             )
 
-    def _start(self, architecture, X, labels, weights, rng):
+    def _start(
+        self,
+        fields: dict[str, Any],
+        X: np.ndarray | RowSource,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
         """Draw a new model; rows of weight 0 have no part in it."""
-        self.architecture_ = architecture
-        architecture = Architecture(**self.architecture_)
-        images = architecture.body is not None and self.image_shape_ is not None
+        self.architecture_ = fields
+        architecture = Architecture(**fields)
+        shape = None if architecture.body is None else self.image_shape_
         self.projection_ = fit_projection(
             X,
             weights,
@@ -447,7 +500,7 @@ class BaseNetworkClassifier(
             members=architecture.members,
             standardize=self.standardize,
             rng=rng,
-            channels=self.image_shape_[-1] if images else None,
+            channels=None if shape is None else shape[-1],
         )
         self.weights_ = initial_weights(
             architecture, rng, _log_prior(labels, weights, len(self.classes_))
@@ -458,11 +511,17 @@ class BaseNetworkClassifier(
         self._optimizer_state = None
         self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], None
 
-    def _project(self, X, labels, weights, held_out=None):
+    def _project(
+        self,
+        X: np.ndarray | RowSource,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        held_out: NDArray[np.bool_] | None = None,
+    ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]:
         """Projected rows to train on, and those held out (or None)."""
         if held_out is None or not held_out.any():
             return project(X, labels, weights, self.projection_, self.dtype), None
-        return tuple(
+        learnt, validation = (
             project(
                 select(X, mask),
                 labels[mask],
@@ -472,8 +531,17 @@ class BaseNetworkClassifier(
             )
             for mask in (~held_out, held_out)
         )
+        return learnt, validation
 
-    def _train(self, rows, rng, learning_rates, *, validation=None, streaming=False):
+    def _train(
+        self,
+        rows: Rows | StreamedRows,
+        rng: np.random.Generator,
+        learning_rates: list[float],
+        *,
+        validation: Rows | StreamedRows | None = None,
+        streaming: bool = False,
+    ) -> None:
         with pool.lease(self.device, **self.architecture_) as compiled:
             from .training import train  # not before the lease: it needs TensorFlow
 
@@ -499,7 +567,7 @@ class BaseNetworkClassifier(
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
 
-    def _learning_rates(self):
+    def _learning_rates(self) -> list[float]:
         """Learning rate of each epoch of a fit."""
         factor = self.learning_rate_schedule
         factor = SCHEDULES[factor] if isinstance(factor, str) else factor
@@ -516,13 +584,15 @@ class BaseNetworkClassifier(
         return [float(self.learning_rate * given) for given in factors]
 
 
-def _generator(random_state, *spawn_key):
+def _generator(random_state: RandomState, *spawn_key: int) -> np.random.Generator:
     """NumPy generator seeded from a scikit-learn random state."""
     seed = check_random_state(random_state).randint(2**31 - 1, size=4)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
 
 
-def _log_prior(labels, weights, num_classes):
+def _log_prior(
+    labels: np.ndarray, weights: np.ndarray, num_classes: int
+) -> NDArray[np.float64]:
     """Log class frequencies, with one row more a class than was seen."""
     counts = np.bincount(labels, weights, minlength=num_classes) + 1.0
     return np.log(counts / counts.sum())

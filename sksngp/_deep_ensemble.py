@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
-from ._base import BaseNetworkClassifier
+from ._base import (
+    BaseNetworkClassifier,
+    ClassWeight,
+    Network,
+    RandomState,
+    Schedule,
+)
 from .uncertainty import decompose
+
+if TYPE_CHECKING:
+    from ._base import Body, CompiledNetwork
 
 
 class DeepEnsembleClassifier(BaseNetworkClassifier):
@@ -54,7 +65,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
     (2, 3)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         **BaseNetworkClassifier._parameter_constraints,
         "num_ensemble": [Interval(Integral, 1, None, closed="left")],
     }
@@ -62,30 +73,30 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
     def __init__(
         self,
         *,
-        num_ensemble=10,
-        network="resnet",
-        image_shape=None,
-        num_layers=6,
-        num_hidden=128,
-        dropout_rate=0.1,
-        standardize=True,
-        dtype="float32",
-        mixed_precision=None,
-        device=None,
-        optimizer="adam",
-        learning_rate=1e-3,
-        learning_rate_schedule="constant",
-        epochs=100,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        class_weight=None,
-        warm_start=False,
-        ood_alpha=0.05,
-        random_state=None,
-        verbose=0,
-    ):
+        num_ensemble: int = 10,
+        network: Network = "resnet",
+        image_shape: tuple[int, int, int] | None = None,
+        num_layers: int = 6,
+        num_hidden: int = 128,
+        dropout_rate: float = 0.1,
+        standardize: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        mixed_precision: Literal["bfloat16", "float16"] | None = None,
+        device: str | None = None,
+        optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
+        learning_rate: float = 1e-3,
+        learning_rate_schedule: Schedule = "constant",
+        epochs: int = 100,
+        batch_size: int | None = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        class_weight: ClassWeight = None,
+        warm_start: bool = False,
+        ood_alpha: float = 0.05,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             network=network,
             image_shape=image_shape,
@@ -112,10 +123,12 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         )
         self.num_ensemble = num_ensemble
 
-    def _architecture(self, fitted=None):
+    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
         return {**super()._architecture(fitted), "members": int(self.num_ensemble)}
 
-    def _evaluate(self, compiled, projected, what):
+    def _evaluate(
+        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+    ) -> NDArray[np.float64]:
         logits = compiled.forward(projected).numpy()
         samples = softmax(logits.astype(np.float64), axis=-1)
         samples = samples.reshape(-1, *samples.shape[-2:])  # an ensemble of one, too

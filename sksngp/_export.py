@@ -6,14 +6,23 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    import tf_keras
 
 
 class ExportMixin:
     """Methods that turn a fitted classifier into TensorFlow's own kinds of models."""
 
-    def to_keras(self):
+    # Attributes of the classifier.
+    network: Any
+    inference: str  # of `SNGPClassifier` only
+    architecture_: dict[str, Any]
+
+    def to_keras(self) -> tf_keras.Model:
         """Make a tf_keras model whose output equals `predict_proba`.
 
         Of SNGP, hidden layers and output are tf-models-official's, with the learnt
@@ -67,7 +76,7 @@ class ExportMixin:
 
         return keras_model(self)
 
-    def export_savedmodel(self, path: str | os.PathLike) -> None:
+    def export_savedmodel(self, path: str | os.PathLike[str]) -> None:
         """Write a TensorFlow SavedModel that serves probabilities and uncertainty.
 
         It needs nothing but TensorFlow where it is loaded. Its signature

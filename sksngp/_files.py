@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import IO
 
 
-def scratch_beside(path: str | os.PathLike) -> tuple[Path, Path]:
+def scratch_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """The file that a path means, through links, and a new name beside it."""
     target = Path(os.path.realpath(path))
     return target, target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
 
 
 def write_atomically(
-    path: str | os.PathLike, write: Callable[[IO[bytes]], object]
+    path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]
 ) -> None:
     """Write a file so that a crash, a kill or a full disk leaves the old one whole.
 
@@ -47,7 +47,7 @@ def write_atomically(
     _flush_folder(target.parent)
 
 
-def _flush_folder(folder):
+def _flush_folder(folder: Path) -> None:
     """Make the new name last through a power failure, where folders can be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ class FittedArray(NamedTuple):
     Parameters
     ----------
     array : ndarray
+        Of a file it may be something else, which is a fault.
     shape : tuple of int or None
         None stands for any length.
     dtype : str or None, default="float64"
@@ -21,7 +22,7 @@ class FittedArray(NamedTuple):
         Whether all of it must be above 0.
     """
 
-    array: np.ndarray
+    array: Any
     shape: tuple[int | None, ...]
     dtype: str | None = "float64"
     positive: bool = False
@@ -41,7 +42,7 @@ class FittedArray(NamedTuple):
             return f"holds {array.min()}, which is not above 0"
         return None
 
-    def _has_shape(self):
+    def _has_shape(self) -> bool:
         return len(self.array.shape) == len(self.shape) and all(
             wanted in (None, length)
             for length, wanted in zip(self.array.shape, self.shape, strict=True)

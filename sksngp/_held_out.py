@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.base import _fit_context
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import ood
-from ._validation import check_rows
+from ._validation import check_rows, checks_parameters
+from .sources import MatrixLike, RowSource
 
 #: Distinct rows of a stream of `partial_fit` calls that set its threshold.
 STREAM_SCORES = 1000
@@ -25,8 +27,31 @@ class HeldOutMixin:
     gave `ood_scores_`.
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def calibrate_ood(self, X, y=None):
+    # Parameters and attributes of the classifier.
+    early_stopping: bool
+    learning_rate: float
+    ood_alpha: float
+    validation_fraction: float
+    classes_: np.ndarray
+    ood_scores_: NDArray[np.float64]
+    ood_threshold_: float
+    _ood_score: str
+
+    # State of this class.
+    _split: int
+    _cutoffs: NDArray[np.uint64]
+    _ood_rows: NDArray[np.uint64] | None
+
+    if TYPE_CHECKING:  # methods of the classifier
+
+        def _check_parameters(self) -> None: ...
+
+        def _predict_valid(
+            self, X: np.ndarray | RowSource, what: str
+        ) -> NDArray[np.float64]: ...
+
+    @checks_parameters
+    def calibrate_ood(self, X: MatrixLike, y: object = None) -> Self:
         """Set the threshold for flags anew, by rows that need no labels.
 
         For rows from where the classifier is used: of fresh rows from there at most a
@@ -71,18 +96,24 @@ class HeldOutMixin:
         self._calibrate_ood(X)
         return self
 
-    def _calibrate_ood(self, X):
+    def _calibrate_ood(self, X: MatrixLike) -> None:
         fitted = copy.copy(self)
         fitted._check_parameters()
-        X = check_rows(fitted, X, reset=False)
-        fitted._set_threshold(fitted._predict_valid(X, self._ood_score))
+        rows = check_rows(fitted, X, reset=False)
+        fitted._set_threshold(fitted._predict_valid(rows, self._ood_score))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,
             _ood_rows=None,  # not of a stream, which will not go on with them
         )
 
-    def _hold_out(self, X, labels, rng, afresh):
+    def _hold_out(
+        self,
+        X: np.ndarray | RowSource,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        afresh: bool,
+    ) -> NDArray[np.bool_]:
         """Choose rows to hold out of a fit; in further training, the same again."""
         if afresh:
             self._split = int(rng.integers(2**63))
@@ -100,7 +131,9 @@ class HeldOutMixin:
             )
         return held_out
 
-    def _choose_rows(self, X, labels):
+    def _choose_rows(
+        self, X: np.ndarray | RowSource, labels: np.ndarray
+    ) -> NDArray[np.bool_]:
         for at_least in (ood.rows_needed(self.ood_alpha), 0):
             held_out = ood.hold_out(
                 X,
@@ -113,7 +146,14 @@ class HeldOutMixin:
                 break
         return held_out
 
-    def _hold_out_of_stream(self, X, labels, weights, rng, first):
+    def _hold_out_of_stream(
+        self,
+        X: np.ndarray | RowSource,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        rng: np.random.Generator,
+        first: bool,
+    ) -> NDArray[np.bool_]:
         """Choose rows of a chunk by themselves: other chunks are not at hand."""
         if first:
             self._split = int(rng.integers(2**63))
@@ -126,7 +166,7 @@ class HeldOutMixin:
                 held_out[own] &= not held_out[own].all()
         return held_out
 
-    def _score_held_out(self, X, afresh):
+    def _score_held_out(self, X: np.ndarray | RowSource, afresh: bool) -> None:
         """Set the threshold by rows that were not trained on, and by earlier ones."""
         rows = ood.digests(X, self._split)
         scores = self._predict_valid(X, self._ood_score)
@@ -138,14 +178,14 @@ class HeldOutMixin:
         self._ood_rows = rows
         self._set_threshold(scores, depth=1)
 
-    def _check_overflow(self, values):
+    def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
             raise ValueError(
                 "The trained weights are so large that predictions overflow. A smaller "
                 f"learning_rate usually mends this; it is {self.learning_rate}."
             )
 
-    def _set_threshold(self, scores, depth=0):
+    def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)

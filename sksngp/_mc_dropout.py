@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
-from ._base import BaseNetworkClassifier
+from ._base import (
+    BaseNetworkClassifier,
+    ClassWeight,
+    Network,
+    RandomState,
+    Schedule,
+)
 from ._fitted import FittedArray
 from .uncertainty import decompose
 from .wide_resnet import WideResNet
+
+if TYPE_CHECKING:
+    from ._base import Body, CompiledNetwork, Rows, StreamedRows
 
 
 class MCDropoutClassifier(BaseNetworkClassifier):
@@ -61,7 +72,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     (2,)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         **BaseNetworkClassifier._parameter_constraints,
         "num_samples": [Interval(Integral, 1, None, closed="left")],
     }
@@ -69,30 +80,30 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def __init__(
         self,
         *,
-        num_samples=10,
-        network="resnet",
-        image_shape=None,
-        num_layers=6,
-        num_hidden=128,
-        dropout_rate=0.1,
-        standardize=True,
-        dtype="float32",
-        mixed_precision=None,
-        device=None,
-        optimizer="adam",
-        learning_rate=1e-3,
-        learning_rate_schedule="constant",
-        epochs=100,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        class_weight=None,
-        warm_start=False,
-        ood_alpha=0.05,
-        random_state=None,
-        verbose=0,
-    ):
+        num_samples: int = 10,
+        network: Network = "resnet",
+        image_shape: tuple[int, int, int] | None = None,
+        num_layers: int = 6,
+        num_hidden: int = 128,
+        dropout_rate: float = 0.1,
+        standardize: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        mixed_precision: Literal["bfloat16", "float16"] | None = None,
+        device: str | None = None,
+        optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
+        learning_rate: float = 1e-3,
+        learning_rate_schedule: Schedule = "constant",
+        epochs: int = 100,
+        batch_size: int | None = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        class_weight: ClassWeight = None,
+        warm_start: bool = False,
+        ood_alpha: float = 0.05,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             network=network,
             image_shape=image_shape,
@@ -119,19 +130,23 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         )
         self.num_samples = num_samples
 
+    masks_: np.ndarray  # of a fitted classifier
+
     _settled = ("num_samples", "dropout_rate")
 
-    def _architecture(self, fitted=None):
+    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
         return {**super()._architecture(fitted), "dropout": self.dropout_rate > 0}
 
-    def _scalars(self):
+    def _scalars(self) -> dict[str, float]:
         # What the samples were drawn with, whatever the parameter is now.
         return {**super()._scalars(), "dropout_rate": self._settled_as["dropout_rate"]}
 
-    def _wide_resnet(self):
+    def _wide_resnet(self) -> WideResNet:
         return WideResNet(dropout_rate=self.dropout_rate)
 
-    def _before_training(self, rows, rng):
+    def _before_training(
+        self, rows: Rows | StreamedRows, rng: np.random.Generator
+    ) -> None:
         if self.architecture_.get("body") is not None:  # seeds of its dropout layers
             size = (self.num_samples, 2)
             self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)
@@ -140,7 +155,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
 
-    def _fitted_arrays(self):
+    def _fitted_arrays(self) -> dict[str, FittedArray]:
         architecture = self.architecture_
         shape = (None, architecture["num_layers"], 1, architecture["num_hidden"])
         masks = FittedArray(self.masks_, shape)
@@ -148,10 +163,12 @@ class MCDropoutClassifier(BaseNetworkClassifier):
             masks = FittedArray(self.masks_, (None, 2), "int32")
         return {**super()._fitted_arrays(), "masks_": masks}
 
-    def _row_width(self):
+    def _row_width(self) -> int:
         return len(self.masks_) * super()._row_width()
 
-    def _evaluate(self, compiled, projected, what):
+    def _evaluate(
+        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+    ) -> NDArray[np.float64]:
         logits = compiled.forward_masked(projected, self.masks_).numpy()
         samples = softmax(logits.astype(np.float64), axis=-1)
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,9 +18,9 @@ from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
 from .body import body_weight_shapes
 from .dask_predictions import lazy_on_dask
-from .projection import padded_blocks
-from .sources import computed, split_label
-from .uncertainty import KINDS
+from .projection import InputProjection, padded_blocks
+from .sources import MatrixLike, RowSource, computed, split_label
+from .uncertainty import KINDS, Kind
 
 
 class PredictionMixin:
@@ -26,15 +29,35 @@ class PredictionMixin:
     They take arrays, dataframes, pyarrow data sets and memory maps; of a dask array or
     dataframe they return a lazy dask array, computed block by block.
 
-    They need `architecture_`, `weights_`, `projection_`, `classes_` and
-    `ood_threshold_`, and from the class `_evaluate`, `_row_width` and `_scalars`.
+    They need the attributes and the methods that are declared here.
     """
 
+    # Parameters and attributes of the classifier.
+    device: str | None
+    architecture_: dict[str, Any]
+    classes_: np.ndarray
+    image_shape_: tuple[int, ...] | None
+    n_features_in_: int
+    ood_scores_: NDArray[np.float64]
+    ood_threshold_: float
+    projection_: InputProjection
+    weights_: dict[str, np.ndarray]
+
+    if TYPE_CHECKING:  # methods of the classifier
+
+        def _evaluate(
+            self, compiled: pool.CompiledNetwork, projected: np.ndarray, what: str
+        ) -> np.ndarray: ...
+
+        def _row_width(self) -> int: ...
+
+        def _scalars(self) -> dict[str, float]: ...
+
     #: What `_evaluate` is asked for as out-of-distribution score.
-    _ood_score = "epistemic"
+    _ood_score: str = "epistemic"
 
     @lazy_on_dask
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: MatrixLike) -> np.ndarray:
         """Predict the most probable class.
 
         Parameters
@@ -52,7 +75,7 @@ class PredictionMixin:
         return model.classes_[model.predict_proba(X).argmax(axis=1)]
 
     @lazy_on_dask
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Predict class probabilities.
 
         Parameters
@@ -68,7 +91,7 @@ class PredictionMixin:
         return self._predict(X, "proba")
 
     @lazy_on_dask
-    def predict_log_proba(self, X) -> np.ndarray:
+    def predict_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Logarithm of `predict_proba`.
 
         Parameters
@@ -83,7 +106,9 @@ class PredictionMixin:
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def predict_uncertainty(self, X, kind: str = "total") -> np.ndarray:
+    def predict_uncertainty(
+        self, X: MatrixLike, kind: Kind = "total"
+    ) -> NDArray[np.float64]:
         """Predict how uncertain the classifier is.
 
         Parameters
@@ -106,11 +131,11 @@ class PredictionMixin:
         return self._predict_kind(X, kind)
 
     @lazy_on_dask
-    def _predict_kind(self, X, kind):
+    def _predict_kind(self, X: MatrixLike, kind: str) -> NDArray[np.float64]:
         return self._predict(X, kind)
 
     @lazy_on_dask
-    def predict_ood(self, X) -> np.ndarray:
+    def predict_ood(self, X: MatrixLike) -> NDArray[np.bool_]:
         """Flag rows unlike those the classifier was fitted on.
 
         Parameters
@@ -130,7 +155,7 @@ class PredictionMixin:
         return model._predict(X, model._ood_score) > model.ood_threshold_
 
     @lazy_on_dask
-    def ood_pvalue(self, X) -> np.ndarray:
+    def ood_pvalue(self, X: MatrixLike) -> NDArray[np.float64]:
         """Say how unusual rows are among those the classifier was fitted on.
 
         The p-value of the hypothesis that a row comes from the same distribution as
@@ -158,7 +183,7 @@ class PredictionMixin:
         return ood.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
 
     @lazy_on_dask
-    def score_samples(self, X) -> np.ndarray:
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Score how normal rows are: minus the out-of-distribution score.
 
         That is the epistemic uncertainty; for `SNGPClassifier`, the epistemic
@@ -178,7 +203,9 @@ class PredictionMixin:
         """
         return -self._predict(X, self._ood_score)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Accuracy: the share of rows whose label is predicted.
 
         Parameters
@@ -205,7 +232,7 @@ class PredictionMixin:
             )
         )
 
-    def _fitted_arrays(self):
+    def _fitted_arrays(self) -> dict[str, FittedArray]:
         """`FittedArray` of each array that predictions need, by name."""
         architecture = Architecture(**self.architecture_)
         classes, columns = architecture.num_outputs, self.n_features_in_
@@ -235,7 +262,7 @@ class PredictionMixin:
             arrays[name] = FittedArray(self.weights_[name], shape, types[name])
         return arrays
 
-    def _predict(self, X, what):
+    def _predict(self, X: MatrixLike, what: str) -> NDArray[np.float64]:
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
         values = model._predict_valid(check_rows(model, X, reset=False), what)
@@ -248,12 +275,14 @@ class PredictionMixin:
             )
         return values
 
-    def _predict_valid(self, X, what):
+    def _predict_valid(
+        self, X: np.ndarray | RowSource, what: str
+    ) -> NDArray[np.float64]:
         dtype = self.architecture_["dtype"]
-        shape = (len(X), len(self.classes_)) if what == "proba" else len(X)
+        shape = (len(X), len(self.classes_)) if what == "proba" else (len(X),)
         result = np.empty(shape)
 
-        def predict(rows, block):
+        def predict(rows: slice, block: np.ndarray) -> None:
             values = self._evaluate(compiled, self.projection_(block, dtype), what)
             result[rows] = values[: rows.stop - rows.start]
 
@@ -267,11 +296,11 @@ class PredictionMixin:
             pool.run_in_threads(predict, blocks)
         return result
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         """Compute what all blocks need, before the threads start."""
 
     @contextmanager
-    def _inference(self):
+    def _inference(self) -> Iterator[pool.CompiledNetwork]:
         """Lease a network, loaded with the fitted weights."""
         with pool.lease(self.device, **self.architecture_) as compiled:
             compiled.load(self.weights_, **self._scalars())

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from . import posterior
-from ._base import BaseNetworkClassifier
+from ._base import (
+    BaseNetworkClassifier,
+    ClassWeight,
+    Network,
+    RandomState,
+    Schedule,
+)
 from ._fitted import FittedArray
 from .architecture import project_spectral_norm
 from .calibration import fit_temperature
-from .memory import posterior_need
+from .memory import Need, posterior_need
 from .uncertainty import entropy_of_logits, normalised_entropy
+
+if TYPE_CHECKING:
+    from ._base import CompiledNetwork, Rows, StreamedRows
+    from .body import Body
 
 #: ``kernel_scale="auto"`` is this share of the mean squared distance between
 #: hidden representations (chosen in ``benchmarks/defaults.py``).
@@ -141,7 +154,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     array([ True])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         **BaseNetworkClassifier._parameter_constraints,
         "spec_norm_bound": [Interval(Real, 0, None, closed="neither"), None],
         "num_inducing": [Interval(Integral, 1, None, closed="left")],
@@ -167,39 +180,39 @@ class SNGPClassifier(BaseNetworkClassifier):
     def __init__(
         self,
         *,
-        spec_norm_bound=0.9,
-        num_inducing=1024,
-        kernel_scale="auto",
-        ridge_penalty=0.1,
-        cov_momentum=-1,
-        covariance="shared",
-        mean_field_factor=np.pi / 8,
-        temperature="auto",
-        inference="mean_field",
-        num_samples=100,
-        network="resnet",
-        image_shape=None,
-        num_layers=6,
-        num_hidden=128,
-        dropout_rate=0.1,
-        standardize=True,
-        dtype="float32",
-        mixed_precision=None,
-        device=None,
-        optimizer="adam",
-        learning_rate=1e-3,
-        learning_rate_schedule="constant",
-        epochs=100,
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        class_weight=None,
-        warm_start=False,
-        ood_alpha=0.05,
-        random_state=None,
-        verbose=0,
-    ):
+        spec_norm_bound: float | None = 0.9,
+        num_inducing: int = 1024,
+        kernel_scale: float | Literal["auto"] = "auto",
+        ridge_penalty: float = 0.1,
+        cov_momentum: float = -1,
+        covariance: Literal["shared", "per_class"] = "shared",
+        mean_field_factor: float = np.pi / 8,
+        temperature: float | Literal["auto"] = "auto",
+        inference: Literal["mean_field", "monte_carlo"] = "mean_field",
+        num_samples: int = 100,
+        network: Network = "resnet",
+        image_shape: tuple[int, int, int] | None = None,
+        num_layers: int = 6,
+        num_hidden: int = 128,
+        dropout_rate: float = 0.1,
+        standardize: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        mixed_precision: Literal["bfloat16", "float16"] | None = None,
+        device: str | None = None,
+        optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
+        learning_rate: float = 1e-3,
+        learning_rate_schedule: Schedule = "constant",
+        epochs: int = 100,
+        batch_size: int | None = 128,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        class_weight: ClassWeight = None,
+        warm_start: bool = False,
+        ood_alpha: float = 0.05,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             network=network,
             image_shape=image_shape,
@@ -235,6 +248,13 @@ class SNGPClassifier(BaseNetworkClassifier):
         self.inference = inference
         self.num_samples = num_samples
 
+    # Attributes of a fitted classifier.
+    kernel_scale_: float
+    noise_: NDArray[np.float64]
+    posterior_: posterior.Posterior
+    temperature_: float
+    _prior_variance: float
+
     _ood_score = "ood"
     _settled = (
         "kernel_scale",
@@ -244,7 +264,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         "cov_momentum",
     )
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         if self.covariance == "per_class" and self.inference == "mean_field":
             raise ValueError(
@@ -252,7 +272,7 @@ class SNGPClassifier(BaseNetworkClassifier):
                 "pass inference='monte_carlo' with it."
             )
 
-    def _architecture(self, fitted=None):
+    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
         fields = {
             **super()._architecture(fitted),
             "num_inducing": int(self.num_inducing),
@@ -271,28 +291,32 @@ class SNGPClassifier(BaseNetworkClassifier):
             )
         return fields
 
-    def _memory_needs(self, architecture, num_rows, num_columns):
+    def _memory_needs(
+        self, fields: dict[str, Any], num_rows: int, num_columns: int
+    ) -> list[Need]:
         groups = 1 if self.covariance == "shared" else len(self.classes_)
         return [
-            *super()._memory_needs(architecture, num_rows, num_columns),
+            *super()._memory_needs(fields, num_rows, num_columns),
             posterior_need(int(self.num_inducing), groups),
         ]
 
-    def _row_width(self):
+    def _row_width(self) -> int:
         groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1
         return max(super()._row_width(), groups * self.architecture_["num_inducing"])
 
-    def _scalars(self):
+    def _scalars(self) -> dict[str, float]:
         return {
             **super()._scalars(),
             "spec_norm_bound": self._bound(),
             "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
         }
 
-    def _bound(self):
+    def _bound(self) -> float:
         return np.inf if self.spec_norm_bound is None else self.spec_norm_bound
 
-    def _before_training(self, rows, rng):
+    def _before_training(
+        self, rows: Rows | StreamedRows, rng: np.random.Generator
+    ) -> None:
         self.kernel_scale_ = 1.0
         if self.kernel_scale == "auto":
             distance = self._mean_squared_distance(rows)
@@ -303,17 +327,18 @@ class SNGPClassifier(BaseNetworkClassifier):
             self.kernel_scale_ = float(self.kernel_scale)
         self.noise_ = rng.standard_normal((self.num_samples, len(self.classes_)))
 
-    def _mean_squared_distance(self, rows):
+    def _mean_squared_distance(self, rows: Rows | StreamedRows) -> float:
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
         total, square = rows.total(self._hidden_moments)
         mean = total / rows.weights.sum()
         return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
 
-    def _hidden_moments(self, rows):
+    def _hidden_moments(self, rows: Rows) -> tuple[np.ndarray, float]:
         """Weighted sums of the hidden representations and of their squared norms."""
-        total = square = 0.0
+        total: Any = 0.0
+        square: Any = 0.0
         with self._inference() as compiled:
-            hidden_of = compiled.hidden
+            hidden_of: Callable[[np.ndarray], Any] = compiled.hidden
             if self.architecture_.get("body") is not None:
                 # Batch normalisation has no means of its own before training.
                 hidden_of = compiled.hidden_of_batch
@@ -323,7 +348,7 @@ class SNGPClassifier(BaseNetworkClassifier):
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         return total, square
 
-    def _after_training(self, rows, streaming):
+    def _after_training(self, rows: Rows | StreamedRows, streaming: bool) -> None:
         self.weights_ = self._bounded(self.weights_)
         self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
         if self.temperature != "auto":
@@ -331,14 +356,14 @@ class SNGPClassifier(BaseNetworkClassifier):
         elif not (streaming and hasattr(self, "temperature_")):
             self.temperature_ = 1.0
 
-    def _bounded(self, weights):
+    def _bounded(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights whose spectral norms, too, have arrived at the bound."""
         if self.architecture_.get("body") is None:
             return project_spectral_norm(weights, self._bound())
         with self._inference() as compiled:
             return compiled.bounded()
 
-    def _absorb(self, rows, afresh):
+    def _absorb(self, rows: Rows | StreamedRows, afresh: bool) -> None:
         """Take rows into the posterior, or into the prior."""
         shared = self.covariance == "shared"
         if afresh:
@@ -361,18 +386,18 @@ class SNGPClassifier(BaseNetworkClassifier):
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
         self.posterior_ = posterior.factorise(precision, scale, ridge)
 
-    def _information(self, rows):
+    def _information(self, rows: Rows) -> tuple[np.ndarray]:
         """What rows add to the precision."""
         groups = 1 if self.covariance == "shared" else len(self.classes_)
         size = self.architecture_["num_inducing"]
         nothing = np.zeros((groups, size, size))
         return (posterior.add_rows(nothing, self._features(rows)),)
 
-    def _calibrate(self, rows):
+    def _calibrate(self, rows: Rows | StreamedRows) -> None:
         if self.temperature == "auto":
             self.temperature_ = self._fit_temperature(rows)
 
-    def _fitted_arrays(self):
+    def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._settled_as["covariance"] == "shared" else classes
         factor = self.posterior_.factor
@@ -395,7 +420,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             },
         }
 
-    def _fit_temperature(self, rows):
+    def _fit_temperature(self, rows: Rows | StreamedRows) -> float:
         with self._inference() as compiled:
             found = [
                 self._posterior_at(compiled, block)[:2]
@@ -408,17 +433,19 @@ class SNGPClassifier(BaseNetworkClassifier):
             rows.weights,
         )
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         if self._directions() is None:
             self.posterior_.whitening  # noqa: B018  (computed once, and kept)
 
-    def _directions(self):
+    def _directions(self) -> np.ndarray | None:
         """The few directions that suffice for float32, if there are such."""
         if self.architecture_["dtype"] == "float64":
             return None
         return self.posterior_.directions
 
-    def _features(self, rows, batch=None):
+    def _features(
+        self, rows: Rows | StreamedRows, batch: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Chunks of random features with the rows' weights in the posterior."""
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width(), batch):
@@ -432,13 +459,15 @@ class SNGPClassifier(BaseNetworkClassifier):
                     self._posterior_weights(_float64(logits), weights),
                 )
 
-    def _posterior_weights(self, logits, weights):
+    def _posterior_weights(self, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if self.covariance == "shared":
             return weights[:, None]
         proba = softmax(logits, axis=1)
         return weights[:, None] * proba * (1.0 - proba)
 
-    def _evaluate(self, compiled, projected, what):
+    def _evaluate(
+        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+    ) -> NDArray[np.float64]:
         if what == "aleatoric":
             logits, _ = compiled.forward(projected)
             return entropy_of_logits(_float64(logits) / self.temperature_)
@@ -451,7 +480,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         proba = self._probability(logits / self.temperature_, variance)
         return proba if what == "proba" else normalised_entropy(proba)
 
-    def _posterior_at(self, compiled, projected):
+    def _posterior_at(
+        self, compiled: CompiledNetwork, projected: np.ndarray
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
         directions = self._directions()
         if directions is None:
@@ -469,19 +500,23 @@ class SNGPClassifier(BaseNetworkClassifier):
             variance = self._prior_variance * np.maximum(prior - norms, 1e-7 * prior)
         return logits.astype(np.float64), variance, self._prior_variance * prior
 
-    def _probability(self, logits, variance):
+    def _probability(
+        self, logits: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         if self.inference == "monte_carlo" or variance.shape[1] > 1:
             return posterior.sampled_probability(logits, variance, self.noise_)
         return posterior.mean_field_probability(
             logits, variance, self.mean_field_factor
         )
 
-    def _epistemic(self, variance, prior):
+    def _epistemic(
+        self, variance: NDArray[np.float64], prior: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         share = (variance / prior).mean(axis=1)
         if self.posterior_.ridge is not None:
             return np.clip(share, 0.0, 1.0)
         return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
 
 
-def _float64(tensor):
+def _float64(tensor: Any) -> NDArray[np.float64]:
     return tensor.numpy().astype(np.float64)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from math import prod
 from numbers import Integral, Real
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import _fit_context
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -19,6 +23,7 @@ from sklearn.utils.validation import (
 )
 
 from .sources import (
+    RowSource,
     computed,
     is_collection,
     open_source,
@@ -34,8 +39,28 @@ MOST_CLASSES = 100_000
 #: In place of labels where none are to be checked.
 NO_LABELS = object()
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def check_rows(estimator, X, y=NO_LABELS, *, reset):
+
+def checks_parameters(method: Method) -> Method:
+    """Make a method check the estimator's parameters first.
+
+    scikit-learn's decorator has no types; this one keeps those of the method.
+    """
+    return _fit_context(prefer_skip_nested_validation=True)(method)
+
+
+@overload
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray | RowSource: ...
+
+
+@overload
+def check_rows(
+    estimator: Any, X: Any, y: Any, *, reset: bool
+) -> tuple[np.ndarray | RowSource, np.ndarray]: ...
+
+
+def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> Any:
     """Check `X`, and `y` where given, as scikit-learn does, and the range of `X`.
 
     Parameters
@@ -77,7 +102,7 @@ def check_rows(estimator, X, y=NO_LABELS, *, reset):
     return checked
 
 
-def flat_images(estimator, X, reset: bool):
+def flat_images(estimator: Any, X: Any, reset: bool) -> Any:
     """Rows of pixels of images (n, h, w, c), whose shape the estimator remembers."""
     if isinstance(X, list | tuple) and _depth(X) > 2:
         X = np.asarray(X)
@@ -108,7 +133,7 @@ def flat_images(estimator, X, reset: bool):
     return X.reshape(len(X), prod(shape[1:]))
 
 
-def _depth(nested):
+def _depth(nested: Any) -> int:
     """How many lists lie in each other, as far as the first elements tell."""
     depth = 0
     while isinstance(nested, list | tuple) and len(nested):
@@ -116,14 +141,16 @@ def _depth(nested):
     return depth + len(getattr(nested, "shape", ()))
 
 
-def _is_image_shape(shape):
+def _is_image_shape(shape: tuple[Any, ...]) -> bool:
     return len(shape) == 3 and all(
-        isinstance(length, Integral) and not isinstance(length, bool) and length > 0
+        isinstance(length, Integral)
+        and not isinstance(length, bool)
+        and int(length) > 0
         for length in shape
     )
 
 
-def _check_image_size(estimator, rows):
+def _check_image_size(estimator: Any, rows: np.ndarray | RowSource) -> None:
     shape = getattr(estimator, "image_shape_", None)
     if shape is not None and rows.shape[1] != prod(shape):
         raise ValueError(
@@ -132,7 +159,7 @@ def _check_image_size(estimator, rows):
         )
 
 
-def _check_collection(estimator, collection, y, reset):
+def _check_collection(estimator: Any, collection: Any, y: Any, reset: bool) -> Any:
     """As `check_rows`, a block at a time."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
     if isinstance(y, str):
@@ -152,7 +179,7 @@ def _check_collection(estimator, collection, y, reset):
     return source if y is NO_LABELS else (source, y)
 
 
-def _check_magnitude(estimator, X):
+def _check_magnitude(estimator: Any, X: np.ndarray) -> None:
     # Standardisation squares float64 values; float32 weights meet raw columns.
     largest = np.finfo(np.float32).max if estimator.dtype == "float32" else 1e150
     magnitude = np.maximum(X.max(axis=0), -X.min(axis=0))
@@ -166,7 +193,15 @@ def _check_magnitude(estimator, X):
         )
 
 
-def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset):
+def check_training_rows(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    known_classes: np.ndarray | None,
+    reset: bool,
+) -> tuple[np.ndarray | RowSource, NDArray[np.int32], NDArray[np.float64], np.ndarray]:
     """Check rows to train on.
 
     Parameters
@@ -218,7 +253,7 @@ def check_training_rows(estimator, X, y, sample_weight, *, known_classes, reset)
     return X, labels, weights, classes
 
 
-def check_labels(labels, name: str) -> None:
+def check_labels(labels: Any, name: str) -> None:
     """Refuse labels that are missing, and text among other types.
 
     NumPy would make text of a list of these: a class "nan", or "1" for the number.
@@ -250,7 +285,7 @@ def check_labels(labels, name: str) -> None:
         raise ValueError(f"{name} mixes types: {names}. Pass labels of one type.")
 
 
-def _any_missing(labels):
+def _any_missing(labels: Any) -> bool:
     if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         return bool(np.isnan(labels).any())
     return any(
@@ -261,7 +296,9 @@ def _any_missing(labels):
     )
 
 
-def _weighted(X, labels, weights):
+def _weighted(
+    X: np.ndarray | RowSource, labels: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray | RowSource, np.ndarray, np.ndarray]:
     """Leave out rows of weight 0; no copy if there are none."""
     if weights.all():
         return X, labels, weights
@@ -269,7 +306,12 @@ def _weighted(X, labels, weights):
     return select(X, kept), labels[kept], weights[kept]
 
 
-def _class_weights(class_weight, classes, labels, weights):
+def _class_weights(
+    class_weight: dict[Any, float] | Literal["balanced"],
+    classes: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
     """Each row's weight for its class; "balanced" among the classes with rows."""
     if class_weight != "balanced":
         of_class = compute_class_weight(class_weight, classes=classes, y=classes)
@@ -279,16 +321,17 @@ def _class_weights(class_weight, classes, labels, weights):
     return weights.sum() / (np.count_nonzero(totals) * totals[labels])
 
 
-def _check_class_weight(class_weight):
+def _check_class_weight(class_weight: dict[Any, Any]) -> None:
     for label, weight in class_weight.items():
-        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+        is_number = isinstance(weight, Real)
+        if not is_number or not 0 <= weight < np.inf:
             raise ValueError(
                 "The weights in class_weight must be finite numbers of at least 0, "
                 f"got {weight!r} for class {label!r}."
             )
 
 
-def _check_left(labels, class_weight, first):
+def _check_left(labels: np.ndarray, class_weight: object, first: bool) -> None:
     left, needed = len(np.unique(labels)), 2 if first else 1
     if left < needed:
         raise ValueError(
@@ -297,7 +340,7 @@ def _check_left(labels, class_weight, first):
         )
 
 
-def _check_classes(present, classes, first):
+def _check_classes(present: np.ndarray, classes: np.ndarray, first: bool) -> None:
     if len(classes) > MOST_CLASSES:
         raise ValueError(
             f"{'y' if first else 'classes'} holds {len(classes)} classes, more than "

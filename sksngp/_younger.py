@@ -12,4 +12,5 @@ class YoungerParametersMixin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         parameters = signature(type(self)).parameters.items()
         defaults = {name: parameter.default for name, parameter in parameters}
-        super().__setstate__({**defaults, **state})
+        # The mixin stands before scikit-learn's BaseEstimator, which has the method.
+        super().__setstate__({**defaults, **state})  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._validation import flat_images
 from .sources import check_table, is_dask
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def lazy_on_dask(method: Callable) -> Callable:
+
+def lazy_on_dask(method: Method) -> Method:
     """Make a prediction method return a lazy dask array for a dask collection.
 
     Parameters
@@ -29,17 +32,19 @@ def lazy_on_dask(method: Callable) -> Callable:
     """
 
     @wraps(method)
-    def predict(self, X, *args, **kwargs):
+    def predict(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_dask(X):
             return method(self, X, *args, **kwargs)
         check_is_fitted(self)
         # A copy: a later fit must not change what was asked for before.
         return _lazily(copy.copy(self), method.__name__, X, args, kwargs)
 
-    return predict
+    return cast(Method, predict)
 
 
-def _lazily(model, method, X, args, kwargs):
+def _lazily(
+    model: Any, method: str, X: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     import dask
     import dask.array
 
@@ -67,13 +72,15 @@ def _lazily(model, method, X, args, kwargs):
     return dask.array.concatenate(blocks, allow_unknown_chunksizes=True)
 
 
-def _predict_block(model, method, rows, args, kwargs):
+def _predict_block(
+    model: Any, method: str, rows: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> np.ndarray:
     if not len(rows):
         return _like_result(model, method)
     return getattr(model, method)(rows, *args, **kwargs)
 
 
-def _like_result(model, method):
+def _like_result(model: Any, method: str) -> np.ndarray:
     """What a method says of no rows."""
     if method in ("predict_proba", "predict_log_proba"):
         return np.empty((0, len(model.classes_)))

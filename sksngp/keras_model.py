@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -12,7 +14,7 @@ from official.nlp.modeling.layers import (
 )
 
 from .architecture import Architecture
-from .body_network import network_of
+from .body_network import BodyNetwork
 from .networks import FeaturesOfOwnType
 from .projection import LARGEST, InputProjection, scaler_of_columns
 
@@ -24,12 +26,12 @@ class PreciseGaussianProcess(FeaturesOfOwnType, RandomFeatureGaussianProcess):
     works in float32 alone, and Keras traces it to save a model.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self._gp_cov_layer._get_training_value = lambda training=None: False
 
 
-def keras_model(classifier) -> tf_keras.Model:
+def keras_model(classifier: Any) -> tf_keras.Model:
     """Build the model that `to_keras` returns.
 
     Parameters
@@ -65,11 +67,13 @@ def keras_model(classifier) -> tf_keras.Model:
     return tf_keras.Model(inputs, probabilities[0], name=type(classifier).__name__)
 
 
-def _projected(inputs, projection: InputProjection, member, dtype):
+def _projected(
+    inputs: tf.Tensor, projection: InputProjection, member: int, dtype: str
+) -> tf.Tensor:
     """Standardised columns, cut off and projected in float64."""
     scaler, largest = projection.scaler, LARGEST[dtype]
 
-    def standardise(rows):
+    def standardise(rows: tf.Tensor) -> tf.Tensor:
         # Keras' own layer takes a tiny scale for zero.
         if scaler is not None:
             mean, scale = scaler_of_columns(scaler, rows.shape[1])
@@ -83,7 +87,12 @@ def _projected(inputs, projection: InputProjection, member, dtype):
     return _dense(kernel, None, columns, dtype="float64", trainable=False)
 
 
-def _hidden(projected, classifier, weights, mask):
+def _hidden(
+    projected: tf.Tensor,
+    classifier: Any,
+    weights: dict[str, np.ndarray],
+    mask: np.ndarray | None,
+) -> tf.Tensor:
     """The residual blocks; with `mask`, one pass of Monte Carlo dropout."""
     arch = classifier.architecture_
     hidden = projected  # layers take it in their own type
@@ -102,19 +111,23 @@ def _hidden(projected, classifier, weights, mask):
     return hidden
 
 
-def _features(rows, classifier, weights):
+def _features(
+    rows: tf.Tensor, classifier: Any, weights: dict[str, np.ndarray]
+) -> tf.Tensor:
     """What a network that a function built says of rows."""
     architecture = Architecture(**classifier.architecture_ | {"members": 1})
-    network = network_of(architecture)
+    network = BodyNetwork(architecture)
     network.load(weights)
     network.model._name = f"network_{id(network)}"  # functions may give all one name
     network.spec_norm_bound.assign(classifier._scalars().get("spec_norm_bound", 1.0))
-    shape = architecture.body.input_shape
+    shape = network.body.input_shape
     rows = tf_keras.layers.Reshape(shape, dtype=architecture.dtype)(rows)
     return network.model(rows)
 
 
-def _block(hidden, classifier, weights, name):
+def _block(
+    hidden: tf.Tensor, classifier: Any, weights: dict[str, np.ndarray], name: str
+) -> tf.Tensor:
     arch = classifier.architecture_
     kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
     if arch.get("num_inducing") is None:
@@ -130,7 +143,9 @@ def _block(hidden, classifier, weights, name):
     return update
 
 
-def _probabilities(hidden, classifier, weights):
+def _probabilities(
+    hidden: tf.Tensor, classifier: Any, weights: dict[str, np.ndarray]
+) -> tf.Tensor:
     kernel, bias = weights["output/kernel"], weights["output/bias"]
     if classifier.architecture_.get("num_inducing") is None:
         dtype = classifier.architecture_["dtype"]
@@ -139,14 +154,16 @@ def _probabilities(hidden, classifier, weights):
     logits, covariance = _gaussian_process(hidden, classifier, weights)
     factor = classifier.mean_field_factor
 
-    def mean_field(outputs):
+    def mean_field(outputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         adjusted = gaussian_process.mean_field_logits(*outputs, factor)
         return tf.nn.softmax(adjusted)
 
     return tf_keras.layers.Lambda(mean_field, dtype="float64")([logits, covariance])
 
 
-def _gaussian_process(hidden, classifier, weights):
+def _gaussian_process(
+    hidden: tf.Tensor, classifier: Any, weights: dict[str, np.ndarray]
+) -> tuple[tf.Tensor, tf.Tensor]:
     layer = PreciseGaussianProcess(
         len(classifier.classes_),
         num_inducing=classifier.architecture_["num_inducing"],
@@ -171,7 +188,9 @@ def _gaussian_process(hidden, classifier, weights):
     return outputs
 
 
-def _dense(kernel, bias, inputs, **settings):
+def _dense(
+    kernel: np.ndarray, bias: np.ndarray | None, inputs: tf.Tensor, **settings: Any
+) -> tf.Tensor:
     layer = tf_keras.layers.Dense(
         kernel.shape[1], use_bias=bias is not None, **settings
     )

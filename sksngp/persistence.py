@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,7 @@ class ModelFileError(ValueError):
     """A file is not a model, is damaged, or holds what must not be loaded."""
 
 
-def save(model: BaseEstimator, path: str | os.PathLike) -> None:
+def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model.
 
     Parameters
@@ -106,7 +108,7 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> None:
     )
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Load a model that `save` wrote.
 
     Parameters
@@ -138,7 +140,7 @@ def load(path: str | os.PathLike) -> Any:
         return _decode(stream.read())
 
 
-def _decode(data):
+def _decode(data: bytes) -> Any:
     body = _checked_body(data)
     _refuse_foreign_types(body)
     try:
@@ -149,7 +151,7 @@ def _decode(data):
     return model
 
 
-def _skops():
+def _skops() -> ModuleType:
     try:
         import skops.io
     except ImportError:
@@ -159,11 +161,11 @@ def _skops():
     return skops.io
 
 
-def _hash(body):
+def _hash(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=_HASH_BYTES).digest()
 
 
-def _checked_body(data):
+def _checked_body(data: bytes) -> bytes:
     """What follows the first line and the hash, if it is what was written."""
     line, newline, rest = data.partition(b"\n")
     version = line.removeprefix(_MAGIC)
@@ -180,7 +182,7 @@ def _checked_body(data):
     return body
 
 
-def _refuse_foreign_types(body):
+def _refuse_foreign_types(body: bytes) -> None:
     try:
         types = _skops().get_untrusted_types(data=body)
     except Exception as error:
@@ -193,7 +195,7 @@ def _refuse_foreign_types(body):
         )
 
 
-def _check_models(model):
+def _check_models(model: Any) -> None:
     """Check the classifiers of this package in a model; there must be one."""
     found = list(_classifiers(model, set()))
     if not found:
@@ -211,7 +213,7 @@ def _check_models(model):
             )
 
 
-def _faults(classifier):
+def _faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
     """What is wrong with the arrays of a fitted classifier."""
     for name, fitted in classifier._fitted_arrays().items():
         fault = fitted.fault()
@@ -224,7 +226,7 @@ def _faults(classifier):
         yield f"ood_threshold_ is {classifier.ood_threshold_}"
 
 
-def _classifiers(part, seen):
+def _classifiers(part: Any, seen: set[int]) -> Iterator[BaseNetworkClassifier]:
     """Fitted classifiers of this package anywhere in an estimator's attributes."""
     if id(part) in seen or isinstance(part, (str, bytes, np.ndarray)):
         return

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from .architecture import Architecture
-from .body_network import network_of
+from .body_network import ResidualNetwork, network_of
 from .ood import above_rounding
 from .projection import LARGEST, scaler_of_columns
 
@@ -25,7 +27,7 @@ OUTPUTS = (
 )
 
 
-def served_module(classifier) -> tf.Module:
+def served_module(classifier: Any) -> tf.Module:
     """Module with one function, `serve`, of raw rows.
 
     Parameters
@@ -46,7 +48,7 @@ def served_module(classifier) -> tf.Module:
     threshold = classifier.ood_threshold_
     num_columns = classifier.n_features_in_
 
-    def serve(inputs):
+    def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         # A loaded signature takes rows of any shape.
         outputs = graph(tf.ensure_shape(inputs, [None, num_columns]))
         score = outputs["ood_score"]
@@ -64,13 +66,15 @@ def served_module(classifier) -> tf.Module:
     return module
 
 
-def _labels(classes):
+def _labels(classes: np.ndarray) -> tf.Tensor:
     if classes.dtype.kind in "biuf":
         return tf.constant(classes)
     return tf.constant([str(label) for label in classes])
 
 
-def _networks(architecture, weights):
+def _networks(
+    architecture: Architecture, weights: dict[str, np.ndarray]
+) -> list[ResidualNetwork]:
     """One network, or of several that can't be stacked, each."""
     members = architecture.members
     if architecture.body is None or members == 1:
@@ -83,16 +87,18 @@ def _networks(architecture, weights):
     return networks
 
 
-def _graph_of(classifier):
+def _graph_of(classifier: Any) -> _Graph:
     if classifier.architecture_.get("num_inducing") is None:
         return _SampledGraph(classifier)
     return _GaussianProcessGraph(classifier)
 
 
-class _Graph:
+class _Graph(ABC):
     """Rows to hidden representations; what follows is a subclass's."""
 
-    def __init__(self, classifier):
+    variables: list[tf.Variable]
+
+    def __init__(self, classifier: Any) -> None:
         self.architecture = Architecture(**classifier.architecture_)
         self.networks = _networks(self.architecture, classifier.weights_)
         self.network, self.variables = self.networks[0], []
@@ -104,7 +110,11 @@ class _Graph:
         self.projection = classifier.projection_
         self.log_classes = float(np.log(len(classifier.classes_)))
 
-    def project(self, inputs):
+    @abstractmethod
+    def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Probabilities, uncertainties and score, by name."""
+
+    def project(self, inputs: tf.Tensor) -> tf.Tensor:
         rows, scaler = inputs, self.projection.scaler
         if scaler is not None:
             mean, scale = scaler_of_columns(scaler, inputs.shape[1])
@@ -117,7 +127,7 @@ class _Graph:
         projected = rows @ kernel[0] if len(kernel) == 1 else rows[None] @ kernel
         return tf.cast(projected, self.architecture.dtype)
 
-    def entropy(self, proba):
+    def entropy(self, proba: tf.Tensor) -> tf.Tensor:
         """As `uncertainty.normalised_entropy`."""
         terms = tf.math.multiply_no_nan(-tf.math.log(proba), proba)
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
@@ -126,7 +136,7 @@ class _Graph:
 class _SampledGraph(_Graph):
     """One network, or samples of masks or members."""
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Any) -> None:
         super().__init__(classifier)
         masks = getattr(classifier, "masks_", None)
         dtype = self.architecture.dtype
@@ -137,7 +147,7 @@ class _SampledGraph(_Graph):
         self.single = masks is None and self.architecture.members == 1
         self.score = classifier._ood_score
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self.logits(self.project(inputs))
         samples = tf.nn.softmax(tf.cast(logits, tf.float64))
         if samples.shape.rank == 2:
@@ -155,7 +165,7 @@ class _SampledGraph(_Graph):
             }
         return found | {"probabilities": proba, "ood_score": found[self.score]}
 
-    def logits(self, projected):
+    def logits(self, projected: tf.Tensor) -> tf.Tensor:
         """Of one network, or of each sample."""
         network = self.network
         if self.architecture.body is None:
@@ -172,7 +182,7 @@ class _SampledGraph(_Graph):
 class _GaussianProcessGraph(_Graph):
     """SNGP's posterior, with the same arrays as the classifier's predictions."""
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Any) -> None:
         super().__init__(classifier)
         dtype = self.architecture.dtype
         posterior, directions = classifier.posterior_, classifier._directions()
@@ -188,7 +198,7 @@ class _GaussianProcessGraph(_Graph):
         if classifier.inference == "monte_carlo" or len(posterior.factor) > 1:
             self.noise = tf.constant(classifier.noise_)
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits, features = self.network.output(
             self.network.hidden(self.project(inputs))
         )
@@ -209,7 +219,7 @@ class _GaussianProcessGraph(_Graph):
             "ood_score": epistemic * tf.sqrt(self.entropy_of_logits(logits)),
         }
 
-    def variances(self, features):
+    def variances(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """As `SNGPClassifier._posterior_at`."""
         products = features[None] @ self.matrix
         norms = tf.transpose(tf.reduce_sum(tf.square(products), -1))
@@ -221,7 +231,7 @@ class _GaussianProcessGraph(_Graph):
             return self.prior * left, self.prior * prior
         return self.scale * norms, self.prior * prior
 
-    def probability(self, logits, variance):
+    def probability(self, logits: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
         if self.noise is None:
             return tf.nn.softmax(logits / tf.sqrt(1.0 + self.factor * variance))
         deviation = tf.sqrt(variance)
@@ -230,7 +240,7 @@ class _GaussianProcessGraph(_Graph):
         )
         return tf.reduce_mean(draws, axis=0)
 
-    def entropy_of_logits(self, logits):
+    def entropy_of_logits(self, logits: tf.Tensor) -> tf.Tensor:
         """As `uncertainty.entropy_of_logits`."""
         shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
         best = tf.one_hot(
