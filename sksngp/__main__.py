@@ -11,6 +11,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,10 @@ from ._cli_compare import (
 )
 from ._cli_data import InputError
 from .ood import rows_needed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
 
 BUILT_IN = ("two-moons", "digits")
 
@@ -182,7 +187,12 @@ def describe(labels: np.ndarray, columns: _cli_data.Columns, path: str) -> None:
     sys.stdout.flush()
 
 
-def _fit(features, labels, columns, options):
+def _fit(
+    features: pd.DataFrame,
+    labels: np.ndarray,
+    columns: _cli_data.Columns,
+    options: argparse.Namespace,
+) -> Pipeline:
     classifier = make_classifier(options.classifier or "sngp", options)
     pipeline = _cli_data.build_pipeline(columns, classifier)
     with warnings.catch_warnings():
@@ -191,7 +201,12 @@ def _fit(features, labels, columns, options):
         return pipeline.fit(features, labels)
 
 
-def cross_check(features, labels, columns, options) -> None:
+def cross_check(
+    features: pd.DataFrame,
+    labels: np.ndarray,
+    columns: _cli_data.Columns,
+    options: argparse.Namespace,
+) -> None:
     """Train on three quarters of the rows and print what the others say."""
     split = _cli_data.split_rows(labels, options.random_state)
     if split is None:
@@ -215,7 +230,13 @@ def cross_check(features, labels, columns, options) -> None:
     )
 
 
-def score(pipeline, new, new_features, columns, options) -> None:
+def score(
+    pipeline: Pipeline,
+    new: pd.DataFrame,
+    new_features: pd.DataFrame,
+    columns: _cli_data.Columns,
+    options: argparse.Namespace,
+) -> None:
     """Write a table with predictions and flags added; print how many are flagged."""
     X, classifier = pipeline[:-1].transform(new_features), pipeline[-1]
     proba = classifier.predict_proba(X)
@@ -247,9 +268,11 @@ def score(pipeline, new, new_features, columns, options) -> None:
         print_accuracy(new[columns.target], prediction, flags, classifier.classes_)
 
 
-def print_accuracy(truth, prediction, flags, classes) -> None:
+def print_accuracy(
+    column: pd.Series, prediction: np.ndarray, flags: np.ndarray, classes: np.ndarray
+) -> None:
     """Print accuracy on rows with a known class, and how many others are flagged."""
-    truth = np.asarray(truth.str.strip(), dtype=str)
+    truth = np.asarray(column.str.strip(), dtype=str)
     missing = np.isin(truth, list(_cli_data.MISSING))
     known = np.isin(truth, classes)
     if known.any():

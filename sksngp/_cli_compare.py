@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -165,7 +165,8 @@ def draw(
     figure = Figure(figsize=(3.9 * count, 7.2), layout="constrained")
     axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
     points = {"s": 8, "linewidths": 0}
-    for row, kind in enumerate(("probability", "ood")):
+    kinds: list[Literal["probability", "ood"]] = ["probability", "ood"]
+    for row, kind in enumerate(kinds):
         for ax, classifier in zip(axes[row], classifiers, strict=True):
             display = UncertaintyDisplay.from_estimator(
                 classifier,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -162,7 +163,7 @@ def read_labels(table: pd.DataFrame, target: str, path: str) -> np.ndarray:
     return labels
 
 
-def _suggest(name, table):
+def _suggest(name: str, table: pd.DataFrame) -> str:
     """End a message on an absent column: near names, and all names."""
     near = difflib.get_close_matches(name, table.columns)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -177,11 +178,11 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
-def _is_missing(column):
+def _is_missing(column: pd.Series) -> NDArray[np.bool_]:
     return column.str.strip().isin(MISSING).to_numpy()
 
 
-def _parse(column):
+def _parse(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Numbers of a text column (NaN: no number in it), and where text is not one."""
     import pandas as pd
 
@@ -277,7 +278,7 @@ def read_features(table: pd.DataFrame, columns: Columns, path: str) -> pd.DataFr
     return pd.DataFrame(features)
 
 
-def _read_numbers(column, path):
+def _read_numbers(column: pd.Series, path: str) -> NDArray[np.float64]:
     numbers, not_number = _parse(column)
     too_large = np.abs(numbers) > _LARGEST
     for wrong, complaint in (

@@ -11,13 +11,14 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Callable
 from http.client import HTTPException
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.datasets import fetch_openml, make_moons
 from sklearn.model_selection import train_test_split
 from sklearn.utils import (
@@ -49,6 +50,19 @@ FASHION_MNIST_FILES = {
 }
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _checks_parameters(
+    constraints: dict[str, list[Any]],
+) -> Callable[[Function], Function]:
+    """Make a function check its parameters first.
+
+    scikit-learn's decorator has no types; this one keeps those of the function.
+    """
+    return validate_params(constraints, prefer_skip_nested_validation=True)
+
+
 class InOut(Bunch):
     """Known rows to train and test on, and unknown rows to detect.
 
@@ -74,21 +88,26 @@ class InOut(Bunch):
     (500, 2)
     """
 
+    X_train: Any
+    y_train: Any
+    X_test: Any
+    y_test: Any
+    X_ood: Any
 
-@validate_params(
+
+@_checks_parameters(
     {
         "n_samples": [Interval(Integral, 2, None, closed="left")],
         "noise": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def two_moons(
     n_samples: int = 1000,
     *,
     noise: float = 0.1,
     random_state: int | np.random.RandomState | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
     """Two interleaved half circles, moved a little apart.
 
     scikit-learn's `make_moons` with class 0 shifted by (-0.1, 0.2) and class 1 by
@@ -121,18 +140,17 @@ def two_moons(
     return X + shifts[y], y
 
 
-@validate_params(
+@_checks_parameters(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def two_moons_ood(
     n_samples: int = 500,
     *,
     random_state: int | np.random.RandomState | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """Blob of unknown rows beside the two moons.
 
     A Gaussian of mean (2.5, -1.75) and variance 0.01 in each direction, as in the
@@ -159,11 +177,8 @@ def two_moons_ood(
     return rng.normal((2.5, -1.75), 0.1, size=(n_samples, 2))
 
 
-@validate_params(
-    {"n": [Interval(Integral, 1, None, closed="left")]},
-    prefer_skip_nested_validation=True,
-)
-def two_moons_grid(n: int = 100) -> np.ndarray:
+@_checks_parameters({"n": [Interval(Integral, 1, None, closed="left")]})
+def two_moons_grid(n: int = 100) -> NDArray[np.float64]:
     """Regular grid of points around the two moons.
 
     Parameters
@@ -190,15 +205,14 @@ def two_moons_grid(n: int = 100) -> np.ndarray:
     return np.column_stack([x.ravel(), y.ravel()])
 
 
-@validate_params(
+@_checks_parameters(
     {
         "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
         "held_out": ["array-like"],
         "test_size": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def hold_out_classes(
     X: Any,
@@ -273,10 +287,7 @@ def hold_out_classes(
     )
 
 
-@validate_params(
-    {"X": ["array-like"], "random_state": ["random_state"]},
-    prefer_skip_nested_validation=True,
-)
+@_checks_parameters({"X": ["array-like"], "random_state": ["random_state"]})
 def shuffle_columns(
     X: Any, *, random_state: int | np.random.RandomState | None = None
 ) -> Any:
@@ -323,10 +334,8 @@ def shuffle_columns(
     return shuffled
 
 
-@validate_params(
-    {"data_home": [str, os.PathLike, None]}, prefer_skip_nested_validation=True
-)
-def load_fashion_mnist(*, data_home: str | os.PathLike | None = None) -> Bunch:
+@_checks_parameters({"data_home": [str, os.PathLike, None]})
+def load_fashion_mnist(*, data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """Load Fashion-MNIST: 70,000 grey pictures of clothes in ten classes.
 
     The files of Debian's package dataset-fashion-mnist are read where they are
@@ -371,18 +380,20 @@ def load_fashion_mnist(*, data_home: str | os.PathLike | None = None) -> Bunch:
     return Bunch(X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test)
 
 
-def _classes(values, name):
-    values = check_array(
+def _classes(values: ArrayLike, name: str) -> np.ndarray:
+    checked: np.ndarray = check_array(
         values, dtype=None, ensure_2d=False, ensure_min_samples=0, input_name=name
     )
-    if values.ndim != 1:
+    if checked.ndim != 1:
         raise ValueError(
-            f"{name} must have one dimension; its shape is {values.shape}."
+            f"{name} must have one dimension; its shape is {checked.shape}."
         )
-    return values
+    return checked
 
 
-def _read_pictures(images, labels):
+def _read_pictures(
+    images: str, labels: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     X = _read_idx(FASHION_MNIST_FOLDER / images, n_dimensions=3)
     y = _read_idx(FASHION_MNIST_FOLDER / labels, n_dimensions=1)
     if len(X) != len(y):
@@ -393,7 +404,7 @@ def _read_pictures(images, labels):
     return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
 
 
-def _read_idx(path, n_dimensions):
+def _read_idx(path: Path, n_dimensions: int) -> NDArray[np.uint8]:
     """Read an array of bytes from a gzipped idx file.
 
     The header is two zero bytes, one that gives the type of the values (8 for
@@ -422,7 +433,9 @@ def _read_idx(path, n_dimensions):
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
-def _download_fashion_mnist(data_home):
+def _download_fashion_mnist(
+    data_home: str | os.PathLike[str] | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     try:
         data = fetch_openml(
             "Fashion-MNIST", version=1, as_frame=False, data_home=data_home

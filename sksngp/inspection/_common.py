@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from sklearn.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Colours that colour-blind readers tell apart (Okabe and Ito 2008), without
 #: the yellow, which is lost on white.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
-def require_matplotlib(caller):
+def require_matplotlib(caller: str) -> None:
+    """Say who needs matplotlib, where it is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -19,7 +25,7 @@ def require_matplotlib(caller):
         ) from error
 
 
-def make_axes(ax, caller):
+def make_axes(ax: Axes | None, caller: str) -> Axes:
     """Return the given axes, or those of a new figure."""
     require_matplotlib(caller)
     if ax is None:
@@ -29,15 +35,26 @@ def make_axes(ax, caller):
     return ax
 
 
-def set_labels(ax, xlabel, ylabel, default_xlabel=None, default_ylabel=None):
+def set_labels(
+    ax: Axes,
+    xlabel: str | None,
+    ylabel: str | None,
+    default_xlabel: str | None = None,
+    default_ylabel: str | None = None,
+) -> None:
     """Label the axes, leaving alone what the caller has labelled."""
     if xlabel is not None or not ax.get_xlabel():
-        ax.set_xlabel(default_xlabel if xlabel is None else xlabel)
+        ax.set_xlabel(_first(xlabel, default_xlabel))
     if ylabel is not None or not ax.get_ylabel():
-        ax.set_ylabel(default_ylabel if ylabel is None else ylabel)
+        ax.set_ylabel(_first(ylabel, default_ylabel))
 
 
-def line_style(kwargs):
+def _first(*labels: str | None) -> str:
+    """The first label that is given; an empty one if none is."""
+    return next((label for label in labels if label is not None), "")
+
+
+def line_style(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of a line by their full names: "c" is "color"."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
@@ -45,7 +62,7 @@ def line_style(kwargs):
     return normalize_kwargs(kwargs, Line2D)
 
 
-def reach(estimator, X, method):
+def reach(estimator: Any, X: Any, method: str) -> tuple[Any, Any]:
     """Find the classifier inside searches and pipelines, and X as it gets there.
 
     scikit-learn forwards `predict_proba` but no method that it does not know.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -14,6 +14,7 @@ from ._common import COLORS, make_axes, reach, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 #: Colour of the scores of unknown rows, beside the first of `COLORS`.
 OOD_COLOR = "#D55E00"
@@ -72,7 +73,7 @@ class OODHistogramDisplay:
         scores_in: np.ndarray,
         scores_out: np.ndarray,
         threshold: float | None = None,
-    ):
+    ) -> None:
         self.scores_in = scores_in
         self.scores_out = scores_out
         self.threshold = threshold
@@ -87,7 +88,7 @@ class OODHistogramDisplay:
         xlabel: str = "out-of-distribution score",
         ylabel: str = "share of rows",
         **kwargs: Any,
-    ) -> OODHistogramDisplay:
+    ) -> Self:
         """Plot visualization.
 
         Parameters
@@ -116,20 +117,21 @@ class OODHistogramDisplay:
         self.flagged_in_, self.flagged_out_ = shares
         edges = np.histogram_bin_edges(np.concatenate(scores), bins=bins)
         style = {"histtype": "stepfilled", "alpha": 0.55, "linewidth": 1.2, **kwargs}
-        self.bars_ = []
+        self.bars_: list[Any] = []
         for part, share, name, color in zip(
             scores, shares, names, (COLORS[0], OOD_COLOR), strict=True
         ):
             label = name if share is None else f"{name}: {share:.1%} flagged"
             # Shares, not counts: there may be far more rows of one than of the other.
-            bars = {"weights": np.full(len(part), 1 / len(part)), "color": color}
-            bars |= {"edgecolor": color, "label": label, **style}
-            self.bars_.append(ax.hist(part, bins=edges, **bars)[2])
-        self.line_ = None
+            bars: dict[str, Any] = {"bins": edges, "color": color, "label": label}
+            bars |= {"weights": np.full(len(part), 1 / len(part)), "edgecolor": color}
+            self.bars_.append(ax.hist(part, **(bars | style))[2])
+        self.line_: Line2D | None = None
         if self.threshold is not None and np.isfinite(self.threshold):
             label = f"threshold {self.threshold:.3g}"
-            line = {"color": "black", "linestyle": "dashed", "label": label}
-            self.line_ = ax.axvline(self.threshold, **line)
+            self.line_ = ax.axvline(
+                self.threshold, color="black", linestyle="dashed", label=label
+            )
         if legend:
             ax.legend(loc="best", fontsize="small", framealpha=0.9)
         set_labels(ax, xlabel, ylabel)
@@ -146,7 +148,7 @@ class OODHistogramDisplay:
         ax: Axes | None = None,
         bins: int | str | Sequence[float] = 30,
         **kwargs: Any,
-    ) -> OODHistogramDisplay:
+    ) -> Self:
         """Plot the scores that a fitted classifier gives to two sets of rows.
 
         Parameters
@@ -194,12 +196,16 @@ class OODHistogramDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        scores = []
-        for X in (X_in, X_out):
-            classifier, rows = reach(estimator, X, "score_samples")
-            scores.append(-classifier.score_samples(rows))
-        threshold = getattr(classifier, "ood_threshold_", None)
-        return cls.from_scores(*scores, threshold, ax=ax, bins=bins, **kwargs)
+        classifier, rows_in = reach(estimator, X_in, "score_samples")
+        _, rows_out = reach(estimator, X_out, "score_samples")
+        return cls.from_scores(
+            -classifier.score_samples(rows_in),
+            -classifier.score_samples(rows_out),
+            getattr(classifier, "ood_threshold_", None),
+            ax=ax,
+            bins=bins,
+            **kwargs,
+        )
 
     @classmethod
     def from_scores(
@@ -211,7 +217,7 @@ class OODHistogramDisplay:
         ax: Axes | None = None,
         bins: int | str | Sequence[float] = 30,
         **kwargs: Any,
-    ) -> OODHistogramDisplay:
+    ) -> Self:
         """Plot scores that were computed before.
 
         Parameters
@@ -246,12 +252,12 @@ class OODHistogramDisplay:
         )
         return display.plot(ax, bins=bins, **kwargs)
 
-    def _flagged(self, scores):
+    def _flagged(self, scores: np.ndarray) -> float | None:
         if self.threshold is None:
             return None
         return float(np.mean(scores > self.threshold))
 
 
-def _scores(scores, name):
-    scores = check_array(scores, ensure_2d=False, dtype=float, input_name=name)
-    return column_or_1d(scores)
+def _scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
+    checked = check_array(scores, ensure_2d=False, dtype=float, input_name=name)
+    return column_or_1d(checked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,7 +66,7 @@ class ReliabilityDisplay:
         accuracy: np.ndarray,
         share: np.ndarray,
         name: str | None = None,
-    ):
+    ) -> None:
         self.confidence = confidence
         self.accuracy = accuracy
         self.share = share
@@ -74,7 +74,7 @@ class ReliabilityDisplay:
 
     def plot(
         self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
-    ) -> ReliabilityDisplay:
+    ) -> Self:
         """Plot visualization.
 
         Parameters
@@ -104,7 +104,7 @@ class ReliabilityDisplay:
             "color": COLORS[(len(ax.lines) - 1) % len(COLORS)],
         }
         kwargs = style | line_style(kwargs)
-        (self.line_,) = ax.plot(self.confidence, self.accuracy, **kwargs)
+        self.line_ = ax.plot(self.confidence, self.accuracy, **kwargs)[0]
         self.markers_ = ax.scatter(
             self.confidence,
             self.accuracy,
@@ -118,8 +118,14 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, y: ArrayLike, *, name=None, **kwargs: Any
-    ) -> ReliabilityDisplay:
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot from a fitted classifier.
 
         Parameters
@@ -162,13 +168,13 @@ class ReliabilityDisplay:
         proba: ArrayLike,
         *,
         n_bins: int = 15,
-        strategy: str = "uniform",
+        strategy: Literal["uniform", "quantile"] = "uniform",
         labels: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
-    ) -> ReliabilityDisplay:
+    ) -> Self:
         """Plot probabilities that were predicted before.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -58,14 +58,14 @@ class RiskCoverageDisplay:
 
     def __init__(
         self, *, coverage: np.ndarray, risk: np.ndarray, name: str | None = None
-    ):
+    ) -> None:
         self.coverage = coverage
         self.risk = risk
         self.name = name
 
     def plot(
         self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
-    ) -> RiskCoverageDisplay:
+    ) -> Self:
         """Plot visualization.
 
         Parameters
@@ -91,7 +91,7 @@ class RiskCoverageDisplay:
             "color": COLORS[len(ax.lines) % len(COLORS)],
         }
         kwargs = style | line_style(kwargs)
-        (self.line_,) = ax.plot(self.coverage, self.risk, **kwargs)
+        self.line_ = ax.plot(self.coverage, self.risk, **kwargs)[0]
         set_labels(ax, None, None, "share of rows kept", "error rate among them")
         ax.legend(loc="upper left")
         self.ax_, self.figure_ = ax, ax.figure
@@ -99,8 +99,14 @@ class RiskCoverageDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, y: ArrayLike, *, name=None, **kwargs: Any
-    ) -> RiskCoverageDisplay:
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot from a fitted classifier, its rows in the order of confidence.
 
         Parameters
@@ -147,7 +153,7 @@ class RiskCoverageDisplay:
         name: str | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
-    ) -> RiskCoverageDisplay:
+    ) -> Self:
         """Plot predictions that were made before.
 
         Parameters

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -13,9 +13,13 @@ from ._common import COLORS, make_axes, reach, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Colormap
 
 #: What `UncertaintyDisplay` can show of an estimator.
 SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
+Surface: TypeAlias = Literal["probability", "total", "aleatoric", "epistemic", "ood"]
 
 #: Where there are more classes than colours, the marker tells them apart.
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -89,7 +93,7 @@ class UncertaintyDisplay:
         xx0: np.ndarray,
         xx1: np.ndarray,
         response: np.ndarray,
-        kind: str = "total",
+        kind: Surface = "total",
         label: str | None = None,
         classes: np.ndarray | None = None,
         X: np.ndarray | None = None,
@@ -98,7 +102,7 @@ class UncertaintyDisplay:
         threshold: float | None = None,
         xlabel: str | None = None,
         ylabel: str | None = None,
-    ):
+    ) -> None:
         self.xx0 = xx0
         self.xx1 = xx1
         self.response = response
@@ -116,14 +120,14 @@ class UncertaintyDisplay:
         self,
         ax: Axes | None = None,
         *,
-        cmap: Any = None,
+        cmap: str | Colormap | None = None,
         colorbar: bool = True,
         legend: bool = True,
         scatter_kwargs: dict[str, Any] | None = None,
         xlabel: str | None = None,
         ylabel: str | None = None,
         **kwargs: Any,
-    ) -> UncertaintyDisplay:
+    ) -> Self:
         """Plot visualization.
 
         Parameters
@@ -160,7 +164,7 @@ class UncertaintyDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self.colorbar_ = self._draw_colorbar() if colorbar else None
         if self.threshold is not None:
-            self._draw_threshold(response)
+            self._draw_threshold(response, self.threshold)
         self.points_ = self._draw_points(scatter_kwargs or {})
         if legend and (self.points_ or self.threshold is not None):
             ax.legend(loc="best", fontsize="small", framealpha=0.9, markerscale=1.5)
@@ -174,7 +178,7 @@ class UncertaintyDisplay:
         X: ArrayLike,
         *,
         y: ArrayLike | None = None,
-        kind: str = "probability",
+        kind: Surface = "probability",
         X_ood: ArrayLike | None = None,
         class_of_interest: Any = None,
         grid_resolution: int = 100,
@@ -182,9 +186,9 @@ class UncertaintyDisplay:
         xlabel: str | None = None,
         ylabel: str | None = None,
         ax: Axes | None = None,
-        cmap: Any = None,
+        cmap: str | Colormap | None = None,
         **kwargs: Any,
-    ) -> UncertaintyDisplay:
+    ) -> Self:
         """Plot the probability or uncertainty of a fitted classifier.
 
         Parameters
@@ -280,7 +284,7 @@ class UncertaintyDisplay:
         )
         return display.plot(ax, cmap=cmap, **kwargs)
 
-    def _default_cmap(self):
+    def _default_cmap(self) -> str | Colormap:
         from matplotlib.colors import LinearSegmentedColormap
 
         if self.kind != "probability":
@@ -289,7 +293,7 @@ class UncertaintyDisplay:
         shades = SURFACE_OF_TWO if binary else SURFACE_OF_MANY
         return LinearSegmentedColormap.from_list("probability", shades)
 
-    def _draw_colorbar(self):
+    def _draw_colorbar(self) -> Colorbar:
         default = "probability"
         if self.kind != "probability":
             default = _label(self.kind)
@@ -300,76 +304,90 @@ class UncertaintyDisplay:
             ticks=np.linspace(0.0, 1.0, 6),
         )
 
-    def _draw_threshold(self, response):
-        style = {"colors": "black", "linestyles": "dashed", "linewidths": 1.2}
+    def _draw_threshold(self, response: np.ndarray, threshold: float) -> None:
+        style: dict[str, Any] = {"linestyles": "dashed", "linewidths": 1.2}
         # Without a crossing there is nothing to draw, and matplotlib would warn.
-        if response.min() < self.threshold < response.max():
-            levels = [self.threshold]
-            self.ax_.contour(self.xx0, self.xx1, response, levels=levels, **style)
+        if response.min() < threshold < response.max():
+            style |= {"colors": "black", "levels": [threshold]}
+            self.ax_.contour(self.xx0, self.xx1, response, **style)
         # A contour has no entry in a legend; a line without points has.
-        label = f"threshold {self.threshold:.3g}"
+        label = f"threshold {threshold:.3g}"
         self.ax_.plot([], [], "--", color="black", linewidth=1.2, label=label)
 
-    def _draw_points(self, scatter_kwargs):
+    def _draw_points(self, scatter_kwargs: dict[str, Any]) -> list[PathCollection]:
         style = {"s": 14, "edgecolors": "white", "linewidths": 0.4, **scatter_kwargs}
         points = []
-        if self.X is not None and self.y is None:
-            points.append(self._scatter(self.X, "0.2", "o", "rows", style))
-        elif self.X is not None:
-            for index, name in enumerate(self._labels()):
+        if self.X is not None and self.y is not None:
+            for index, name in enumerate(self._labels(self.y)):
                 color = COLORS[index % len(COLORS)]
                 marker = MARKERS[index // len(COLORS) % len(MARKERS)]
                 rows = self.X[self.y == name]
                 points.append(
                     self._scatter(rows, color, marker, f"class {name}", style)
                 )
+        elif self.X is not None:
+            points.append(self._scatter(self.X, "0.2", "o", "rows", style))
         if self.X_ood is not None:
             style = {**style, "s": 1.6 * style["s"]}
             label = "out of distribution"
             points.append(self._scatter(self.X_ood, "black", "X", label, style))
         return points
 
-    def _labels(self):
+    def _labels(self, y: np.ndarray) -> list[Any]:
         """Labels that occur in y: those of the classifier first, in its order."""
-        present = np.unique(self.y).tolist()
+        present = np.unique(y).tolist()
         known = [] if self.classes is None else np.asarray(self.classes).tolist()
         return known + [name for name in present if name not in known]
 
-    def _scatter(self, rows, color, marker, label, style):
+    def _scatter(
+        self,
+        rows: np.ndarray,
+        color: str,
+        marker: str,
+        label: str,
+        style: dict[str, Any],
+    ) -> PathCollection:
         return self.ax_.scatter(
             rows[:, 0], rows[:, 1], color=color, marker=marker, label=label, **style
         )
 
 
-def _check_kind(kind):
+def _check_kind(kind: str) -> None:
     if kind not in SURFACES:
         raise ValueError(f"kind must be one of {', '.join(SURFACES)}. Got {kind!r}.")
 
 
-def _two_columns(X, name):
+def _two_columns(X: ArrayLike, name: str) -> np.ndarray:
     # A pipeline may impute, so missing values are its business.
-    X = check_array(X, ensure_all_finite="allow-nan", input_name=name)
-    if X.shape[1] != 2:
+    points: np.ndarray = check_array(X, ensure_all_finite="allow-nan", input_name=name)
+    if points.shape[1] != 2:
         raise ValueError(
-            f"{name} must have 2 columns to be shown in a plane. Got {X.shape[1]}."
+            f"{name} must have 2 columns to be shown in a plane. Got {points.shape[1]}."
         )
-    return X
+    return points
 
 
-def _grid(points, ood, resolution, eps):
+def _grid(
+    points: np.ndarray,
+    ood: np.ndarray | None,
+    resolution: int,
+    eps: float | tuple[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mesh over the points, extended by `eps` on each side."""
-    eps = np.asarray(eps, dtype=float)
-    if eps.shape not in ((), (2,)) or not np.all(eps >= 0):
+    margin = np.asarray(eps, dtype=float)
+    if margin.shape not in ((), (2,)) or not np.all(margin >= 0):
         raise ValueError(
             "eps must be a number, or a pair of numbers, greater than or equal to 0. "
-            f"Got {eps.tolist()!r}."
+            f"Got {margin.tolist()!r}."
         )
     shown = points if ood is None else np.concatenate([points, ood])
-    low, high = np.nanmin(shown, axis=0) - eps, np.nanmax(shown, axis=0) + eps
-    return np.meshgrid(*np.linspace(low, high, resolution).T)
+    low, high = np.nanmin(shown, axis=0) - margin, np.nanmax(shown, axis=0) + margin
+    first, second = np.linspace(low, high, resolution).T
+    xx0, xx1 = np.meshgrid(first, second)
+    return xx0, xx1
 
 
-def _like(X, rows, estimator):
+def _like(X: Any, rows: np.ndarray, estimator: Any) -> Any:
     """`rows` in the container that the estimator expects: a frame where it has names.
 
     A frame of the type of X, where X is a frame; of pandas, where only the
@@ -384,7 +402,9 @@ def _like(X, rows, estimator):
     return rows
 
 
-def _surface(estimator, rows, kind, class_of_interest):
+def _surface(
+    estimator: Any, rows: Any, kind: Surface, class_of_interest: Any
+) -> tuple[np.ndarray, str, float | None]:
     """Compute what to show at each row, its name, and where to draw a line."""
     if kind == "probability":
         response, label = _probability(estimator, rows, class_of_interest)
@@ -403,11 +423,13 @@ def _surface(estimator, rows, kind, class_of_interest):
     return classifier.predict_uncertainty(rows, kind=kind), _label(kind), None
 
 
-def _label(kind):
+def _label(kind: Surface) -> str:
     return "out-of-distribution score" if kind == "ood" else f"{kind} uncertainty"
 
 
-def _probability(estimator, rows, class_of_interest):
+def _probability(
+    estimator: Any, rows: Any, class_of_interest: Any
+) -> tuple[np.ndarray, str]:
     """Probability of one class, or of the most probable one, and its name."""
     classifier, rows = reach(estimator, rows, "predict_proba")
     classes = classifier.classes_

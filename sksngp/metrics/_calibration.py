@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._checks import classified, weights
+from ._checks import checks_parameters, classified, weights
 
-_CONSTRAINTS = {
+_CONSTRAINTS: dict[str, list[Any]] = {
     "y_true": ["array-like"],
     "proba": ["array-like"],
     "n_bins": [Interval(Integral, 1, None, closed="left")],
@@ -25,9 +25,9 @@ _CONSTRAINTS = {
 class ReliabilityCurve(NamedTuple):
     """What `reliability_curve` returns: one entry a bin that holds rows."""
 
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    share: np.ndarray
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    share: NDArray[np.float64]
 
 
 class BrierDecomposition(NamedTuple):
@@ -38,13 +38,13 @@ class BrierDecomposition(NamedTuple):
     uncertainty: float
 
 
-@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+@checks_parameters(_CONSTRAINTS)
 def reliability_curve(
     y_true: ArrayLike,
     proba: ArrayLike,
     *,
     n_bins: int = 15,
-    strategy: str = "uniform",
+    strategy: Literal["uniform", "quantile"] = "uniform",
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> ReliabilityCurve:
@@ -89,27 +89,27 @@ def reliability_curve(
     >>> curve.accuracy.tolist()
     [0.75]
     """
-    _, proba, _, correct = classified(y_true, proba, labels)
-    weight = weights(sample_weight, len(proba))
-    check_consistent_length(proba, weight)
-    confidence = np.minimum(proba.max(axis=1), 1.0)
+    _, checked, _, correct = classified(y_true, proba, labels)
+    weight = weights(sample_weight, len(checked))
+    check_consistent_length(checked, weight)
+    confidence = np.minimum(checked.max(axis=1), 1.0)
     bins = np.searchsorted(_edges(confidence, weight, n_bins, strategy), confidence)
     total = np.bincount(bins, weights=weight)
     held = total > 0
-    means = (
+    mean_confidence, accuracy = (
         np.bincount(bins, weights=weight * values)[held] / total[held]
         for values in (confidence, correct)
     )
-    return ReliabilityCurve(*means, total[held] / total.sum())
+    return ReliabilityCurve(mean_confidence, accuracy, total[held] / total.sum())
 
 
-@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+@checks_parameters(_CONSTRAINTS)
 def expected_calibration_error(
     y_true: ArrayLike,
     proba: ArrayLike,
     *,
     n_bins: int = 15,
-    strategy: str = "uniform",
+    strategy: Literal["uniform", "quantile"] = "uniform",
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
@@ -186,13 +186,13 @@ def expected_calibration_error(
     return float(curve.share @ np.abs(curve.accuracy - curve.confidence))
 
 
-@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+@checks_parameters(_CONSTRAINTS)
 def brier_decomposition(
     y_true: ArrayLike,
     proba: ArrayLike,
     *,
     n_bins: int = 15,
-    strategy: str = "uniform",
+    strategy: Literal["uniform", "quantile"] = "uniform",
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> BrierDecomposition:
@@ -258,13 +258,13 @@ def brier_decomposition(
     >>> [round(part, 3) for part in parts]
     [0.0, 0.0, 0.375]
     """
-    y_true, proba, labels, _ = classified(y_true, proba, labels)
-    weight = weights(sample_weight, len(proba))
-    check_consistent_length(proba, weight)
+    truth, checked, names, _ = classified(y_true, proba, labels)
+    weight = weights(sample_weight, len(checked))
+    check_consistent_length(checked, weight)
     weight = weight / weight.sum()
     reliability = uncertainty = score = 0.0
-    for label, p in zip(labels, proba.T, strict=True):
-        o = (y_true == label).astype(np.float64)
+    for label, p in zip(names, checked.T, strict=True):
+        o = (truth == label).astype(np.float64)
         bins = np.searchsorted(_edges(p, weight, n_bins, strategy), p)
         share = np.bincount(bins, weights=weight)
         held = share > 0
@@ -278,7 +278,12 @@ def brier_decomposition(
     )
 
 
-def _edges(values, weight, n_bins, strategy):
+def _edges(
+    values: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    n_bins: int,
+    strategy: Literal["uniform", "quantile"],
+) -> NDArray[np.float64]:
     """Inner edges of the bins; a value on an edge belongs below it."""
     steps = np.arange(1, n_bins) / n_bins
     if strategy == "uniform":

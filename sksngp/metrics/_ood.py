@@ -5,17 +5,14 @@ from __future__ import annotations
 from numbers import Real
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
-from ._checks import column
+from ._checks import checks_parameters, column
 
 
-@validate_params(
-    {"scores_in": ["array-like"], "scores_out": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
+@checks_parameters({"scores_in": ["array-like"], "scores_out": ["array-like"]})
 def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     """Area under the ROC curve of telling unknown rows from known ones.
 
@@ -54,13 +51,12 @@ def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     return float(roc_auc_score(*_in_or_out(scores_in, scores_out)))
 
 
-@validate_params(
+@checks_parameters(
     {
         "scores_in": ["array-like"],
         "scores_out": ["array-like"],
         "tpr": [Interval(Real, 0, 1, closed="right")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def fpr_at_tpr(
     scores_in: ArrayLike, scores_out: ArrayLike, *, tpr: float = 0.95
@@ -117,10 +113,7 @@ def fpr_at_tpr(
     return float(false_alarms[np.argmax(found >= tpr)])
 
 
-@validate_params(
-    {"scores_in": ["array-like"], "scores_out": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
+@checks_parameters({"scores_in": ["array-like"], "scores_out": ["array-like"]})
 def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     """Area under the precision-recall curve of telling unknown rows from known ones.
 
@@ -167,7 +160,9 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     return float(average_precision_score(*_in_or_out(scores_in, scores_out)))
 
 
-def _in_or_out(scores_in, scores_out):
+def _in_or_out(
+    scores_in: ArrayLike, scores_out: ArrayLike
+) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
     """Whether each row is out of distribution, and its score."""
     known = column(scores_in, "scores_in")
     unknown = column(scores_out, "scores_out")

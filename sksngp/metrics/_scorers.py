@@ -6,7 +6,7 @@ A scorer is called with a fitted estimator, rows and their classes; higher is be
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import _num_samples
@@ -24,7 +24,9 @@ _OOD_METRICS = {
 }
 
 
-def neg_expected_calibration_error_scorer(estimator: Any, X, y) -> float:
+def neg_expected_calibration_error_scorer(
+    estimator: Any, X: ArrayLike, y: ArrayLike
+) -> float:
     """Scorer: minus `expected_calibration_error`.
 
     Parameters
@@ -67,7 +69,9 @@ def neg_expected_calibration_error_scorer(estimator: Any, X, y) -> float:
     )
 
 
-def neg_area_under_risk_coverage_scorer(estimator: Any, X, y) -> float:
+def neg_area_under_risk_coverage_scorer(
+    estimator: Any, X: ArrayLike, y: ArrayLike
+) -> float:
     """Scorer: minus `area_under_risk_coverage` of confidence.
 
     Parameters
@@ -137,9 +141,9 @@ class OODScorer:
     """
 
     X_ood: ArrayLike
-    metric: str = "auroc"
+    metric: Literal["auroc", "average_precision", "fpr_at_95_tpr"] = "auroc"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or self.metric not in _OOD_METRICS:
             raise ValueError(
                 f"metric must be one of {sorted(_OOD_METRICS)}, got {self.metric!r}."
@@ -147,11 +151,11 @@ class OODScorer:
         if not _num_samples(self.X_ood):
             raise ValueError("X_ood must hold at least one row.")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows = _num_samples(self.X_ood)
         return f"OODScorer(X_ood=<{rows} rows>, metric={self.metric!r})"
 
-    def __call__(self, estimator: Any, X, y=None) -> float:
+    def __call__(self, estimator: Any, X: ArrayLike, y: object = None) -> float:
         """Score a fitted estimator on known rows `X`; `y` is not used."""
         measure, sign = _OOD_METRICS[self.metric]
         known, unknown = (-estimator.score_samples(rows) for rows in (X, self.X_ood))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import validate_params
 
-from ._checks import column
+from ._checks import checks_parameters, column
 
 
-@validate_params(
-    {"correct": ["array-like"], "uncertainty": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
+@checks_parameters({"correct": ["array-like"], "uncertainty": ["array-like"]})
 def area_under_risk_coverage(correct: ArrayLike, uncertainty: ArrayLike) -> float:
     """Error rate among the rows kept, averaged over how many are kept.
 
@@ -68,13 +64,10 @@ def area_under_risk_coverage(correct: ArrayLike, uncertainty: ArrayLike) -> floa
     return float(risk.mean())
 
 
-@validate_params(
-    {"correct": ["array-like"], "uncertainty": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
+@checks_parameters({"correct": ["array-like"], "uncertainty": ["array-like"]})
 def risk_coverage_curve(
     correct: ArrayLike, uncertainty: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Error rate among the rows kept, by the share of rows kept.
 
     Parameters
@@ -115,17 +108,19 @@ def risk_coverage_curve(
     return _risk_coverage(correct, uncertainty)
 
 
-def _risk_coverage(correct, uncertainty):
-    correct = column(correct, "correct")
-    if not np.isin(correct, [0, 1]).all():
+def _risk_coverage(
+    correct: ArrayLike, uncertainty: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    right = column(correct, "correct")
+    if not np.isin(right, [0, 1]).all():
         raise ValueError("correct must hold booleans (or 0 and 1) only.")
-    uncertainty = column(uncertainty, "uncertainty")
-    check_consistent_length(correct, uncertainty)
+    order = column(uncertainty, "uncertainty")
+    check_consistent_length(right, order)
 
-    _, level = np.unique(uncertainty, return_inverse=True)
+    _, level = np.unique(order, return_inverse=True)
     rows = np.cumsum(np.bincount(level))
-    errors = np.cumsum(np.bincount(level, weights=1 - correct))
-    kept = np.arange(1, len(correct) + 1)
+    errors = np.cumsum(np.bincount(level, weights=1 - right))
+    kept = np.arange(1, len(right) + 1)
     # Within a tie the expected number of errors grows linearly.
     expected = np.interp(kept, np.append(0, rows), np.append(0, errors))
-    return kept / len(correct), expected / kept
+    return kept / len(right), expected / kept
