@@ -1,19 +1,20 @@
-"""Small versions of the four classifiers, and data to fit them on."""
+"""Fixtures: small versions of the four classifiers, and data to fit them on."""
 
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from textwrap import dedent
 
-# Test processes run side by side and inherit this: each computes with one thread.
+# Test processes run in parallel and inherit this: each computes with one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Some test modules import TensorFlow before the library, which sets this, does.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sklearn.datasets import load_iris
 
 import sksngp
@@ -22,9 +23,16 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
+    pool,
 )
 from sksngp.datasets import two_moons
 from sksngp.uncertainty import KINDS
+
+pytest.register_assert_rewrite("common")
+
+# The time of an example includes compiling networks. Nothing is stored between runs.
+settings.register_profile("sksngp", database=None, deadline=None)
+settings.load_profile("sksngp")
 
 SMALL = {"num_layers": 2, "num_hidden": 16, "epochs": 5, "random_state": 0}
 OWN = {
@@ -44,15 +52,70 @@ def small():
 
 
 @pytest.fixture(scope="session", params=OWN, ids=lambda cls: cls.__name__)
-def make(request, small):
-    """``make(**params)``: a small instance of each classifier in turn."""
-    return partial(small, request.param)
+def one_of_four(request):
+    """Each classifier class in turn."""
+    return request.param
+
+
+@pytest.fixture(
+    scope="session",
+    params=[ResNetClassifier, SNGPClassifier],
+    ids=lambda cls: cls.__name__,
+)
+def one_of_two(request):
+    """Two classes in turn, for tests of code that all classifiers inherit."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def make(small, one_of_four):
+    """``make(**params)``: a small instance of each of the four classes in turn."""
+    return partial(small, one_of_four)
+
+
+@pytest.fixture(scope="session")
+def make_two(small, one_of_two):
+    """``make_two(**params)``: a small instance of each of two classes in turn."""
+    return partial(small, one_of_two)
+
+
+@pytest.fixture(scope="session")
+def fitted_on_moons(small, moons):
+    """``fitted_on_moons(Classifier)``: ``small(Classifier)``, fitted once.
+
+    The result is shared by all tests of a session. Copy it before changing it.
+    """
+    states = []
+
+    @cache
+    def fit(Classifier):
+        clf = small(Classifier).fit(*moons)
+        states.append((clf, dict(vars(clf))))
+        return clf
+
+    yield fit
+    for clf, state in states:
+        assert vars(clf).keys() == state.keys(), "a test changed a shared classifier"
+        for name, value in state.items():
+            assert vars(clf)[name] is value, f"a test changed a shared {name}"
+
+
+@pytest.fixture(scope="session")
+def fitted(fitted_on_moons, one_of_four):
+    """A shared classifier fitted on the moons, of each of the four classes in turn."""
+    return fitted_on_moons(one_of_four)
+
+
+@pytest.fixture(scope="session")
+def fitted_two(fitted_on_moons, one_of_two):
+    """A shared classifier fitted on the moons, of each of two classes in turn."""
+    return fitted_on_moons(one_of_two)
 
 
 @pytest.fixture(scope="session")
 def moons():
     X, y = two_moons(200, random_state=0)
-    return X.astype(np.float32).astype(np.float64), y  # float32 holds them exactly
+    return X.astype(np.float32).astype(np.float64), y  # exact in float32
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +125,7 @@ def iris():
 
 @pytest.fixture(scope="session")
 def outputs():
-    """``outputs(clf, X)``: all numbers that a fitted classifier gives for rows."""
+    """``outputs(clf, X)``: all numeric predictions of a fitted classifier."""
 
     def stack(clf, X):
         scores = [clf.predict_uncertainty(X, kind=kind) for kind in KINDS]
@@ -72,9 +135,15 @@ def outputs():
     return stack
 
 
+@pytest.fixture
+def no_training(monkeypatch):
+    """Fail if a network is leased: errors must be raised before that."""
+    monkeypatch.setattr(pool, "lease", lambda *_, **__: pytest.fail("training began"))
+
+
 @pytest.fixture(scope="session")
 def run_python():
-    """``run_python(code, *arguments)``: what a process of its own printed."""
+    """``run_python(code, *arguments)``: a completed process that ran `code`."""
     environment = {**os.environ, "PYTHONPATH": str(Path(sksngp.__file__).parents[1])}
     return lambda code, *arguments: subprocess.run(
         [sys.executable, "-c", dedent(code), *map(str, arguments)],

@@ -1,12 +1,20 @@
-"""Prediction holds memory flat in the number of rows; fits ask whether there is any."""
+"""Memory of predictions, and the check of the memory that a fit requires."""
 
 import re
 
 import numpy as np
 import pytest
 
+import sksngp
 from benchmarks.timing import peak_memory
-from sksngp import ResNetClassifier, SNGPClassifier, memory
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    memory,
+    pool,
+)
 from sksngp.architecture import Architecture, initial_weights
 
 SETUP = """
@@ -157,3 +165,80 @@ def test_control_groups(tmp_path, line, files, left):
     own.write_text(line + "\n")
     assert list(memory._control_group_bytes(root, own)) == left
     assert list(memory._control_group_bytes(root, tmp_path / "none")) == []
+
+
+# Fits that require too much memory
+
+
+@pytest.fixture
+def no_allocation(monkeypatch):
+    """One GiB is available, and nothing may be drawn, projected or leased."""
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
+    for module, name in [(sksngp._base, "fit_projection"), (pool, "lease")]:
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work began"))
+    return lambda what: (
+        rf"needs at least .*iB .*{what}.* 1\.0 GiB are available\. Choose"
+    )
+
+
+@pytest.mark.parametrize(
+    ("Classifier", "params", "match"),
+    [
+        (SNGPClassifier, {"num_inducing": np.int64(10**10)}, "num_inducing=10{10}"),
+        (ResNetClassifier, {"num_hidden": 10**5}, "num_hidden=100000"),
+        (MCDropoutClassifier, {"num_layers": 10**9}, "num_layers=1000000000"),
+        (DeepEnsembleClassifier, {"num_ensemble": 10**7}, "10000000 networks"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_network_that_is_too_large(
+    small, moons, no_allocation, Classifier, params, match, how
+):
+    clf = small(Classifier, **params)
+    kwargs = {"classes": [0, 1]} if how == "partial_fit" else {}
+    with pytest.raises(MemoryError, match=no_allocation(match)):
+        getattr(clf, how)(*moons, **kwargs)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("batch_size", [None, 10**5])
+def test_mini_batch_that_is_too_large(small, no_allocation, batch_size):
+    X = np.zeros((100_000, 1), np.float32)
+    clf = small(ResNetClassifier, num_layers=50, num_hidden=128, batch_size=batch_size)
+    match = no_allocation(f"100000 rows .batch_size={batch_size}, num_layers=50")
+    with pytest.raises(MemoryError, match=match):
+        clf.fit(X, np.arange(len(X)) % 2)
+
+
+def test_large_batch_size_with_few_samples(make_two, moons, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    make_two(batch_size=10**12, epochs=1).fit(*moons)
+
+
+def test_covariances_of_many_classes(small, no_allocation):
+    X = np.zeros((2000, 1))
+    clf = small(
+        SNGPClassifier,
+        num_inducing=1024,
+        covariance="per_class",
+        inference="monte_carlo",
+    )
+    match = no_allocation("num_inducing=1024, covariance='per_class' with 1000 classes")
+    with pytest.raises(MemoryError, match=match + r".*covariance='shared'"):
+        clf.fit(X, np.arange(2000) % 1000)
+
+
+def test_a_hundred_thousand_features():
+    setup = """
+import numpy as np
+from sksngp import SNGPClassifier
+
+X = np.random.default_rng(0).normal(size=(200, 100_000))
+clf = SNGPClassifier(num_layers=1, num_hidden=16, num_inducing=32, epochs=1)
+clf.fit(X[:100, :3], X[:100, 0] > 0).predict_proba(X[:100, :3])
+"""
+    code = "assert clf.fit(X, X[:, 0] > 0).predict_proba(X).shape == (200, 2)"
+    # The samples take 160 MB and the kernel of the projection 13 MB. A matrix of
+    # products of all pairs of features would take 80 GB.
+    assert 0 < peak_memory(setup, code) < 800

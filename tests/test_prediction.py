@@ -1,56 +1,113 @@
+"""Predictions: independence of samples, threads and concurrent fits."""
+
 import copy
 
 import numpy as np
 import pytest
+from common import SNGP_FORMS
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp import pool, projection
+from sksngp import SNGPClassifier, _prediction, pool, projection
+from sksngp.uncertainty import KINDS
 
 
-@pytest.fixture(params=[16, 128], ids="width {}".format)
-def fitted(request, make, iris):
-    """A float32 classifier, and rows enough for blocks of every size."""
-    X, y = iris
-    clf = make(num_hidden=request.param).fit(X, y)
-    rows = np.random.default_rng(0).normal(size=(2500, 4)) * X.std(axis=0)
-    return clf, X.mean(axis=0) + 2 * rows
+@pytest.fixture(scope="module")
+def many_samples(iris):
+    """Enough samples for prediction blocks of every size."""
+    X, _ = iris
+    samples = np.random.default_rng(0).normal(size=(2500, 4)) * X.std(axis=0)
+    return X.mean(axis=0) + 2 * samples
 
 
-def test_a_row_does_not_feel_the_rows_beside_it(fitted, outputs):
-    clf, rows = fitted
-    together = outputs(clf, rows)
-    order = np.random.default_rng(1).permutation(len(rows))
-    assert_array_equal(outputs(clf, rows[order]), together[order])
+@pytest.fixture(scope="module", params=[16, 128], ids="num_hidden={}".format)
+def fitted_on_iris(request, make, iris):
+    return make(num_hidden=request.param).fit(*iris)
+
+
+def check_independence(clf, X, outputs):
+    together = outputs(clf, X)
+    order = np.random.default_rng(1).permutation(len(X))
+    assert_array_equal(outputs(clf, X[order]), together[order])
     for size in (1, 7, 64, 65, 300, 1024, 1025):
-        assert_array_equal(outputs(clf, rows[-size:]), together[-size:])
+        assert_array_equal(outputs(clf, X[-size:]), together[-size:])
 
 
-def test_threads_do_not_change_the_result(fitted, outputs, monkeypatch):
-    clf, rows = fitted
+def test_predictions_are_independent_of_other_samples(
+    fitted_on_iris, many_samples, outputs
+):
+    far = np.vstack([many_samples[:100] * 10, many_samples])
+    check_independence(fitted_on_iris, far, outputs)
+
+
+@pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
+def test_predictions_of_each_posterior_are_independent_of_other_samples(
+    small, iris, many_samples, outputs, form
+):
+    check_independence(small(SNGPClassifier, **form).fit(*iris), many_samples, outputs)
+
+
+def test_number_of_threads_does_not_change_predictions(
+    fitted_on_iris, many_samples, outputs, monkeypatch
+):
     results = []
     for threads in (1, 4):
         monkeypatch.setattr(pool, "num_threads", lambda n=threads: n)
-        results.append(outputs(clf, rows))
+        results.append(outputs(fitted_on_iris, many_samples))
     assert_array_equal(*results)
 
 
-def test_float32_predicts_what_float64_does(fitted):
-    clf, rows = fitted
-    exact = copy.copy(clf)
-    exact.architecture_ = {**clf.architecture_, "dtype": "float64"}
-    assert_allclose(clf.predict_proba(rows), exact.predict_proba(rows), atol=1e-4)
-    for kind in ("total", "aleatoric", "epistemic"):
+def test_predictions_in_float32_and_float64_agree(fitted_on_iris, many_samples):
+    exact = copy.copy(fitted_on_iris)
+    exact.architecture_ = {**exact.architecture_, "dtype": "float64"}
+    assert_allclose(
+        fitted_on_iris.predict_proba(many_samples),
+        exact.predict_proba(many_samples),
+        atol=1e-4,
+    )
+    for kind in KINDS:
         assert_allclose(
-            clf.predict_uncertainty(rows, kind=kind),
-            exact.predict_uncertainty(rows, kind=kind),
+            fitted_on_iris.predict_uncertainty(many_samples, kind=kind),
+            exact.predict_uncertainty(many_samples, kind=kind),
             rtol=1e-3,
             atol=1e-5,
         )
 
 
+@pytest.mark.parametrize("moment", [1, 2, "lease"])
+@pytest.mark.parametrize("method", ["predict", "predict_ood"])
+def test_prediction_during_a_fit_uses_one_model(
+    make_two, moons, monkeypatch, moment, method
+):
+    """Another thread's fit may end at any moment of a prediction."""
+    X, y = moons
+    old, new = np.array(["a", "b"])[y], np.array(["c", "d"])[y]
+    clf, refitted = make_two().fit(X, old), make_two().fit(X[::-1], new[::-1])
+    allowed = [getattr(clf, method)(X), getattr(refitted, method)(X)]
+    module, name = (
+        (pool, "lease") if moment == "lease" else (_prediction, "check_is_fitted")
+    )
+    function, calls = getattr(module, name), []
+
+    def refit_first(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == (1 if moment == "lease" else moment):
+            clf.fit(X[::-1], new[::-1])
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, refit_first)
+    found = getattr(clf, method)(X)
+    assert any(np.array_equal(found, expected) for expected in allowed)
+
+
+def test_unknown_kind(fitted_two, moons):
+    for kind in ("variance", None, "Total"):
+        with pytest.raises(ValueError, match=f"kind must be one of.*got {kind!r}"):
+            fitted_two.predict_uncertainty(moons[0], kind=kind)
+
+
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 256, 257, 1024, 1025, 3000])
 @pytest.mark.parametrize("width", [1, 5000, 10**6])
-def test_blocks_cover_the_rows_in_few_sizes(n, width):
+def test_prediction_blocks_cover_the_samples_in_few_sizes(n, width):
     X = np.arange(1.0, n + 1)[:, None]
     seen = []
     for rows, block in projection.padded_blocks(X, width):

@@ -361,6 +361,17 @@ def test_auto_scale_of_rows_without_spread_is_one(make):
     assert np.isfinite(clf.predict_proba(np.ones((1, 2)))).all()
 
 
+def test_singular_precision_is_regularized_with_a_warning(make):
+    """Without a prior, few samples leave the variance of most features undefined."""
+    X = np.repeat([[0.0, 1.0], [1.0, 0.0]], 30, axis=0)
+    clf = make(ridge_penalty=1e-300, dtype="float32")
+    with pytest.warns(RuntimeWarning, match="A larger ridge_penalty"):
+        clf.fit(X, np.arange(60) % 2)
+    assert np.isfinite(clf.predict_proba(X * 7)).all()
+    score = clf.predict_uncertainty(X * 7, kind="epistemic")
+    assert ((score >= 0) & (score <= 1)).all()
+
+
 # The temperature
 
 

@@ -1,3 +1,5 @@
+"""Starting TensorFlow: forks, threads, random states and garbage collection."""
+
 import gc
 import os
 import random
@@ -29,6 +31,87 @@ def test_a_forked_process_is_refused(monkeypatch, small, iris):
     ):
         with pytest.raises(RuntimeError, match=r"forked .*'loky', 'spawn'"):
             action()
+
+
+def test_forks(run_python):
+    """A fork before the first use of TensorFlow works; later ones raise errors."""
+    run = run_python(
+        """
+        import multiprocessing, os, warnings
+        from sksngp import ResNetClassifier
+
+        warnings.simplefilter("ignore")  # Python's, about forks of threaded processes
+        clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=2)
+        X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+
+        def forked(work):
+            child = os.fork()
+            if child == 0:
+                try:
+                    work()
+                except RuntimeError as error:
+                    os._exit(3 if "forked after TensorFlow" in str(error) else 4)
+                os._exit(0)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+        print(forked(lambda: clf.fit(X, y)))
+        clf.fit(X, y)
+        print(forked(lambda: clf.fit(X, y)), forked(lambda: clf.predict(X)))
+        with multiprocessing.get_context("fork").Pool(1) as workers:
+            for work, args in ((clf.predict, (X,)), (clf.fit, (X, y))):
+                try:
+                    workers.apply_async(work, args).get(timeout=30)
+                except RuntimeError as error:
+                    print("forked after TensorFlow" in str(error))
+        print(len(clf.fit(X, y).predict(X)))
+        """
+    )
+    assert run.stdout.split() == ["0", "3", "3", "True", "True", "4"], run.stderr
+
+
+def test_fork_while_tensorflow_is_imported(run_python):
+    run = run_python(
+        """
+        import os, signal, threading
+        from sksngp import ResNetClassifier, startup
+
+        clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=2)
+        X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+        thread = threading.Thread(target=startup.start_tensorflow)
+        thread.start()
+        while not startup._lock.locked():
+            pass
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # ends a child that hangs
+            try:
+                clf.fit(X, y)
+            except RuntimeError as error:
+                os._exit(3 if "forked" in str(error) else 4)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        thread.join()
+        print(status >> 8, status & 127, len(clf.fit(X, y).predict(X)))
+        """
+    )
+    assert run.stdout.split() == ["3", "0", "4"], run.stderr
+
+
+def test_fits_in_a_new_process_print_nothing(run_python):
+    run = run_python(
+        """
+        import numpy as np
+        import sksngp
+
+        X = np.random.default_rng(0).normal(size=(100, 2))
+        for name in ("SNGP", "ResNet", "MCDropout", "DeepEnsemble"):
+            Classifier = getattr(sksngp, f"{name}Classifier")
+            clf = Classifier(num_layers=1, num_hidden=8, epochs=2).fit(X, X[:, 0] > 0)
+            clf.partial_fit(X, X[:, 0] > 0).predict_ood(X)
+            clf.predict_proba(X)
+        """
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 def test_cards_give_memory_as_needed_also_to_users_of_tensorflow(run_python):

@@ -1,0 +1,56 @@
+"""Constants and checks shared by several test modules."""
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sksngp import SNGPClassifier
+from sksngp.uncertainty import KINDS
+
+#: Settings in which sample weights and repetitions agree up to rounding.
+EXACT = {"dtype": "float64", "dropout_rate": 0, "batch_size": None}
+#: Prediction methods that require only samples.
+PREDICTION_METHODS = [
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "predict_uncertainty",
+    "predict_ood",
+    "score_samples",
+]
+#: Forms of the SNGP posterior besides the default.
+SNGP_FORMS = {
+    "sampled": {"inference": "monte_carlo"},
+    "per class": {"inference": "monte_carlo", "covariance": "per_class"},
+    "moving average": {"cov_momentum": 0.9},
+}
+
+
+def fitted_attributes(clf):
+    """Return the names of the fitted attributes."""
+    return [name for name in vars(clf) if name.endswith("_")]
+
+
+def assert_valid_predictions(clf, X):
+    """Check that all predictions are finite, in range and consistent."""
+    proba = clf.predict_proba(X)
+    assert proba.shape == (len(X), len(clf.classes_))
+    assert_allclose(proba.sum(axis=1), 1.0)  # also fails on NaN
+    assert (proba >= 0).all()
+    for kind in KINDS:
+        score = clf.predict_uncertainty(X, kind=kind)
+        assert score.shape == (len(X),)
+        assert ((score >= 0) & (score <= 1)).all()
+    assert np.isin(clf.predict(X), clf.classes_).all()
+    assert np.isfinite(clf.loss_curve_).all()
+    flags = clf.predict_ood(X)
+    assert flags.dtype == bool
+    score = -clf.score_samples(X)
+    assert ((score >= 0) & (score <= 1)).all()
+    assert_array_equal(flags, score > clf.ood_threshold_)
+    if not isinstance(clf, SNGPClassifier):
+        assert_array_equal(score, clf.predict_uncertainty(X, kind="epistemic"))
+    pvalues = clf.ood_pvalue(X)
+    assert ((pvalues > 0) & (pvalues <= 1)).all()
+    if len(X):
+        assert flags[pvalues < clf.ood_alpha].all()
+        assert not flags[pvalues > clf.ood_alpha].any()

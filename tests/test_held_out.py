@@ -1,0 +1,256 @@
+"""Held-out samples, the out-of-distribution threshold and its recalibration."""
+
+import copy
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from common import assert_valid_predictions
+from numpy.testing import assert_array_equal
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+
+from sksngp import ResNetClassifier, SNGPClassifier, _held_out, training
+from sksngp.datasets import two_moons
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Overlapping classes, in which many scores lie close to the threshold."""
+    return make_blobs(8000, 3, centers=4, cluster_std=2.0, random_state=1)
+
+
+# The threshold
+
+
+def test_false_positive_rate(make, blobs):
+    """P-values, and thus flags, keep the false positive rate at every alpha."""
+    X, y = blobs
+    clf = make(epochs=3).fit(X[:4000], y[:4000])
+    n, new = len(clf.ood_scores_), 4000
+    assert n >= 400
+    pvalues = clf.ood_pvalue(X[4000:])
+    for alpha in (0.02, 0.05, 0.2):
+        deviation = np.sqrt(alpha * (1 - alpha) * (1 / n + 1 / new))
+        assert abs((pvalues <= alpha).mean() - alpha) < 4 * deviation
+    assert_array_equal(clf.predict_ood(X[4000:]), pvalues <= clf.ood_alpha)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("validation_fraction", [0, 0.1])
+def test_repeated_samples_at_the_threshold(make, seed, validation_fraction):
+    """A frequent sample that sets the threshold is not flagged by rounding errors."""
+    rng = np.random.default_rng(seed)
+    unique = rng.normal(size=(4, 3)) * 7
+    X = unique[rng.integers(0, 4, 400)]
+    y = rng.integers(0, 2, 400)
+    clf = make(validation_fraction=validation_fraction, random_state=seed).fit(X, y)
+    clf.calibrate_ood(X)
+    assert np.isfinite(clf.ood_threshold_)
+    flags = clf.predict_ood(X)
+    assert flags.mean() <= clf.ood_alpha
+    for size in range(1, 17):
+        assert_array_equal(clf.predict_ood(X[:size]), flags[:size])
+
+
+def test_distant_samples_are_flagged(small):
+    X, y = two_moons(600, random_state=0)
+    clf = small(SNGPClassifier, epochs=20).fit(X, y)
+    assert clf.predict_ood(X).mean() < 0.1
+    angle = np.linspace(0, 2 * np.pi, 100)
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    for radius in (8, 30, 1e3):
+        assert clf.predict_ood(radius * ring).mean() > 0.9
+
+
+def test_warning_for_too_few_samples(make_two, iris):
+    X, y = iris
+    for clf in (make_two(), make_two(validation_fraction=0)):
+        for fit in (clf.fit, clf.partial_fit):
+            kwargs = {} if fit == clf.fit else {"classes": [0, 1, 2]}
+            with pytest.warns(UserWarning, match="no row: 0 rows .*=0.05.* 19") as told:
+                fit(X[::10], y[::10], **kwargs)
+            assert [warning.filename for warning in told] == [__file__]
+            assert clf.ood_threshold_ == np.inf
+            assert not clf.predict_ood(1e3 * X).any()
+            assert_array_equal(clf.ood_pvalue(X), 1.0)
+            del clf.weights_
+    # A calibration set is all that is missing.
+    clf = make_two(validation_fraction=0).fit(X[::2], y[::2]).calibrate_ood(X[1::2])
+    assert np.isfinite(clf.ood_threshold_)
+
+
+# Held-out samples
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_held_out_samples_are_not_trained_on(make, moons, method):
+    X, y = moons
+    clf = make(epochs=1)
+    with patch.object(training, "train", wraps=training.train) as train:
+        clf.partial_fit(X, y, classes=[0, 1]) if method != "fit" else clf.fit(X, y)
+    rows = train.call_args.args[1]
+    assert len(clf.ood_scores_) == len(X) - len(rows.labels) >= 19
+
+
+def test_early_stopping_keeps_the_threshold(make_two, moons):
+    X, y = moons
+    clf = make_two(early_stopping=True).fit(X[:150], y[:150])
+    assert len(clf.ood_scores_) >= 19
+    assert np.isfinite(clf.ood_threshold_)
+    # Too few samples for a threshold, but enough for early stopping.
+    with pytest.warns(UserWarning, match="no row"):
+        assert make_two(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
+
+
+def test_first_batch_trains_on_the_samples_with_weight(make_two, moons):
+    X, y = moons
+    for row in range(20):  # one in ten would otherwise be held out
+        weight = np.zeros(40)
+        weight[[row, np.flatnonzero(y[:40] != y[row])[0]]] = 1
+        clf = make_two().partial_fit(X[:40], y[:40], [0, 1], sample_weight=weight)
+        assert clf.n_iter_ == 1
+        assert_valid_predictions(clf, X)
+
+
+FURTHER_TRAINING = {
+    "same samples": lambda clf, X, y: [clf.fit(X, y), clf.fit(X, y)],
+    "more samples": lambda clf, X, y: [clf.fit(X[:120], y[:120]), clf.fit(X, y)],
+    "fewer samples": lambda clf, X, y: [clf.fit(X, y), clf.fit(X[:120], y[:120])],
+    "other fraction": lambda clf, X, y: [
+        clf.fit(X, y),
+        clf.set_params(validation_fraction=0.4, ood_alpha=0.01).fit(X, y),
+    ],
+    "partial_fit after fit": lambda clf, X, y: [
+        clf.fit(X, y),
+        *(clf.partial_fit(X[part], y[part]) for part in np.arange(200).reshape(4, 50)),
+    ],
+    "fit after partial_fit": lambda clf, X, y: [
+        clf.partial_fit(X[:100], y[:100], classes=[0, 1]),
+        clf.fit(X, y),
+    ],
+    "epochs of partial_fit": lambda clf, X, y: [
+        clf.partial_fit(X[part], y[part], classes=[0, 1])
+        for seed in range(3)
+        for part in np.random.default_rng(seed).permutation(200).reshape(4, 50)
+    ],
+}
+
+
+@pytest.mark.parametrize("random_state", [None, 0, "instance"])
+@pytest.mark.parametrize("train", FURTHER_TRAINING.values(), ids=FURTHER_TRAINING)
+def test_held_out_samples_stay_held_out(small, moons, monkeypatch, train, random_state):
+    if random_state == "instance":
+        random_state = np.random.RandomState(0)
+    clf = small(ResNetClassifier, epochs=1, warm_start=True, random_state=random_state)
+    trained, held = set(), set()
+    project = clf._project
+
+    def record(self, X, labels, weights, held_out):
+        for row, out in zip(X, held_out, strict=True):
+            (held if out else trained).add(row.tobytes())
+        return project.__func__(self, X, labels, weights, held_out)
+
+    monkeypatch.setattr(ResNetClassifier, "_project", record)
+    train(clf, *moons)
+    assert len(held) >= 10
+    assert not trained & held
+
+
+# The threshold of partial_fit
+
+
+def test_threshold_of_partial_fit_follows_the_latest_samples(
+    make_two, blobs, monkeypatch
+):
+    monkeypatch.setattr(_held_out, "STREAM_SCORES", 200)
+    X, y = blobs
+    clf = make_two()
+    for batch in np.array_split(np.arange(3000), 15):
+        clf.partial_fit(X[batch], y[batch], classes=range(4))
+    assert len(clf.ood_scores_) == 200
+    assert 0 < clf.predict_ood(X[3000:]).mean() < 0.1
+
+
+def test_repeated_samples_count_once(make_two, moons):
+    X, y = moons
+    clf, sizes = make_two(), []
+    for _ in range(3):
+        for part in np.arange(200).reshape(4, 50):
+            clf.partial_fit(X[part], y[part], classes=[0, 1])
+        sizes.append(len(clf.ood_scores_))
+    assert sizes[0] == sizes[1] == sizes[2] == len(np.unique(clf._ood_rows))
+
+
+def test_partial_fit_replaces_the_calibration_set(make_two, moons):
+    X, y = moons
+    clf = make_two().partial_fit(X, y, classes=[0, 1])
+    held_out = len(clf.ood_scores_)
+    clf.calibrate_ood(X + 3)
+    assert len(clf.ood_scores_) == 200
+    assert len(clf.partial_fit(X, y).ood_scores_) == held_out
+
+
+@pytest.mark.parametrize("passes", [0, 1, 5])
+def test_pvalues_of_new_samples_after_a_wide_first_batch(small, passes):
+    """With more features than hidden units, the projection is also learned."""
+    means = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(300, 60)), rng.integers(0, 2, 300)
+        clf = small(
+            SNGPClassifier, epochs=1, random_state=seed, validation_fraction=0.3
+        )
+        for _ in range(passes):
+            clf.partial_fit(X[:150], y[:150], classes=[0, 1])
+        if not passes:
+            clf.fit(X[:150], y[:150])
+        means.append(clf.ood_pvalue(X[150:]).mean())
+    # Without ties, the expectation is (1 + n / 2) / (1 + n).
+    assert np.mean(means) > 0.5 - 3 * np.std(means) / np.sqrt(len(means))
+
+
+# Recalibration
+
+
+def test_recalibration_after_a_shift(small, blobs):
+    X, y = blobs
+    clf = small(SNGPClassifier, ood_alpha=0.1).fit(X[:1000], y[:1000])
+    moved = X[1000:6000] + 6.0
+    assert clf.predict_ood(moved).mean() > 0.2
+    before = clf.predict_proba(moved)
+    assert clf.calibrate_ood(moved[:1000]) is clf
+    assert len(clf.ood_scores_) == 1000
+    assert 0.06 < clf.predict_ood(moved[1000:]).mean() < 0.14
+    assert_array_equal(clf.predict_proba(moved), before)
+
+
+def test_recalibration_applies_a_new_ood_alpha(make_two, moons):
+    X, y = moons
+    clf = make_two().fit(X[::2], y[::2])
+    for alpha in (0.05, 0.3):
+        clf.set_params(ood_alpha=alpha).calibrate_ood(X[1::2])
+        expected = np.sort(-clf.score_samples(X[1::2]))
+        rank = round((100 + 1) * (1 - alpha) + 0.499)
+        assert clf.ood_threshold_ == pytest.approx(expected[rank - 1])
+
+
+def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
+    X, _ = moons
+    with pytest.raises(NotFittedError):
+        make_two().calibrate_ood(X)
+    clf = copy.deepcopy(fitted_two)
+    state = dict(vars(clf))
+    for rows, match in [
+        (X[:, :1], "features"),
+        (X[:0], "0 sample"),
+        (X * np.nan, "NaN"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            clf.calibrate_ood(rows)
+        assert vars(clf) == state
+    clf.ood_alpha = 1.5
+    with pytest.raises(ValueError, match="ood_alpha"):
+        clf.calibrate_ood(X)
+    with pytest.warns(UserWarning, match="no row: 5 rows"):
+        clf.set_params(ood_alpha=0.05).calibrate_ood(X[:5])

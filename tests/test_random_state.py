@@ -1,0 +1,61 @@
+"""Reproducibility: seeds, threads and global random states."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.testing import assert_array_equal
+
+
+def test_int(make, moons, outputs):
+    X, y = moons
+    first, second, other, unseeded = (
+        make(random_state=seed).fit(X, y) for seed in (7, 7, 8, None)
+    )
+    assert_array_equal(outputs(first, X), outputs(second, X))
+    assert first.weights_.keys() == second.weights_.keys()
+    for name, array in first.weights_.items():
+        assert_array_equal(array, second.weights_[name])
+    for clf in (other, unseeded, make(random_state=None).fit(X, y)):
+        assert (outputs(clf, X) != outputs(first, X)).mean() > 0.5
+    first.fit(X, y)
+    assert_array_equal(outputs(first, X), outputs(second, X))
+
+
+def test_random_state_instance(make_two, moons):
+    X, y = moons
+    state = np.random.RandomState(7)
+    first = make_two(random_state=state).fit(X, y).predict_proba(X)
+    second = make_two(random_state=state).fit(X, y).predict_proba(X)
+    again = make_two(random_state=np.random.RandomState(7)).fit(X, y).predict_proba(X)
+    assert_array_equal(first, again)
+    assert (first != second).any()
+
+
+def test_fits_in_threads_equal_serial_fits(make, moons, outputs):
+    def fit(seed):
+        clf = make(random_state=seed, early_stopping=seed % 2 == 1).fit(*moons)
+        return outputs(clf, moons[0])
+
+    with ThreadPoolExecutor(4) as executor:
+        found = list(executor.map(fit, range(8)))
+    assert_array_equal(found, [fit(seed) for seed in range(8)])
+
+
+def test_global_random_states_are_unchanged(make, moons):
+    import tensorflow as tf
+
+    def draw(between):
+        random.seed(5)
+        np.random.seed(5)
+        tf.random.set_seed(5)
+        between()
+        return random.random(), np.random.random(), tf.random.normal([]).numpy()
+
+    def fit():
+        # A width of no other test: the first fit builds the network.
+        clf = make(num_layers=1, num_hidden=11).fit(*moons)
+        clf.predict_uncertainty(moons[0])
+
+    assert draw(fit) == draw(lambda: None)
+    assert draw(fit) == draw(lambda: None)
