@@ -50,12 +50,12 @@ FASHION_MNIST_FILES = {
 }
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _checks_parameters(
     constraints: dict[str, list[Any]],
-) -> Callable[[Function], Function]:
+) -> Callable[[_Function], _Function]:
     """Make a function check its parameters first.
 
     scikit-learn's decorator has no types; this one keeps those of the function.
