@@ -23,12 +23,13 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
+    _cli_compare,
     pool,
 )
 from sksngp.datasets import two_moons
 from sksngp.uncertainty import KINDS
 
-pytest.register_assert_rewrite("common")
+pytest.register_assert_rewrite("command_line", "common")
 
 # The time of an example includes compiling networks. Nothing is stored between runs.
 settings.register_profile("sksngp", database=None, deadline=None)
@@ -139,6 +140,22 @@ def outputs():
 def no_training(monkeypatch):
     """Fail if a network is leased: errors must be raised before that."""
     monkeypatch.setattr(pool, "lease", lambda *_, **__: pytest.fail("training began"))
+
+
+@pytest.fixture
+def small_command_line(monkeypatch):
+    """Let the command line train small networks."""
+    make_classifier = _cli_compare.make_classifier
+
+    def make_small(name, options):
+        clf = make_classifier(name, options)
+        small = {"num_layers": 1, "num_hidden": 16, "learning_rate": 0.02}
+        own = {"num_inducing": 256, "num_ensemble": 2}
+        small |= {key: own[key] for key in own.keys() & clf.get_params().keys()}
+        return clf.set_params(**small)
+
+    monkeypatch.setattr(_cli_compare, "make_classifier", make_small)
+    monkeypatch.setattr("sksngp.__main__.make_classifier", make_small)
 
 
 @pytest.fixture(scope="session")

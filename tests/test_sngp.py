@@ -362,7 +362,7 @@ def test_auto_scale_of_rows_without_spread_is_one(make):
 
 
 def test_singular_precision_is_regularized_with_a_warning(make):
-    """Without a prior, few samples leave the variance of most features undefined."""
+    """Without a prior, few samples leave most variances undefined."""
     X = np.repeat([[0.0, 1.0], [1.0, 0.0]], 30, axis=0)
     clf = make(ridge_penalty=1e-300, dtype="float32")
     with pytest.warns(RuntimeWarning, match="A larger ridge_penalty"):
