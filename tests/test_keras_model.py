@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from official.nlp.modeling import layers as official
-from sklearn.exceptions import NotFittedError
 
 from sksngp import DeepEnsembleClassifier, MCDropoutClassifier, SNGPClassifier
 
@@ -111,18 +110,6 @@ def test_models_are_loaded_in_a_fresh_process(small, moons, tmp_path):
         np.testing.assert_allclose(found, clf.predict_proba(X), atol=1e-4)
 
 
-@pytest.mark.parametrize("covariance", ["shared", "per_class"])
-def test_refuses_what_official_layers_do_not_have(small, moons, covariance):
-    clf = small(SNGPClassifier, inference="monte_carlo", covariance=covariance)
-    with pytest.raises(ValueError, match=r"inference=.*export_savedmodel"):
-        clf.fit(*moons).to_keras()
-
-
 def test_columns_of_tiny_scale(make, moons):
     X = 1e-12 * moons[0]
     assert_equal_probabilities(make().fit(X, moons[1]), X)
-
-
-def test_refuses_unfitted(make):
-    with pytest.raises(NotFittedError):
-        make().to_keras()

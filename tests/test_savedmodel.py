@@ -1,13 +1,11 @@
 """SavedModels give what the classifiers give, without this library."""
 
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.exceptions import NotFittedError
 
 from sksngp import (
     DeepEnsembleClassifier,
@@ -139,29 +137,3 @@ def test_fresh_process_without_the_library(small, moons, tmp_path):
         found = np.load(tmp_path / f"{name}.npz")
         assert found["label"].dtype.kind == clf.classes_.dtype.kind
         assert_equal_outputs(found, clf, X)
-
-
-def test_refuses_an_existing_path(make, moons, tmp_path):
-    clf = make().fit(*moons)
-    with pytest.raises(FileExistsError, match="path="):
-        clf.export_savedmodel(tmp_path)
-
-
-def test_refuses_unfitted(make, tmp_path):
-    with pytest.raises(NotFittedError):
-        make().export_savedmodel(tmp_path / "model")
-    assert not os.listdir(tmp_path)
-
-
-def test_failed_write_leaves_nothing(make, moons, tmp_path, monkeypatch):
-    clf = make().fit(*moons)
-    save = tf.saved_model.save
-
-    def fail(*args, **kwargs):
-        save(*args, **kwargs)
-        raise OSError("disk full")
-
-    monkeypatch.setattr(tf.saved_model, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        clf.export_savedmodel(tmp_path / "model")
-    assert not os.listdir(tmp_path)

@@ -1,0 +1,46 @@
+"""The export methods: errors, and directories that are written as a whole."""
+
+import os
+
+import pytest
+import tensorflow as tf
+from sklearn.exceptions import NotFittedError
+
+from sksngp import SNGPClassifier
+
+
+def test_unfitted_classifiers_are_rejected(make, tmp_path):
+    with pytest.raises(NotFittedError):
+        make().to_keras()
+    with pytest.raises(NotFittedError):
+        make().export_savedmodel(tmp_path / "model")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("covariance", ["shared", "per_class"])
+def test_keras_model_requires_the_mean_field(small, moons, covariance):
+    clf = small(SNGPClassifier, inference="monte_carlo", covariance=covariance)
+    with pytest.raises(ValueError, match=r"inference=.*export_savedmodel"):
+        clf.fit(*moons).to_keras()
+
+
+def test_existing_path_is_rejected(fitted_two, tmp_path):
+    with pytest.raises(FileExistsError, match="path="):
+        fitted_two.export_savedmodel(tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="path="):
+        fitted_two.export_savedmodel(link)
+
+
+def test_failed_write_leaves_nothing(fitted_two, tmp_path, monkeypatch):
+    save = tf.saved_model.save
+
+    def fail(*args, **kwargs):
+        save(*args, **kwargs)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        fitted_two.export_savedmodel(tmp_path / "model")
+    assert not os.listdir(tmp_path)
