@@ -1,7 +1,6 @@
-"""With all defaults the classifiers work on real data.
+"""Accuracy and OOD detection on real data with all defaults.
 
-Fewer seeds, folds and rows than `benchmarks.real_data` takes, which prints the same
-figures.
+`benchmarks.real_data` prints the same measures for more seeds, folds and samples.
 """
 
 import warnings
@@ -32,29 +31,31 @@ PAIRS = ["wine 2", "digits 4, 7", "fashion 8, 9", "breast cancer"]
 
 
 @pytest.fixture(autouse=True)
-def ignore_the_peer_stopping_early():
+def ignore_convergence_of_the_baseline():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
 
 
-def assert_as_accurate_as_peers(accuracy):
+def assert_as_accurate_as_baselines(accuracy):
     assert accuracy["SNGP"] >= accuracy["ResNet"] - 0.01
     assert accuracy["SNGP"] >= accuracy["MLP"] - 0.01
 
 
 @pytest.mark.parametrize("name", TABULAR)
 def test_accuracy_on_tabular_data(name):
-    assert_as_accurate_as_peers(tabular_accuracy(name, SEEDS, n_folds=3))
+    assert_as_accurate_as_baselines(tabular_accuracy(name, SEEDS, n_folds=3))
 
 
+@pytest.mark.data
 def test_accuracy_on_fashion_mnist():
-    assert_as_accurate_as_peers(fashion_accuracy(FASHION_ROWS, SEEDS))
+    assert_as_accurate_as_baselines(fashion_accuracy(FASHION_ROWS, SEEDS))
 
 
-def test_unknown_rows_are_detected():
+@pytest.mark.data  # a pair of classes
+def test_ood_samples_are_detected():
     pairs = {name: report(FASHION_ROWS // 2)[name] for name in PAIRS}
-    # The longest of all tests: when it is the last one left, it uses both cores.
+    # The longest of all tests: if it is the last one to run, it uses both cores.
     results = Parallel(n_jobs=2)(
         delayed(detection)(pair, seeds=[0]) for pair in pairs.values()
     )
@@ -64,8 +65,8 @@ def test_unknown_rows_are_detected():
     assert table["SNGP"].mean() >= best_ensemble(table) + 0.02
 
 
-#: The tutorial's configuration: its learning rate, kernel scale and ridge, all
-#: rows to train on, and columns as they are. What it leaves open is our default.
+#: The tutorial's learning rate, without held-out samples and standardization. All
+#: other parameters except the kernel scale and the ridge penalty have their defaults.
 TUTORIAL = {"learning_rate": 1e-4, "standardize": False, "validation_fraction": 0}
 
 

@@ -1,4 +1,4 @@
-"""The transformer of `examples/sentence_embeddings.py`, and the texts beside it."""
+"""The transformer of `examples/sentence_embeddings.py` and its data."""
 
 import doctest
 import pickle
@@ -45,6 +45,7 @@ def test_mean_is_of_the_texts_own_tokens_and_has_length_one():
     assert_allclose(mean_of_tokens(tokens, mask), expected)
 
 
+@pytest.mark.weights
 def test_tokens_are_lower_case_word_pieces_between_marks():
     tokenizer, _ = _load_model()
     short, long = tokenizer.encode_batch(["Hello, world!", "an overdraft fee please"])
@@ -54,6 +55,7 @@ def test_tokens_are_lower_case_word_pieces_between_marks():
     assert len(tokenizer.encode(TEXTS[-1]).ids) == sentence_embeddings.MAX_TOKENS
 
 
+@pytest.mark.weights
 def test_embeddings_are_those_of_the_checkpoint(embeddings):
     """First columns of two sentences, and how alike three are to a fourth.
 
@@ -71,6 +73,7 @@ def test_embeddings_are_those_of_the_checkpoint(embeddings):
     )
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_an_embedding_does_not_depend_on_its_batch(embeddings, batch_size):
     shuffled = np.random.default_rng(0).permutation(len(TEXTS))
@@ -80,11 +83,13 @@ def test_an_embedding_does_not_depend_on_its_batch(embeddings, batch_size):
     assert_allclose(again, embeddings[shuffled], atol=1e-5)
 
 
+@pytest.mark.weights
 def test_text_beyond_the_longest_is_not_read(embeddings):
     longer = SentenceEmbedder().transform(["loan " * 500])
     assert_allclose(longer[0], embeddings[-1], atol=1e-5)
 
 
+@pytest.mark.weights
 def test_conventions(embeddings):
     embedder = SentenceEmbedder(batch_size=4)
     assert embedder.get_params() == {"batch_size": 4}
@@ -136,6 +141,7 @@ def test_missing_packages_are_named_with_the_remedy(method, monkeypatch):
         getattr(SentenceEmbedder(), method)(["a"])
 
 
+@pytest.mark.weights
 def test_example_of_the_docstring():
     results = doctest.testmod(sentence_embeddings)
     assert results.attempted > 0 and results.failed == 0
@@ -146,6 +152,7 @@ def questions():
     return pd.read_csv(Path(sentence_embeddings.__file__).with_name("intents.csv"))
 
 
+@pytest.mark.weights
 def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
     cards = questions[questions["intent"].isin(["lost_card", "exchange_rate"])]
     pipe = make_pipeline(

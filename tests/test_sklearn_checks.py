@@ -1,6 +1,7 @@
-"""scikit-learn's own checks of estimators, all of them."""
+"""scikit-learn's checks of estimators: with small networks, and with all defaults."""
 
 import pytest
+from common import EXACT
 from sklearn.utils.estimator_checks import (
     check_sample_weight_equivalence_on_dense_data,
     parametrize_with_checks,
@@ -13,44 +14,64 @@ from sksngp import (
     SNGPClassifier,
 )
 
-CLASSIFIERS = [
-    SNGPClassifier,
-    ResNetClassifier,
-    MCDropoutClassifier,
-    DeepEnsembleClassifier,
+SMALL = {"num_layers": 1, "num_hidden": 32, "epochs": 30, "learning_rate": 0.01}
+SMALL_CLASSIFIERS = [
+    SNGPClassifier(**SMALL, num_inducing=128),
+    ResNetClassifier(**SMALL),
+    MCDropoutClassifier(**SMALL),
+    DeepEnsembleClassifier(**SMALL, num_ensemble=2),
+]
+#: All defaults, except for a smaller ensemble: its checks took half of the time.
+DEFAULT_CLASSIFIERS = [
+    SNGPClassifier(),
+    ResNetClassifier(),
+    MCDropoutClassifier(),
+    DeepEnsembleClassifier(num_ensemble=2, epochs=30),
 ]
 EXPECTED_FAILURE = {
     "check_sample_weight_equivalence_on_dense_data": (
-        "a row of weight 2 meets one mini-batch and one dropout mask, a row given "
-        "twice meets two; as with scikit-learn's SGDClassifier"
+        "a sample of weight 2 is in one mini-batch with one dropout mask, a repeated "
+        "sample in two with two masks; as with scikit-learn's SGDClassifier"
     )
 }
 
 
 @pytest.fixture(autouse=True)
 def all_checks(monkeypatch):
-    """scikit-learn leaves out its check of array-API dispatch without this."""
+    """Without this, scikit-learn skips its check of array API dispatch."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
-def default(Classifier):
-    """All defaults, but for a smaller ensemble: its checks took half of the time."""
-    if Classifier is DeepEnsembleClassifier:
-        return Classifier(num_ensemble=2, epochs=30)
-    return Classifier()
+def with_checks(classifiers):
+    return parametrize_with_checks(
+        classifiers,
+        expected_failed_checks=lambda estimator: EXPECTED_FAILURE,
+        xfail_strict=True,  # an exemption that is not needed is an error
+    )
 
 
-@parametrize_with_checks(
-    list(map(default, CLASSIFIERS)),
-    expected_failed_checks=lambda estimator: EXPECTED_FAILURE,
-    xfail_strict=True,  # an exemption that is no longer needed is an error
-)
+@with_checks(SMALL_CLASSIFIERS)
+def test_small(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@with_checks(DEFAULT_CLASSIFIERS)
 def test_defaults(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("Classifier", CLASSIFIERS)
-def test_weights_are_equivalent_to_repetition_in_exact_settings(Classifier):
-    """What is exempt above holds without mini-batches, dropout and float32."""
-    estimator = Classifier(dtype="float64", dropout_rate=0, batch_size=None)
-    check_sample_weight_equivalence_on_dense_data(Classifier.__name__, estimator)
+@pytest.mark.parametrize("clf", SMALL_CLASSIFIERS, ids=lambda clf: type(clf).__name__)
+def test_weights_are_repetitions_in_exact_settings(clf):
+    """Without mini-batches, dropout and float32, the exempted check holds."""
+    check_sample_weight_equivalence_on_dense_data(
+        type(clf).__name__, type(clf)(**clf.get_params() | EXACT)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("Classifier", map(type, DEFAULT_CLASSIFIERS))
+def test_weights_are_repetitions_in_exact_settings_with_defaults(Classifier):
+    check_sample_weight_equivalence_on_dense_data(
+        Classifier.__name__, Classifier(**EXACT)
+    )
