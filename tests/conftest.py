@@ -1,12 +1,27 @@
 """Fixtures: small versions of the four classifiers, and data to fit them on."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache, partial
 from pathlib import Path
 from textwrap import dedent
 
+# Settings and caches of other libraries are written to a temporary folder. Processes
+# of pytest-xdist share the folder of the process that started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _folder = tempfile.mkdtemp(prefix="sksngp-tests-")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    for _name in (
+        "DASK_CONFIG",
+        "HYPOTHESIS_STORAGE_DIRECTORY",
+        "KERAS_HOME",
+        "MPLCONFIGDIR",
+    ):
+        os.environ[_name] = str(Path(_folder, _name.lower()))
 # Test processes run in parallel and inherit this: each computes with one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Some test modules import TensorFlow before the library, which sets this, does.

@@ -104,6 +104,12 @@ def test_conventions(embeddings):
     assert frame.columns[-1] == "sentenceembedder383"
 
 
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that the weights are installed: errors are raised before reading them."""
+    monkeypatch.setattr(sentence_embeddings, "find_spec", lambda name: True)
+
+
 @pytest.mark.parametrize("method", ["fit", "transform"])
 @pytest.mark.parametrize(
     ("X", "error", "message"),
@@ -116,19 +122,19 @@ def test_conventions(embeddings):
         ([b"a"], TypeError, r"X\[0\] is b'a'"),
     ],
 )
-def test_what_is_not_a_list_of_texts_is_refused(method, X, error, message):
+def test_invalid_texts(installed, method, X, error, message):
     with pytest.raises(error, match=message):
         getattr(SentenceEmbedder(), method)(X)
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
-def test_batch_size_is_checked(method):
+def test_invalid_batch_size(installed, method):
     with pytest.raises(ValueError, match=r"'batch_size' parameter .* Got 0 instead"):
         getattr(SentenceEmbedder(batch_size=0), method)(["a"])
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
-def test_missing_packages_are_named_with_the_remedy(method, monkeypatch):
+def test_missing_packages_are_named_with_instructions(method, monkeypatch):
     there = {"safetensors"}
     monkeypatch.setattr(
         sentence_embeddings, "find_spec", lambda name: name in there or None
