@@ -1,5 +1,8 @@
+"""Training and sums over samples on the workers of a Dask cluster."""
+
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import dask.array
@@ -21,29 +24,50 @@ from sksngp.sources import open_source
 
 SMALL = {
     "num_layers": 1,
-    "num_hidden": 16,
-    "epochs": 5,
-    "learning_rate": 0.01,
+    "num_hidden": 8,
+    "epochs": 4,
+    "learning_rate": 0.02,
     "random_state": 0,
 }
-X, Y = make_moons(1200, noise=0.2, random_state=0)
+SNGP = SNGPClassifier(**SMALL, num_inducing=32)
+ENSEMBLE = DeepEnsembleClassifier(**SMALL, num_ensemble=2)
+X, Y = make_moons(600, noise=0.2, random_state=0)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        local_directory=tmp_path_factory.mktemp("dask"),
-    ) as cluster:
+    # Workers start faster than with "spawn".
+    method = {"distributed.worker.multiprocessing-method": "forkserver"}
+    with (
+        dask.config.set(method),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            local_directory=tmp_path_factory.mktemp("dask"),
+        ) as cluster,
+    ):
         yield cluster
 
 
+@contextmanager
+def client_of(cluster):
+    """Use the workers, both of which are alive."""
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+@pytest.fixture
+def client(cluster):
+    with client_of(cluster) as client:
+        yield client
+
+
 def use_little_memory(monkeypatch):
-    """Rows are streamed, and averaged often."""
+    """Read samples when they are needed, and average weights often."""
     monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr(sksngp.distributed, "ROUND_ROWS", 300)
+    monkeypatch.setattr(sksngp.distributed, "ROUND_ROWS", 150)
 
 
 @pytest.fixture
@@ -51,103 +75,79 @@ def little_memory(monkeypatch):
     use_little_memory(monkeypatch)
 
 
-def die_once(block, folder, call):
-    """A block, but the worker that reads the `call`-th one dies."""
+def die_at(block, folder, calls):
+    """Return a block, but end the worker at the calls with these numbers."""
     for number in range(1000):
         try:
             os.close(os.open(Path(folder, str(number)), os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
-        if number == call:
+        if number in calls:
             os.kill(os.getpid(), signal.SIGKILL)
         return block
     return block
 
 
-def lazy(folder=None, call=None):
-    rows = dask.array.from_array(X, chunks=(150, 2))
+def lazy(folder=None, calls=()):
+    rows = dask.array.from_array(X, chunks=(75, 2))
     if folder is None:
         return rows
-    return rows.map_blocks(die_once, str(folder), call, meta=np.empty((0, 2)))
+    return rows.map_blocks(die_at, str(folder), calls, meta=np.empty((0, 2)))
 
 
 @pytest.fixture(scope="module")
-def without_a_fault(cluster):
-    with distributed.Client(cluster) as client, pytest.MonkeyPatch.context() as patch:
+def fitted_on_workers(cluster):
+    with client_of(cluster), pytest.MonkeyPatch.context() as patch:
         use_little_memory(patch)
-        client.wait_for_workers(2, timeout=60)
-        clf = SNGPClassifier(**SMALL, num_inducing=64, device="cpu")
-        return clf.fit(lazy(), Y)
+        return clone(SNGP).set_params(device="cpu").fit(lazy(), Y)
 
 
-def test_fit_on_workers_learns_what_a_fit_alone_does(without_a_fault, little_memory):
-    alone = SNGPClassifier(**SMALL, num_inducing=64).fit(lazy(), Y)
-    assert without_a_fault.kernel_scale_ == pytest.approx(alone.kernel_scale_, 1e-6)
-    assert without_a_fault.loss_curve_[-1] < 0.8 * without_a_fault.loss_curve_[0]
-    assert without_a_fault.score(X, Y) == pytest.approx(alone.score(X, Y), abs=0.05)
+def test_training_on_workers_matches_training_here(fitted_on_workers, little_memory):
+    alone = clone(SNGP).fit(lazy(), Y)
+    assert fitted_on_workers.kernel_scale_ == pytest.approx(alone.kernel_scale_, 1e-6)
+    losses = fitted_on_workers.loss_curve_
+    assert losses[-1] < 0.8 * losses[0]
+    assert fitted_on_workers.score(X, Y) == pytest.approx(alone.score(X, Y), abs=0.05)
 
 
-def test_the_posterior_is_summed_exactly(cluster, without_a_fault, little_memory):
+def test_sums_of_the_posterior_are_exact(cluster, fitted_on_workers, little_memory):
     def information():
-        rows, _ = without_a_fault._project(
+        rows, _ = fitted_on_workers._project(
             open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
         )
-        return rows.total(without_a_fault._information)[0], rows.source.client
+        return rows.total(fitted_on_workers._information)[0], rows.source.client
 
     alone, client = information()
     assert client is None
-    with distributed.Client(cluster):
+    with client_of(cluster):
         summed, client = information()
     assert client is not None
     np.testing.assert_allclose(summed, alone, rtol=1e-12, atol=1e-12)
 
 
-# Reading, and training.
-@pytest.mark.parametrize("call", [5, 50])
-def test_a_worker_that_dies_changes_nothing(
-    call, cluster, without_a_fault, little_memory, tmp_path
-):
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        survivor = SNGPClassifier(**SMALL, num_inducing=64)
-        survivor.fit(lazy(tmp_path, call), Y)
-    assert Path(tmp_path, str(call + 1)).exists()  # it died, and others went on
-    for name, array in without_a_fault.weights_.items():
-        np.testing.assert_array_equal(survivor.weights_[name], array)
-    np.testing.assert_array_equal(
-        survivor.posterior_.factor, without_a_fault.posterior_.factor
-    )
-    assert survivor.ood_threshold_ == without_a_fault.ood_threshold_
-
-
-def test_dataframes_train_on_workers(cluster, little_memory):
+def test_dataframes_train_on_workers(client, little_memory):
     frame = pd.DataFrame(X, columns=["u", "v"])
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        clf = SNGPClassifier(**SMALL, num_inducing=64)
-        clf.fit(dask.dataframe.from_pandas(frame, npartitions=6), Y)
+    clf = clone(SNGP).fit(dask.dataframe.from_pandas(frame, npartitions=6), Y)
     assert clf.feature_names_in_.tolist() == ["u", "v"]
     assert clf.loss_curve_[-1] < 0.8 * clf.loss_curve_[0]
 
 
 def fit_here(seed):
-    """A fit inside a task, of rows that it streams."""
+    """Fit inside a task, which reads its samples when they are needed."""
     with pytest.MonkeyPatch.context() as patch:
         use_little_memory(patch)
-        clf = SNGPClassifier(**SMALL | {"random_state": seed}, num_inducing=64)
+        clf = clone(SNGP).set_params(random_state=seed)
         return clf.fit(lazy(), Y).score(X, Y)
 
 
-# More tasks than threads: one that waited for others would wait forever.
-def test_fits_run_inside_tasks(cluster):
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        scores = client.gather(client.map(fit_here, range(4)))
+def test_fits_run_inside_tasks(client):
+    """There are more tasks than threads: a task must not wait for other tasks."""
+    scores = client.gather(client.map(fit_here, range(3)))
     assert min(scores) > 0.7
 
 
-def test_the_projection_is_one_key(without_a_fault, little_memory):
-    rows, _ = without_a_fault._project(
+def test_projection_has_one_key(fitted_on_workers, little_memory):
+    rows, _ = fitted_on_workers._project(
         open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
     )
     read = _reader(rows)
@@ -156,33 +156,17 @@ def test_the_projection_is_one_key(without_a_fault, little_memory):
     assert any("InputProjection" in str(key) for key in keys)
 
 
-def test_an_ensemble_trains_on_workers(cluster, little_memory):
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        clf = DeepEnsembleClassifier(**SMALL, num_ensemble=3).fit(lazy(), Y)
+def test_an_ensemble_trains_on_workers(client, little_memory):
+    clf = clone(ENSEMBLE).fit(lazy(), Y)
     assert clf.loss_curve_[-1] < 0.8 * clf.loss_curve_[0]
     assert clf.score(X, Y) > 0.8
 
 
-def test_predictions_survive_a_worker(cluster, without_a_fault, tmp_path):
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        found = without_a_fault.predict_proba(lazy(tmp_path, 3)).compute()
-    assert Path(tmp_path, "4").exists()
-    np.testing.assert_array_equal(found, without_a_fault.predict_proba(X))
-
-
 def test_searches_and_ensembles_run_on_workers(cluster):
-    search = GridSearchCV(
-        DeepEnsembleClassifier(**SMALL, num_ensemble=2),
-        {"learning_rate": [0.001, 0.01]},
-        cv=2,
-    )
+    search = GridSearchCV(ENSEMBLE, {"learning_rate": [0.0001, 0.02]}, cv=2)
     alone = clone(search).fit(X, Y)
-    with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
-        with joblib.parallel_config(backend="dask"):
-            search.fit(X, Y)
+    with client_of(cluster), joblib.parallel_config(backend="dask"):
+        search.fit(X, Y)
     assert search.best_params_ == alone.best_params_
     for key in ("split0_test_score", "split1_test_score"):
         np.testing.assert_allclose(
@@ -190,7 +174,34 @@ def test_searches_and_ensembles_run_on_workers(cluster):
         )
 
 
-def test_rounds_deal_each_block_once(monkeypatch):
+# Workers that die. These tests are the last ones that use workers, so that few of the
+# new workers import TensorFlow.
+
+
+def test_workers_that_die_do_not_change_the_result(
+    client, fitted_on_workers, little_memory, tmp_path
+):
+    """A worker dies when samples are first read, and another one during training."""
+    clf = clone(SNGP).fit(lazy(tmp_path, (5, 50)), Y)
+    assert Path(tmp_path, "51").exists()  # others continued
+    for name, array in fitted_on_workers.weights_.items():
+        np.testing.assert_array_equal(clf.weights_[name], array)
+    np.testing.assert_array_equal(
+        clf.posterior_.factor, fitted_on_workers.posterior_.factor
+    )
+    assert clf.ood_threshold_ == fitted_on_workers.ood_threshold_
+
+
+def test_predictions_continue_without_a_worker(client, fitted_on_workers, tmp_path):
+    found = fitted_on_workers.predict_proba(lazy(tmp_path, (3,))).compute()
+    assert Path(tmp_path, "4").exists()
+    np.testing.assert_array_equal(found, fitted_on_workers.predict_proba(X))
+
+
+# Partition of the work, and averages
+
+
+def test_rounds_contain_each_block_once(monkeypatch):
     monkeypatch.setattr(sksngp.distributed, "ROUND_ROWS", 100)
     sizes = np.random.default_rng(0).integers(0, 60, 50)
     rounds = list(_rounds(sizes, 3, np.random.default_rng(1)))
@@ -201,7 +212,7 @@ def test_rounds_deal_each_block_once(monkeypatch):
         assert sizes[group[:-1]].sum() < 100 <= sizes[group].sum()
 
 
-def test_states_are_averaged_by_their_rows():
+def test_averages_are_weighted_by_numbers_of_samples():
     def state(value):
         return {
             "weights": {"kernel": np.full(2, value, np.float32)},
