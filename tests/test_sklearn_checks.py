@@ -70,7 +70,7 @@ def test_weights_are_repetitions_in_exact_settings(clf):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("Classifier", map(type, DEFAULT_CLASSIFIERS))
+@pytest.mark.parametrize("Classifier", list(map(type, DEFAULT_CLASSIFIERS)))
 def test_weights_are_repetitions_in_exact_settings_with_defaults(Classifier):
     check_sample_weight_equivalence_on_dense_data(
         Classifier.__name__, Classifier(**EXACT)
