@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, ShuffleSplit
 
 from sksngp import ResNetClassifier, WideResNet
 
@@ -62,16 +62,25 @@ def test_what_is_refused(params, shape, message):
         WideResNet(**params)(shape)
 
 
-def fitted(**params):
+@pytest.fixture(scope="module")
+def digits():
     X, y = load_digits(return_X_y=True)
+    return X[:100], y[:100]
+
+
+def fit(X, y, **params):
     clf = ResNetClassifier(image_shape=(8, 8, 1), epochs=2, random_state=0)
-    return clf.set_params(network=WideResNet(**params)).fit(X[:200], y[:200]), X[:200]
+    return clf.set_params(network=WideResNet(**params)).fit(X, y)
 
 
-def test_augmentation_is_of_training_alone_and_repeatable():
-    plain, X = fitted()
-    moved, _ = fitted(augment=True)
-    again, _ = fitted(augment=True)
+@pytest.fixture(scope="module")
+def plain(digits):
+    return fit(*digits)
+
+
+def test_augmentation_is_of_training_alone_and_repeatable(digits, plain):
+    X, _ = digits
+    moved, again = (fit(*digits, augment=True) for _ in range(2))
     assert moved.loss_curve_ == again.loss_curve_ != plain.loss_curve_
     proba = moved.predict_proba(X)
     np.testing.assert_array_equal(proba, again.predict_proba(X))
@@ -85,8 +94,8 @@ def test_small_and_thin_images_move_by_a_pixel():
     assert [layer.margins for layer in layers if hasattr(layer, "margins")] == [(8, 1)]
 
 
-def test_weight_decay_shrinks_the_convolutions():
-    plain, decayed = fitted()[0], fitted(l2=0.1)[0]
+def test_weight_decay_shrinks_the_convolutions(digits, plain):
+    decayed = fit(*digits, l2=0.1)
     norms = [
         sum(np.sum(w**2) for w in clf.weights_.values() if w.ndim == 4)
         for clf in (plain, decayed)
@@ -106,9 +115,9 @@ def test_a_saved_one_may_be_older_than_its_parameters():
     assert old.get_params() == WideResNet(16, 2, 0.1).get_params()
 
 
-def test_a_search_over_its_width():
-    X, y = load_digits(return_X_y=True)
-    clf = ResNetClassifier(network=WideResNet(), image_shape=(8, 8, 1), epochs=2)
-    search = GridSearchCV(clf, {"network__width": [1, 2]}, cv=2).fit(X[:200], y[:200])
+def test_a_search_over_its_width(digits):
+    clf = ResNetClassifier(network=WideResNet(), image_shape=(8, 8, 1), epochs=1)
+    once = ShuffleSplit(1, random_state=0)
+    search = GridSearchCV(clf, {"network__width": [1, 2]}, cv=once).fit(*digits)
     width = search.best_params_["network__width"]
     assert search.best_estimator_.architecture_["num_hidden"] == 64 * width
