@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -66,9 +68,9 @@ def test_pipeline(make, moons):
     assert flags.mean() < 0.2
 
 
-def test_grid_search(make, moons):
+def test_grid_search(make_two, moons):
     X, y = moons
-    search = GridSearchCV(make(**LEARNT), {"num_layers": [1, 2]}, cv=2).fit(X, y)
+    search = GridSearchCV(make_two(**LEARNT), {"num_layers": [1, 2]}, cv=2).fit(X, y)
     assert search.best_score_ > 0.9
     assert_forwarded(search, search.best_estimator_, X, X)
     same = clone(search.best_estimator_).fit(X, y)
@@ -76,8 +78,29 @@ def test_grid_search(make, moons):
     assert_array_equal(search.predict_proba(X), same.predict_proba(X))
 
 
+def load_and_predict(path):
+    """Return whether loading imports TensorFlow, and predictions."""
+    fitted, X = joblib.load(path)
+    loaded = "tensorflow" in sys.modules
+    return loaded, [(clf.predict_proba(X), clf.score_samples(X)) for clf in fitted]
+
+
+def test_loading_in_another_process(fitted_on_moons, moons, tmp_path):
+    """Loading requires no TensorFlow, and predictions are equal bit for bit."""
+    fitted = [fitted_on_moons(Classifier) for Classifier in CLASSIFIERS]
+    joblib.dump((fitted, moons[0]), tmp_path / "fitted.joblib")
+    get_reusable_executor().shutdown()  # a worker of an earlier test has imported it
+    (found,) = joblib.Parallel(n_jobs=2)(
+        [joblib.delayed(load_and_predict)(tmp_path / "fitted.joblib")]
+    )
+    assert not found[0]
+    for clf, (proba, scores) in zip(fitted, found[1], strict=True):
+        assert_array_equal(proba, clf.predict_proba(moons[0]))
+        assert_array_equal(scores, clf.score_samples(moons[0]))
+
+
 def test_grid_search_in_processes_equals_serial(small, moons):
-    grid = {"spec_norm_bound": [0.3, 0.9, 3.0]}
+    grid = {"spec_norm_bound": [0.3, 3.0]}
     serial, parallel = (
         GridSearchCV(
             small(SNGPClassifier, **LEARNT),
@@ -95,11 +118,14 @@ def test_grid_search_in_processes_equals_serial(small, moons):
     assert parallel.best_params_ == serial.best_params_
 
 
-def test_grid_search_in_threads_equals_serial(make, moons):
+def test_grid_search_in_threads_equals_serial(make_two, moons):
     grid = {"learning_rate": [1e-3, 1e-2], "dropout_rate": [0.05, 0.1]}
-    serial = GridSearchCV(make(), grid, cv=2, scoring="neg_log_loss").fit(*moons)
-    with joblib.parallel_config("threading", n_jobs=4):
-        threads = GridSearchCV(make(), grid, cv=2, scoring="neg_log_loss").fit(*moons)
+    serial, threads = (
+        GridSearchCV(make_two(), grid, cv=2, scoring="neg_log_loss") for _ in range(2)
+    )
+    serial.fit(*moons)
+    with joblib.parallel_config("threading", n_jobs=3):
+        threads.fit(*moons)
     scores = "mean_test_score"
     assert_array_equal(serial.cv_results_[scores], threads.cv_results_[scores])
 
@@ -194,33 +220,11 @@ def test_copy_of_pipeline(make, moons, tmp_path, how):
     assert_array_equal(twin.score_samples(X), pipe.score_samples(X))
 
 
-def test_loading_in_another_process(small, moons, tmp_path, run_python):
-    """It needs no TensorFlow, and predictions are equal bit for bit."""
-    X, y = moons
-    fitted = [small(Classifier).fit(X, y) for Classifier in CLASSIFIERS]
-    joblib.dump((fitted, X), tmp_path / "fitted.joblib")
-    run = run_python(
-        """
-        import sys, joblib, numpy as np
-        fitted, X = joblib.load(sys.argv[1] + "/fitted.joblib")
-        assert "tensorflow" not in sys.modules
-        answers = [(clf.predict_proba(X), clf.score_samples(X)) for clf in fitted]
-        joblib.dump(answers, sys.argv[1] + "/answers.joblib")
-        """,
-        tmp_path,
-    )
-    assert run.returncode == 0, run.stderr
-    answers = joblib.load(tmp_path / "answers.joblib")
-    for clf, (proba, scores) in zip(fitted, answers, strict=True):
-        assert_array_equal(proba, clf.predict_proba(X))
-        assert_array_equal(scores, clf.score_samples(X))
-
-
 def test_predictions_in_threads(make, moons, outputs):
     X, y = moons
     clf = make().fit(X, y)
     parts = np.array_split(X, 16)
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda part: outputs(clf, part), parts))
     assert_array_equal(
         np.concatenate(found), np.concatenate([outputs(clf, part) for part in parts])
@@ -231,6 +235,6 @@ def test_fits_in_threads_equal_serial(make, moons, outputs):
     def fit(seed):
         return outputs(make(random_state=seed).fit(*moons), moons[0])
 
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(fit, range(8)))
-    assert_array_equal(found, [fit(seed) for seed in range(8)])
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(fit, range(6)))
+    assert_array_equal(found, [fit(seed) for seed in range(6)])
