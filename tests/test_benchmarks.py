@@ -387,7 +387,7 @@ def test_the_papers_learning_rates():
 
 
 def test_the_papers_table_from_small_networks(capsys):
-    names = ["SNGP", "ResNet", "MC dropout"]
+    names = ["SNGP", "MC dropout"]  # these include what "ResNet" consists of
     table = cifar.run(names, photographs(30), depth=10, width=1, epochs=1)
     assert list(table.index) == names
     assert table[["accuracy", "AUPR, SVHN", "AUROC, SVHN"]].stack().between(0, 1).all()

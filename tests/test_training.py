@@ -134,16 +134,24 @@ def normalise_by_power_iteration(weights, bound):
         weights[f"{block}/kernel"] = kernel * min(1.0, bound / sigma)
 
 
-@pytest.mark.parametrize("optimizer", STEPS)
 @pytest.mark.parametrize(
-    ("changes", "bound"),
+    ("optimizer", "changes", "bound"),
     [
-        (NETWORKS["dense"], 1e6),
-        (NETWORKS["no hidden layer"], 1e6),
-        (NETWORKS["gp"], 1e6),
-        (NETWORKS["gp"], 0.5),
+        ("adam", NETWORKS["dense"], 1e6),
+        ("adam", NETWORKS["no hidden layer"], 1e6),
+        ("adam", NETWORKS["gp"], 1e6),
+        ("adam", NETWORKS["gp"], 0.5),
+        ("rmsprop", NETWORKS["dense"], 1e6),
+        ("sgd", NETWORKS["gp"], 0.5),
     ],
-    ids=["dense", "no hidden layer", "gp", "gp normalised"],
+    ids=[
+        "adam-dense",
+        "adam-no hidden layer",
+        "adam-gp",
+        "adam-gp normalized",
+        "rmsprop-dense",
+        "sgd-gp normalized",
+    ],
 )
 def test_full_batch_epochs_are_the_hand_written_steps(changes, bound, optimizer):
     fields, weights, rows = problem(optimizer=optimizer, **changes)
@@ -269,9 +277,8 @@ def test_dropout_rate_zero_is_no_dropout():
 
 
 @every_network
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_seed_same_bits(changes, dtype):
-    fields, weights, rows = problem(dropout=True, dtype=dtype, **changes)
+def test_same_seed_same_bits(changes):
+    fields, weights, rows = problem(dropout=True, dtype="float32", **changes)
     first, history = run(fields, weights, rows, dropout_rate=0.3)
     run(fields, weights, rows, seed=9, dropout_rate=0.8, learning_rate=1.0, bound=0.1)
     second, second_history = run(fields, weights, rows, dropout_rate=0.3)
@@ -380,8 +387,8 @@ def test_divergence_is_an_error_and_leaves_a_usable_network(changes):
 
 
 @every_network
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_divergence_in_the_last_step_is_an_error(changes, optimizer):
+def test_divergence_in_the_last_step_is_an_error(changes):
+    optimizer = "adam" if changes == NETWORKS["dense"] else "sgd"
     fields, weights, rows = problem(dtype="float32", optimizer=optimizer, **changes)
     with pytest.raises(DivergenceError, match=r"weights \S+ are .* learning_rate"):
         run(fields, weights, rows, epochs=1, batch_size=37, learning_rate=np.inf)
