@@ -47,7 +47,7 @@ from sksngp.uncertainty import KINDS
 pytest.register_assert_rewrite("command_line", "common")
 
 # The time of an example includes compiling networks. Nothing is stored between runs.
-settings.register_profile("sksngp", database=None, deadline=None)
+settings.register_profile("sksngp", database=None, deadline=None, max_examples=50)
 settings.load_profile("sksngp")
 
 SMALL = {"num_layers": 2, "num_hidden": 16, "epochs": 5, "random_state": 0}

@@ -84,7 +84,6 @@ def test_number_of_categories_is_bounded(tmp_path):
     assert pipeline[0].fit_transform(features).shape == (900, _cli_data.MAX_CATEGORIES)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from("aabbbc"), min_size=1, max_size=60), st.integers(0, 9))
 def test_split_rows(labels, seed):
     labels = np.array(labels)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -38,7 +38,6 @@ def test_threshold_is_the_conformal_order_statistic(n, alpha):
     assert threshold(scores, alpha) == (rank if rank <= n else np.inf)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.integers(0, 3), st.floats(-1e9, 1e9)), min_size=2),
     st.floats(0.02, 0.98),
@@ -120,7 +119,6 @@ def test_pvalue_counts_the_rows_as_unusual(scores, calibration):
     np.testing.assert_allclose(found, expected)
 
 
-@settings(deadline=None)
 @given(some_scores, some_scores, st.sampled_from(ALPHAS))
 def test_a_small_pvalue_is_a_flag(scores, calibration, alpha):
     scores, calibration = np.array(scores), np.array(calibration)
@@ -163,7 +161,6 @@ fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**63 - 1)
 
 
-@settings(deadline=None)
 @given(labelled_rows(), fractions, st.integers(0, 30), seeds, st.data())
 def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed, data):
     X, labels = problem
@@ -177,7 +174,6 @@ def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed
     np.testing.assert_array_equal(again, held_out[repeated])
 
 
-@settings(deadline=None)
 @given(labelled_rows(), fractions, seeds)
 def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
     X, labels = problem
@@ -186,7 +182,6 @@ def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
     assert not out & kept
 
 
-@settings(deadline=None)
 @given(labelled_rows(), fractions, st.integers(0, 30), seeds)
 def test_every_class_keeps_a_row(problem, fraction, at_least, seed):
     X, labels = problem
@@ -215,7 +210,6 @@ def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
     assert 10 <= np.bincount(labels[held_out]).min() <= 20
 
 
-@settings(deadline=None)
 @given(labelled_rows(), fractions, seeds)
 def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
     X, labels = problem
@@ -226,7 +220,6 @@ def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
     assert held_out.any() == bool(set().union(*distinct) - needed)
 
 
-@settings(deadline=None)
 @given(labelled_rows(), fractions, st.integers(1, 8), seeds)
 def test_as_many_rows_as_are_of_use_or_none(problem, fraction, at_least, seed):
     X, labels = problem
@@ -283,7 +276,6 @@ def test_a_larger_fraction_than_a_quarter_is_heeded():
 # Sides of rows in further training
 
 
-@settings(deadline=None)
 @given(
     arrays(float, (12, 1), elements=st.integers(0, 6)),
     arrays(int, 12, elements=st.integers(0, 2)),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
@@ -25,7 +25,6 @@ def samples(draw):
     return mass / mass.sum(axis=-1, keepdims=True)
 
 
-@settings(deadline=None)
 @given(samples())
 def test_scores_lie_in_the_unit_interval_and_add_up(proba):
     scores = decompose(proba)
@@ -38,7 +37,6 @@ def test_scores_lie_in_the_unit_interval_and_add_up(proba):
     )
 
 
-@settings(deadline=None)
 @given(samples(), st.randoms(use_true_random=False))
 def test_order_of_classes_and_of_samples_does_not_matter(proba, random):
     draws, _, classes = (list(range(size)) for size in proba.shape)
@@ -49,7 +47,6 @@ def test_order_of_classes_and_of_samples_does_not_matter(proba, random):
         assert_allclose(score, expected[kind], atol=1e-12)
 
 
-@settings(deadline=None)
 @given(samples())
 def test_samples_that_agree_leave_no_epistemic_uncertainty(proba):
     agreed = np.repeat(proba[:1], 5, axis=0)
@@ -58,7 +55,6 @@ def test_samples_that_agree_leave_no_epistemic_uncertainty(proba):
     assert_allclose(scores["total"], normalised_entropy(proba[0]), atol=1e-12)
 
 
-@settings(deadline=None)
 @given(samples())
 def test_entropy_is_scipys_over_log_k(proba):
     expected = scipy.stats.entropy(proba, axis=-1) / np.log(proba.shape[-1])
