@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from joblib import Parallel, delayed
 
+import sksngp
 from sksngp import ResNetClassifier, pool, startup
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 
 
-def test_a_forked_process_is_refused(monkeypatch, small, iris):
+def test_forked_process_raises_an_error(monkeypatch, small, iris):
     with pool.lease(**FIELDS):
         pass
     clf = small(ResNetClassifier).fit(*iris)
@@ -34,19 +35,23 @@ def test_a_forked_process_is_refused(monkeypatch, small, iris):
 
 
 def test_forks(run_python):
-    """A fork before the first use of TensorFlow works; later ones raise errors."""
+    """A fork before the first use of TensorFlow works; later ones raise errors.
+
+    The second fork happens while a thread imports TensorFlow.
+    """
     run = run_python(
         """
-        import multiprocessing, os, warnings
-        from sksngp import ResNetClassifier
+        import multiprocessing, os, signal, threading, warnings
+        from sksngp import ResNetClassifier, startup
 
         warnings.simplefilter("ignore")  # Python's, about forks of threaded processes
-        clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=2)
+        clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=1)
         X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
 
         def forked(work):
             child = os.fork()
             if child == 0:
+                signal.alarm(60)  # ends a child that hangs
                 try:
                     work()
                 except RuntimeError as error:
@@ -55,6 +60,12 @@ def test_forks(run_python):
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
         print(forked(lambda: clf.fit(X, y)))
+        thread = threading.Thread(target=startup.start_tensorflow)
+        thread.start()
+        while not startup._lock.locked():
+            pass
+        print(forked(lambda: clf.fit(X, y)))
+        thread.join()
         clf.fit(X, y)
         print(forked(lambda: clf.fit(X, y)), forked(lambda: clf.predict(X)))
         with multiprocessing.get_context("fork").Pool(1) as workers:
@@ -66,77 +77,30 @@ def test_forks(run_python):
         print(len(clf.fit(X, y).predict(X)))
         """
     )
-    assert run.stdout.split() == ["0", "3", "3", "True", "True", "4"], run.stderr
+    assert run.stdout.split() == ["0", "3", "3", "3", "True", "True", "4"], run.stderr
 
 
-def test_fork_while_tensorflow_is_imported(run_python):
-    run = run_python(
-        """
-        import os, signal, threading
-        from sksngp import ResNetClassifier, startup
+def test_memory_growth_of_gpus(monkeypatch):
+    """GPUs are set up even if the user has imported TensorFlow."""
+    import tensorflow as tf
 
-        clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=2)
-        X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
-        thread = threading.Thread(target=startup.start_tensorflow)
-        thread.start()
-        while not startup._lock.locked():
-            pass
-        child = os.fork()
-        if child == 0:
-            signal.alarm(30)  # ends a child that hangs
-            try:
-                clf.fit(X, y)
-            except RuntimeError as error:
-                os._exit(3 if "forked" in str(error) else 4)
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
-        thread.join()
-        print(status >> 8, status & 127, len(clf.fit(X, y).predict(X)))
-        """
+    found, grown = ["gpu 0", "divided", "gpu 1"], []
+
+    def set_memory_growth(gpu, value):
+        if gpu == "divided":
+            raise ValueError("Cannot set memory growth when virtual devices are")
+        grown.append((gpu, value))
+
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else []
     )
-    assert run.stdout.split() == ["3", "0", "4"], run.stderr
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
+    monkeypatch.setattr(startup, "_started_in", None)
+    startup.start_tensorflow()
+    assert grown == [("gpu 0", True), ("gpu 1", True)]
 
 
-def test_fits_in_a_new_process_print_nothing(run_python):
-    run = run_python(
-        """
-        import numpy as np
-        import sksngp
-
-        X = np.random.default_rng(0).normal(size=(100, 2))
-        for name in ("SNGP", "ResNet", "MCDropout", "DeepEnsemble"):
-            Classifier = getattr(sksngp, f"{name}Classifier")
-            clf = Classifier(num_layers=1, num_hidden=8, epochs=2).fit(X, X[:, 0] > 0)
-            clf.partial_fit(X, X[:, 0] > 0).predict_ood(X)
-            clf.predict_proba(X)
-        """
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-
-
-def test_cards_give_memory_as_needed_also_to_users_of_tensorflow(run_python):
-    done = run_python("""
-        import tensorflow as tf
-
-        found, grown = ["card 0", "divided", "card 1"], []
-        tf.config.list_physical_devices = lambda kind: found if kind == "GPU" else []
-
-        def set_memory_growth(card, value):
-            if card == "divided":
-                raise ValueError("Cannot set memory growth when virtual devices are")
-            grown.append((card, value))
-
-        tf.config.experimental.set_memory_growth = set_memory_growth
-        from sksngp.startup import start_tensorflow
-
-        start_tensorflow()
-        print(grown)
-        """)
-    expected = "[('card 0', True), ('card 1', True)]"
-    assert done.stdout.strip() == expected, done.stderr
-
-
-def test_global_random_states_are_left_alone():
+def test_global_random_states_do_not_change():
     python, numpy = random.getstate(), np.random.get_state()
     with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
         pass
@@ -145,7 +109,7 @@ def test_global_random_states_are_left_alone():
         np.testing.assert_array_equal(before, after)
 
 
-def test_building_networks_leaves_other_threads_draws_alone():
+def test_building_networks_does_not_affect_other_threads():
     stop, drawn = threading.Event(), []
 
     def draw():
@@ -163,9 +127,10 @@ def test_building_networks_leaves_other_threads_draws_alone():
     assert len(set(drawn)) == len(drawn) > 10
 
 
-FRESH_PROCESS = """
+NEW_PROCESS = """
 import gc, os, random, sys
 import numpy as np
+import sksngp
 from sksngp import pool, startup
 
 random.seed(0), np.random.seed(0)
@@ -177,7 +142,12 @@ assert (random.getstate(), np.random.get_state()[1].tolist()) == before[:2]
 for name in ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
     assert os.environ.get(name) == before[2].get(name, os.environ.get(name))
 
-assert "keras" not in sys.modules  # Keras 3, which nothing here uses
+X = np.random.default_rng(0).normal(size=(100, 2))
+for name in sys.argv[1:]:
+    clf = getattr(sksngp, name)(num_layers=1, num_hidden=8, epochs=1)
+    clf.fit(X, X[:, 0] > 0).partial_fit(X, X[:, 0] > 0).predict_ood(X)
+    clf.predict_proba(X)
+assert "keras" not in sys.modules  # Keras 3, which the library does not use
 
 import tensorflow as tf
 assert tf.keras.__name__ and tf.keras.layers.Dense.__module__.startswith("keras.")
@@ -190,14 +160,18 @@ assert tf.config.threading.get_inter_op_parallelism_threads() == threads
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}]
+    ("given", "names"),
+    [
+        ({}, sksngp.__all__[:4]),
+        ({"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}, []),
+    ],
+    ids=["nothing given", "threads and log level"],
 )
-def test_first_use_is_silent_and_heeds_the_environment(given, tmp_path):
-    kept = ("PATH", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
+def test_first_use_is_silent_and_respects_the_environment(given, names):
+    kept = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment["HOME"] = str(tmp_path)  # Keras writes its settings there
     result = subprocess.run(
-        [sys.executable, "-c", FRESH_PROCESS],
+        [sys.executable, "-c", NEW_PROCESS, *names],
         env=environment | given | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -219,19 +193,19 @@ def threads_of_this_process():
     )
 
 
-def test_a_worker_starts_no_more_threads_than_it_was_given(monkeypatch):
-    # joblib divides the cores among its workers unless this says otherwise.
+def test_number_of_threads_in_a_worker(monkeypatch):
+    # Otherwise, joblib does not divide the cores among its workers.
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     given = max(1, len(os.sched_getaffinity(0)) // 2)
     with Parallel(n_jobs=2, backend="loky") as parallel:
-        found = parallel(delayed(threads_of_this_process)() for _ in range(2))
-    assert found == [(given, given, 1)] * 2
+        found = parallel([delayed(threads_of_this_process)()])
+    assert found == [(given, given, 1)]
 
 
 # The cycle collector
 
 
-def test_the_collector_is_paused_and_comes_back():
+def test_collector_is_paused_and_enabled_again():
     with startup.collector_paused():
         assert not gc.isenabled()
         with startup.collector_paused():
@@ -243,7 +217,7 @@ def test_the_collector_is_paused_and_comes_back():
     assert gc.isenabled()
 
 
-def test_a_collector_that_is_off_stays_off():
+def test_disabled_collector_stays_disabled():
     gc.disable()
     try:
         with startup.collector_paused():
@@ -253,7 +227,7 @@ def test_a_collector_that_is_off_stays_off():
         gc.enable()
 
 
-def test_garbage_made_in_a_pause_is_still_collected():
+def test_garbage_of_a_pause_is_collected():
     class Node:
         pass
 
@@ -267,7 +241,7 @@ def test_garbage_made_in_a_pause_is_still_collected():
     assert watch() is None
 
 
-def test_pauses_do_not_hide_garbage_from_the_collector():
+def test_garbage_is_collected_between_pauses():
     class Node:
         pass
 
@@ -280,11 +254,11 @@ def test_pauses_do_not_hide_garbage_from_the_collector():
                 node = Node()
                 node.itself = node
         del node
-        [[] for _ in range(2000)]  # ordinary work between
+        [[] for _ in range(2000)]  # other objects
     assert alive() < 30_000
 
 
-def test_what_an_application_froze_stays_frozen():
+def test_frozen_objects_stay_frozen():
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
