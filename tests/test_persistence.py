@@ -1,3 +1,5 @@
+"""Models in files: saving, loading and corrupted files."""
+
 import io
 import json
 import random
@@ -26,20 +28,20 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def saved(small, moons, tmp_path_factory):
-    """Bytes of a small model's file."""
+    """Content of the file of a small model."""
     path = tmp_path_factory.mktemp("saved") / "model"
     save(small(SNGPClassifier, num_inducing=16, num_hidden=4).fit(*moons), path)
     return path.read_bytes()
 
 
-def refused(tmp_path, data, match=None):
+def assert_rejected(tmp_path, data, match=None):
     path = tmp_path / "damaged"
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=match):
         load(path)
 
 
-def test_a_model_comes_back_as_it_was(make, iris, tmp_path, outputs):
+def test_loaded_model_equals_the_saved_one(make, iris, tmp_path, outputs):
     X, y = iris
     clf = make().fit(X, np.array(["a", "b", "ö"])[y])
     save(clf, tmp_path / "model")
@@ -47,7 +49,7 @@ def test_a_model_comes_back_as_it_was(make, iris, tmp_path, outputs):
     assert type(same) is type(clf) and same.get_params() == clf.get_params()
     assert_array_equal(outputs(same, X), outputs(clf, X))
     assert_array_equal(same.predict(X), clf.predict(X))
-    same.partial_fit(X, same.predict(X))  # and learns on
+    same.partial_fit(X, same.predict(X))  # and can be trained further
 
 
 @pytest.mark.parametrize(
@@ -67,18 +69,18 @@ def test_forms_of_the_posterior(small, iris, tmp_path, outputs, params):
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.sksngp")), ids=lambda f: f.stem)
-def test_files_of_every_format_are_read(iris, file):
+def test_files_of_every_format_are_loaded(iris, file):
     clf, X = load(file), iris[0][::10]
     predicted = json.loads(file.with_suffix(".json").read_text())
     np.testing.assert_allclose(clf.predict_proba(X), predicted["proba"], atol=1e-5)
     np.testing.assert_allclose(clf.ood_pvalue(X), predicted["pvalue"], atol=0.05)
 
 
-def test_the_present_format_has_a_file():
+def test_current_format_has_a_file():
     assert (DATA / f"format-{persistence.FORMAT}.sksngp").exists()
 
 
-def test_a_changed_parameter_is_no_fault(small, iris, tmp_path):
+def test_changed_parameters_are_saved(small, iris, tmp_path):
     X, y = iris
     clf = small(SNGPClassifier).fit(X, y)
     clf.set_params(covariance="per_class", num_inducing=99, num_hidden=7)
@@ -86,7 +88,7 @@ def test_a_changed_parameter_is_no_fault(small, iris, tmp_path):
     assert load(tmp_path / "model").covariance == "per_class"
 
 
-def test_in_pipelines_searches_and_calibration(small, iris, tmp_path):
+def test_pipelines_searches_and_calibration(small, iris, tmp_path):
     X, y = iris
     clf = small(ResNetClassifier)
     for model in (
@@ -100,7 +102,7 @@ def test_in_pipelines_searches_and_calibration(small, iris, tmp_path):
         assert_array_equal(same.predict_proba(X), model.predict_proba(X))
 
 
-def test_a_stream_goes_on_where_it_was(make, moons, tmp_path, outputs):
+def test_partial_fit_continues_after_loading(make, moons, tmp_path, outputs):
     X, y = moons
     clf = make().partial_fit(X[:100], y[:100], classes=[0, 1])
     save(clf, tmp_path / "model")
@@ -110,7 +112,7 @@ def test_a_stream_goes_on_where_it_was(make, moons, tmp_path, outputs):
     assert_array_equal(outputs(same, X), outputs(clf, X))
 
 
-def test_what_cannot_be_loaded_is_not_saved(make, moons, tmp_path):
+def test_unsupported_models_are_not_saved(make, moons, tmp_path):
     class Own(BaseEstimator):
         pass
 
@@ -125,33 +127,33 @@ def test_what_cannot_be_loaded_is_not_saved(make, moons, tmp_path):
     assert not path.exists()
 
 
-def test_skops_itself_needs_only_the_list(make, moons):
+def test_skops_requires_only_the_trusted_types(make, moons):
     clf = make().fit(*moons)
     same = skops.io.loads(skops.io.dumps(clf), trusted=list(TRUSTED_TYPES))
     assert_array_equal(same.predict_proba(moons[0]), clf.predict_proba(moons[0]))
 
 
-def test_a_file_of_another_kind(tmp_path, saved):
+def test_other_file_types_are_rejected(tmp_path, saved):
     for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
-        refused(tmp_path, data, "not a model")
-    refused(tmp_path, saved.replace(b"model 1", b"model 2", 1), "format 2")
+        assert_rejected(tmp_path, data, "not a model")
+    assert_rejected(tmp_path, saved.replace(b"model 1", b"model 2", 1), "format 2")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
 
 
-def test_every_cut_is_noticed(tmp_path, saved):
+def test_truncated_files_are_rejected(tmp_path, saved):
     for length in [*range(64), *random.Random(0).sample(range(len(saved)), 50)]:
-        refused(tmp_path, saved[:length])
-    refused(tmp_path, saved + b"\0", "damaged")
+        assert_rejected(tmp_path, saved[:length])
+    assert_rejected(tmp_path, saved + b"\0", "damaged")
 
 
-def test_ten_thousand_damaged_files(saved):
-    """Bytes replaced, inserted, removed or swapped: refused, each of them."""
+def test_ten_thousand_corrupted_files_are_rejected(saved):
+    """Bytes are replaced, inserted or removed, or single bits are flipped."""
     rng = random.Random(0)
     for _ in range(10_000):
         data = bytearray(saved)
         for _ in range(rng.choice([1, 1, 2, 20])):
-            # Half of the damage where the file says what it is.
+            # Half of the changes are in the header.
             place = rng.randrange(len(data) if rng.random() < 0.5 else 60)
             kind = rng.randrange(4)
             if kind == 0:
@@ -168,7 +170,7 @@ def test_ten_thousand_damaged_files(saved):
 
 
 def sealed(saved, change):
-    """The file with entries of its archive changed, and a hash that fits."""
+    """Return the file with changed entries of its archive and a matching hash."""
     start = saved.index(b"\n") + 1 + persistence._HASH_BYTES
     archive, changed = zipfile.ZipFile(io.BytesIO(saved[start:])), io.BytesIO()
     with zipfile.ZipFile(changed, "w") as new:
@@ -180,15 +182,15 @@ def sealed(saved, change):
     return b"sksngp model 1\n" + persistence._hash(body) + body
 
 
-def test_an_unchanged_archive_sealed_anew_is_a_model(saved):
+def test_unchanged_archive_with_a_new_hash_is_a_model(saved):
     same = persistence._decode(sealed(saved, lambda name, content: content))
     assert isinstance(same, SNGPClassifier)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
-def test_a_forged_file_is_refused_or_sound(saved, data):
-    """Whoever can forge the hash can change numbers, but not more than that."""
+def test_forged_files_are_rejected_or_valid(saved, data):
+    """Forging the hash allows changing numbers, but nothing else."""
     start = saved.index(b"\n") + 1 + persistence._HASH_BYTES
     names = zipfile.ZipFile(io.BytesIO(saved[start:])).namelist()
     chosen = data.draw(st.sampled_from(names))
@@ -211,7 +213,7 @@ def test_a_forged_file_is_refused_or_sound(saved, data):
     assert model.projection_.kernel.shape == (1, 2, 4)
 
 
-def test_foreign_types_are_refused(tmp_path, saved):
+def test_untrusted_types_are_rejected(tmp_path, saved):
     def change(name, content):
         return (
             content.replace(b"sksngp._sngp", b"subprocess")
@@ -219,4 +221,4 @@ def test_foreign_types_are_refused(tmp_path, saved):
             else content
         )
 
-    refused(tmp_path, sealed(saved, change), "not trusted")
+    assert_rejected(tmp_path, sealed(saved, change), "not trusted")

@@ -38,7 +38,7 @@ def embeddings():
     return SentenceEmbedder().fit_transform(TEXTS)
 
 
-def test_mean_is_of_the_texts_own_tokens_and_has_length_one():
+def test_mean_of_tokens_ignores_padding_and_has_length_one():
     tokens = np.array([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0]], [[1.0, 2.0]] * 3])
     mask = np.array([[1, 1, 0], [1, 1, 1]])
     expected = [[0.6, 0.8], np.array([1, 2]) / np.sqrt(5)]
@@ -46,7 +46,7 @@ def test_mean_is_of_the_texts_own_tokens_and_has_length_one():
 
 
 @pytest.mark.weights
-def test_tokens_are_lower_case_word_pieces_between_marks():
+def test_tokens_are_lower_case_word_pieces():
     tokenizer, _ = _load_model()
     short, long = tokenizer.encode_batch(["Hello, world!", "an overdraft fee please"])
     assert short.tokens[:6] == ["[CLS]", "hello", ",", "world", "!", "[SEP]"]
@@ -57,7 +57,7 @@ def test_tokens_are_lower_case_word_pieces_between_marks():
 
 @pytest.mark.weights
 def test_embeddings_are_those_of_the_checkpoint(embeddings):
-    """First columns of two sentences, and how alike three are to a fourth.
+    """First features of two sentences, and similarities of three to a fourth.
 
     The values were recorded when this encoder agreed to 2e-7, on 528 other texts, with
     a BERT written for PyTorch that had the same weights.
@@ -75,7 +75,7 @@ def test_embeddings_are_those_of_the_checkpoint(embeddings):
 
 @pytest.mark.weights
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_an_embedding_does_not_depend_on_its_batch(embeddings, batch_size):
+def test_embeddings_are_independent_of_the_batch(embeddings, batch_size):
     shuffled = np.random.default_rng(0).permutation(len(TEXTS))
     again = SentenceEmbedder(batch_size=batch_size).transform(
         [TEXTS[row] for row in shuffled]
@@ -84,7 +84,7 @@ def test_an_embedding_does_not_depend_on_its_batch(embeddings, batch_size):
 
 
 @pytest.mark.weights
-def test_text_beyond_the_longest_is_not_read(embeddings):
+def test_long_texts_are_truncated(embeddings):
     longer = SentenceEmbedder().transform(["loan " * 500])
     assert_allclose(longer[0], embeddings[-1], atol=1e-5)
 
@@ -159,7 +159,7 @@ def questions():
 
 
 @pytest.mark.weights
-def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
+def test_pipeline_classifies_texts_and_scores_ood_texts(small, questions):
     cards = questions[questions["intent"].isin(["lost_card", "exchange_rate"])]
     pipe = make_pipeline(
         SentenceEmbedder(), small(SNGPClassifier, epochs=50, num_hidden=64)
@@ -171,7 +171,7 @@ def test_pipeline_sorts_texts_and_scores_those_out_of_scope(small, questions):
     assert pipe.score(test["text"], test["intent"]) > 0.75
     known = ["someone stole my card", "how many dollars for 20 euros"]
     assert_array_equal(pipe.predict(known), ["lost_card", "exchange_rate"])
-    # So small a network says so on average, not of each text.
+    # With so small a network, only on average.
     far = questions["text"][questions["intent"] == "oos_far"]
     assert pipe.score_samples(far).mean() < pipe.score_samples(test["text"]).mean()
 
