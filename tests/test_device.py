@@ -1,7 +1,6 @@
-"""Where networks compute, and in which floating type.
+"""Devices and mixed precision.
 
-Tests of graphics cards run on each card that TensorFlow finds; the first test here
-prints which devices these are, so that none is left out in silence.
+Tests of GPUs run on each GPU that TensorFlow finds. The first test prints the devices.
 """
 
 import pickle
@@ -29,14 +28,16 @@ from sksngp.body import Body
 from sksngp.body_network import build
 from sksngp.device import available_device, check_device
 
-CARDS = range(len(tf.config.list_logical_devices("GPU")))
-DEVICES = ["cpu", *(f"gpu:{number}" for number in CARDS)]
+GPUS = range(len(tf.config.list_logical_devices("GPU")))
+DEVICES = ["cpu", *(f"gpu:{number}" for number in GPUS)]
 X, Y = load_digits(return_X_y=True)
 SMALL = {"num_layers": 2, "num_hidden": 32, "epochs": 15, "learning_rate": 0.01}
 SMALL |= {"random_state": 0}
+SNGP = SNGPClassifier(num_inducing=128, **SMALL)
+RESNET = ResNetClassifier(**SMALL)
 CLASSIFIERS = [
-    SNGPClassifier(num_inducing=128, **SMALL),
-    ResNetClassifier(**SMALL),
+    SNGP,
+    RESNET,
     MCDropoutClassifier(num_samples=3, **SMALL),
     DeepEnsembleClassifier(num_ensemble=2, **SMALL),
 ]
@@ -47,7 +48,7 @@ half = pytest.mark.parametrize("mixed", ["bfloat16", "float16"])
 
 
 @every_classifier
-def test_each_device_at_hand(clf, capsys):
+def test_each_device(clf, capsys):
     with capsys.disabled():
         print(f"\n[devices tested: {', '.join(DEVICES)}]", end="")
     proba = clone(clf).fit(X[:600], Y[:600]).predict_proba(X[600:])
@@ -59,8 +60,8 @@ def test_each_device_at_hand(clf, capsys):
             assert device.upper() in compiled.networks[0].trainable[0].device
 
 
-def test_without_a_device_its_work_is_done_and_a_warning_says_so():
-    clf = SNGPClassifier(num_inducing=16, **SMALL).set_params(epochs=2)
+def test_missing_device_falls_back_to_the_cpu_with_a_warning():
+    clf = clone(SNGP).set_params(epochs=2)
     expected = clone(clf).set_params(device="cpu").fit(X, Y).predict_proba(X)
     with pytest.warns(UserWarning, match="device='gpu:99' isn't there.* CPU"):
         clf.set_params(device="gpu:99").fit(X, Y)
@@ -68,8 +69,8 @@ def test_without_a_device_its_work_is_done_and_a_warning_says_so():
         np.testing.assert_array_equal(clf.predict_proba(X), expected)
 
 
-def test_a_model_from_a_card_predicts_where_there_is_none():
-    clf = ResNetClassifier(**SMALL).set_params(epochs=2).fit(X, Y)
+def test_model_fitted_on_a_gpu_predicts_without_gpu():
+    clf = clone(RESNET).set_params(epochs=2).fit(X, Y)
     expected = clf.predict_proba(X)
     moved = pickle.loads(pickle.dumps(clf.set_params(device="gpu:99")))
     with pytest.warns(UserWarning, match="isn't there"):
@@ -79,7 +80,7 @@ def test_a_model_from_a_card_predicts_where_there_is_none():
         moved.set_params(device="cpu").predict(X)
 
 
-def test_names():
+def test_names_of_devices():
     for name in (None, "cpu", "CPU", "cpu:0", "gpu", "gpu:3"):
         check_device(name)
     assert available_device(None) is None
@@ -96,7 +97,7 @@ def test_names():
 
 @half
 @every_classifier
-def test_half_the_digits_learn_as_well(clf, mixed):
+def test_mixed_precision_learns_as_well(clf, mixed):
     plain = clone(clf).fit(X[:600], Y[:600])
     clf = clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
     assert clf.score(X[600:], Y[600:]) > plain.score(X[600:], Y[600:]) - 0.03
@@ -107,11 +108,10 @@ def test_half_the_digits_learn_as_well(clf, mixed):
 
 
 @half
-def test_products_are_of_half_and_sums_of_whole_precision(mixed):
-    """Weights stay float32: a step that half of the digits can't show still counts."""
-    clf = SNGPClassifier(num_inducing=16, mixed_precision=mixed, **SMALL)
-    clf.set_params(epochs=1, optimizer="sgd", learning_rate=1e-6, num_layers=1)
-    clf.fit(X, Y)
+def test_products_have_half_and_sums_single_precision(mixed):
+    """Weights stay float32, so that steps below the precision of `mixed` add up."""
+    clf = clone(SNGP).set_params(epochs=1, optimizer="sgd", learning_rate=1e-6)
+    clf.set_params(mixed_precision=mixed).fit(X, Y)
     kernel = clf.weights_["hidden_0/kernel"]
     assert (kernel != tf.cast(tf.cast(kernel, mixed), tf.float32).numpy()).mean() > 0.9
     assert clf.posterior_.factor.dtype == np.float64
@@ -123,23 +123,27 @@ def test_products_are_of_half_and_sums_of_whole_precision(mixed):
         assert compiled.networks[0].hidden(rows).dtype == tf.float32
 
 
-@half
-@pytest.mark.parametrize("Classifier", [SNGPClassifier, ResNetClassifier])
-def test_networks_of_a_function(Classifier, mixed):
-    clf = Classifier(network=WideResNet(), image_shape=(8, 8, 1), random_state=0)
-    clf.set_params(epochs=3, batch_size=32, mixed_precision=mixed)
-    if Classifier is SNGPClassifier:
-        clf.set_params(spec_norm_bound=6.0, num_inducing=64)
-    rows, labels = X[Y < 2][:100], Y[Y < 2][:100]
-    assert clf.fit(rows, labels).score(rows, labels) > 0.8
+@pytest.mark.parametrize(
+    ("clf", "mixed"),
+    [
+        (SNGPClassifier(num_inducing=32, spec_norm_bound=6.0), "bfloat16"),
+        (ResNetClassifier(), "float16"),
+    ],
+    ids=["SNGPClassifier", "ResNetClassifier"],
+)
+def test_convolutional_networks(clf, mixed):
+    clf = clone(clf).set_params(network=WideResNet(), image_shape=(8, 8, 1))
+    clf.set_params(random_state=0, epochs=3, batch_size=32, mixed_precision=mixed)
+    images, labels = X[Y < 2][:100], Y[Y < 2][:100]
+    assert clf.fit(images, labels).score(images, labels) > 0.8
     with pool.lease(**clf.architecture_) as compiled:
         assert compiled.networks[0].model.output.dtype == mixed
-    # What the user builds next is of the type that it was before.
+    # The type of models that the user builds does not change.
     assert tf_keras.mixed_precision.global_policy().name == "float32"
 
 
 def many_layers(shape):
-    """What Keras computes in half of the digits in many ways."""
+    """Return a model with different kinds of layers."""
     rows = tf_keras.Input(shape)
     words = tf_keras.layers.Lambda(lambda x: tf.cast(x, tf.int32), dtype="float32")
     tokens = tf_keras.layers.Embedding(20, 8)(words(rows))
@@ -149,8 +153,11 @@ def many_layers(shape):
     return tf_keras.Model(rows, hidden)
 
 
-@half
-@every_classifier
+@pytest.mark.parametrize(
+    ("clf", "mixed"),
+    list(zip(CLASSIFIERS, ["bfloat16", "float16"] * 2, strict=True)),
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
 def test_layers_of_many_kinds(clf, mixed):
     clf = clone(clf).set_params(network=many_layers, standardize=False, epochs=3)
     clf.set_params(mixed_precision=mixed).fit(X[:200], Y[:200])
@@ -158,7 +165,7 @@ def test_layers_of_many_kinds(clf, mixed):
 
 
 def test_large_gradients_in_float16():
-    """They overflow at first; the loss is scaled down until they don't."""
+    """Gradients overflow at first. The scale of the loss is reduced until they fit."""
     rng = np.random.default_rng(0)
     rows, labels = 30 * rng.normal(size=(200, 2)), np.arange(200) % 2
     rows[labels == 1] += 100
@@ -173,42 +180,42 @@ def test_large_gradients_in_float16():
 
 def slow_layer(shape, units):
     rows = tf_keras.Input(shape)
-    time.sleep(0.01)  # other threads have their turn
+    time.sleep(0.01)  # other threads run
     return tf_keras.Model(rows, tf_keras.layers.Dense(units)(rows))
 
 
-def test_builds_in_threads_keep_their_types():
-    kinds = [None, "bfloat16"] * 10
+def test_networks_built_in_threads_keep_their_types():
+    kinds = [None, "bfloat16"] * 5
 
     def output(mixed, number):
         return build(Body(partial(slow_layer, units=number + 1), (3,)), mixed=mixed)
 
     with ThreadPoolExecutor(4) as executor:
-        models = list(executor.map(output, kinds, range(20)))
-    assert [model.output.dtype.name for model in models] == ["float32", "bfloat16"] * 10
+        models = list(executor.map(output, kinds, range(10)))
+    assert [model.output.dtype.name for model in models] == ["float32", "bfloat16"] * 5
     assert tf_keras.mixed_precision.global_policy().name == "float32"
 
 
 @half
-def test_far_rows(mixed):
-    clf = SNGPClassifier(num_inducing=64, mixed_precision=mixed, **SMALL).fit(X, Y)
+def test_distant_samples(mixed):
+    clf = clone(SNGP).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
     for scale in (1e3, 1e6, 1e30):
         assert np.isfinite(clf.predict_proba(scale * X[:5])).all()
     assert clf.predict_ood(1e6 * X[:50]).mean() > 0.9
 
 
-def test_mixed_precision_needs_float32():
+def test_mixed_precision_requires_float32():
     clf = ResNetClassifier(mixed_precision="bfloat16", dtype="float64")
     with pytest.raises(ValueError, match="mixed_precision='bfloat16' needs dtype"):
         clf.fit(X, Y)
 
 
 @half
-def test_saved_models_compute_alike(mixed, tmp_path):
-    clf = SNGPClassifier(num_inducing=64, mixed_precision=mixed, **SMALL)
-    clf.fit(X[:300], Y[:300]).export_savedmodel(tmp_path / "1")
+def test_exported_models_predict_alike(mixed, tmp_path):
+    clf = clone(SNGP).set_params(mixed_precision=mixed).fit(X[:300], Y[:300])
+    clf.export_savedmodel(tmp_path / "1")
     serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     served = serve(inputs=tf.constant(X))["probabilities"].numpy()
     np.testing.assert_allclose(served, clf.predict_proba(X), atol=0.02)
-    # Its hidden layers compute in float32, as its documentation says.
+    # The hidden layers of `to_keras` compute in float32.
     assert np.abs(clf.to_keras()(X) - clf.predict_proba(X)).mean() < 0.01
