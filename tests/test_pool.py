@@ -16,25 +16,27 @@ from sksngp import (
 from sksngp.uncertainty import KINDS
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
-SHARED = {"learning_rate": [1e-4, 0.1], "dropout_rate": [0.05, 0.8], "epochs": [1, 7]}
-SHARED |= {"batch_size": [3, None], "standardize": [False], "ood_alpha": [0.2]}
+#: Two sets of values of parameters that do not belong to the architecture.
+SHARED = [
+    {"learning_rate": 1e-4, "dropout_rate": 0.05, "epochs": 1, "batch_size": 3},
+    {"learning_rate": 0.1, "dropout_rate": 0.8, "epochs": 7, "batch_size": None}
+    | {"standardize": False, "ood_alpha": 0.2},
+]
 OWN = {
-    SNGPClassifier: {
-        "spec_norm_bound": [0.1, 5.0],
-        "kernel_scale": [0.3, 100.0],
-        "ridge_penalty": [2.0],
-        "cov_momentum": [0.9],
-        "mean_field_factor": [0.0],
-        "inference": ["monte_carlo"],
-    },
-    ResNetClassifier: {},
-    MCDropoutClassifier: {"num_samples": [1, 7]},
-    DeepEnsembleClassifier: {},
+    SNGPClassifier: [
+        {"spec_norm_bound": 0.1, "kernel_scale": 0.3, "ridge_penalty": 2.0}
+        | {"mean_field_factor": 0.0},
+        {"spec_norm_bound": 5.0, "kernel_scale": 100.0, "cov_momentum": 0.9}
+        | {"inference": "monte_carlo"},
+    ],
+    ResNetClassifier: [{}, {}],
+    MCDropoutClassifier: [{"num_samples": 1}, {"num_samples": 7}],
+    DeepEnsembleClassifier: [{}, {}],
 }
 
 
 def use(clf, X, y):
-    """Call everything that may compile."""
+    """Call all methods that may compile."""
     clf.fit(X, y).predict_proba(X)
     for kind in KINDS:
         clf.predict_uncertainty(X, kind=kind)
@@ -54,23 +56,22 @@ def traces_of(action):
 def test_second_fit_of_an_architecture_compiles_nothing(Classifier, small, iris):
     assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) > 0
     assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) == 0
-    for name, values in (SHARED | OWN[Classifier]).items():
-        for value in values:
-            clf = small(Classifier, num_hidden=13, **{name: value})
-            assert traces_of(lambda clf=clf: use(clf, *iris)) == 0, (name, value)
+    for shared, own in zip(SHARED, OWN[Classifier], strict=True):
+        clf = small(Classifier, num_hidden=13, **shared, **own)
+        assert traces_of(lambda clf=clf: use(clf, *iris)) == 0
 
 
 @pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
-def test_other_numbers_of_rows_and_columns_compile_nothing(Classifier, small, iris):
+def test_other_numbers_of_samples_and_features_compile_nothing(Classifier, small, iris):
     use(small(Classifier, num_hidden=13), *iris)
     wide, wine_classes = load_wine(return_X_y=True)
     X, y = iris
-    for rows, labels in [(X[::3], y[::3]), (X[:, :1], y), (wide, wine_classes)]:
+    for samples, labels in [(X[::3], y[::3]), (X[:, :1], y), (wide, wine_classes)]:
         clf = small(Classifier, num_hidden=13)
-        assert traces_of(lambda clf=clf, a=rows, b=labels: use(clf, a, b)) == 0
+        assert traces_of(lambda clf=clf, a=samples, b=labels: use(clf, a, b)) == 0
 
 
-def test_the_counter_sees_another_architecture(small, iris):
+def test_another_architecture_is_counted(small, iris):
     use(small(ResNetClassifier, num_hidden=13), *iris)
     assert traces_of(lambda: use(small(ResNetClassifier, num_hidden=12), *iris)) > 0
 
@@ -83,10 +84,10 @@ def test_members_of_an_ensemble_train_as_one_graph(num_ensemble, small, iris):
     assert traces_of(lambda: use(ensemble, *iris)) == single > 0
 
 
-# Lending
+# Leases
 
 
-def test_a_returned_network_is_lent_again():
+def test_returned_network_is_leased_again():
     with pool.lease(**FIELDS) as first:
         pass
     with pool.lease(**FIELDS) as second:
@@ -98,7 +99,7 @@ def test_a_returned_network_is_lent_again():
         assert other.architecture.num_outputs == 4
 
 
-def test_a_network_comes_back_after_an_exception():
+def test_network_is_returned_after_an_exception():
     with pytest.raises(KeyboardInterrupt), pool.lease(**FIELDS) as first:
         raise KeyboardInterrupt
     with pool.lease(**FIELDS) as second:
@@ -130,7 +131,7 @@ def test_two_threads_at_once_get_two_networks():
 
     def borrow(_):
         with pool.lease(**FIELDS) as compiled:
-            barrier.wait()  # until the other has got one too
+            barrier.wait()  # until the other thread holds a network
             return id(compiled)
 
     with ThreadPoolExecutor(2) as executor:
@@ -148,16 +149,16 @@ def test_clear_forgets_idle_networks():
 
 
 @pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
-def test_what_the_last_user_left_has_no_effect(Classifier, small, iris, outputs):
+def test_previous_use_of_a_network_has_no_effect(Classifier, small, iris, outputs):
     X, y = iris
     pool.clear()
     expected = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
-    # A failure in mid-training leaves scalars, weights and moments behind.
-    spoilt = {"learning_rate": 1e38, "dropout_rate": 0.9, "optimizer": "adam"}
+    # An error during training leaves other scalars, weights and moments.
+    failing = {"learning_rate": 1e38, "dropout_rate": 0.9, "optimizer": "adam"}
     if Classifier is SNGPClassifier:
-        spoilt |= {"spec_norm_bound": 1e-3, "kernel_scale": 1e3}
+        failing |= {"spec_norm_bound": 1e-3, "kernel_scale": 1e3}
     with pytest.raises(ValueError, match="learning_rate"):
-        small(Classifier, num_hidden=7, **spoilt).fit(X, y)
+        small(Classifier, num_hidden=7, **failing).fit(X, y)
     actual = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
     np.testing.assert_array_equal(actual, expected)
 
@@ -167,7 +168,7 @@ def test_what_the_last_user_left_has_no_effect(Classifier, small, iris, outputs)
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_every_item_is_worked_on_once(monkeypatch, threads, count):
+def test_every_item_is_processed_once(monkeypatch, threads, count):
     monkeypatch.setattr(pool, "num_threads", lambda: threads)
     seen = []
     items = ((item, -item) for item in range(count))
@@ -175,7 +176,7 @@ def test_every_item_is_worked_on_once(monkeypatch, threads, count):
     assert sorted(seen) == [(i, -i) for i in range(count)]
 
 
-def test_items_are_made_as_they_are_needed(monkeypatch):
+def test_items_are_generated_when_needed(monkeypatch):
     monkeypatch.setattr(pool, "num_threads", lambda: 2)
     waiting, most = set(), []
 
