@@ -1,9 +1,7 @@
 """Robustness: interrupts, clocks, the environment of a process and dying workers."""
 
-import ctypes
-import gc
 import inspect
-import itertools
+import json
 import os
 import signal
 import struct
@@ -30,7 +28,7 @@ from sksngp import (
 )
 from sksngp.compiled import CompiledNetwork
 
-# Interrupts
+# Interrupts and leaks
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -67,19 +65,43 @@ def test_exception_between_two_epochs(
     assert pool.num_traces() == traces
 
 
-def test_interrupt_signal_at_any_moment(run_python):
-    """The signal comes from outside, at different moments of a fit."""
+@pytest.fixture(scope="module")
+def found_in_new_process(run_python):
+    """Results of many fits, and then of fits that a signal from outside interrupts."""
     run = run_python(
         """
-        import os, signal, threading, time
+        import ctypes, gc, itertools, json, os, signal, threading, time, warnings
         import numpy as np
-        from sksngp import SNGPClassifier
+        from sksngp import (
+            DeepEnsembleClassifier, MCDropoutClassifier, ResNetClassifier,
+            SNGPClassifier, pool,
+        )
 
-        X = np.random.default_rng(0).normal(size=(300, 3))
+        warnings.simplefilter("ignore")
+        X = np.random.default_rng(0).normal(size=(100, 3))
         y = X[:, 0] > 0
-        params = dict(num_layers=1, num_hidden=8, num_inducing=32, random_state=0)
-        clf = SNGPClassifier(epochs=3, **params).fit(X, y)
-        expected = clf.predict_proba(X)
+        params = dict(num_layers=1, num_hidden=8, epochs=1, random_state=0)
+        clf = SNGPClassifier(num_inducing=16, **params)
+        classifiers = itertools.cycle([
+            clf,
+            ResNetClassifier(**params),
+            MCDropoutClassifier(num_samples=2, **params),
+            DeepEnsembleClassifier(num_ensemble=2, **params),
+        ])
+
+        def usage_after(num_fits):
+            for each in itertools.islice(classifiers, num_fits):
+                each.fit(X, y).predict_uncertainty(X)
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
+            with open("/proc/self/statm") as statm:
+                pages = int(statm.read().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE"), pool.num_traces()
+
+        memory, traces = usage_after(24)
+        memory_after, traces_after = usage_after(60)
+
+        expected = clf.fit(X, y).predict_proba(X)
         interrupted = 0
         for delay in (0.01, 0.05, 0.1, 0.2):
             state = dict(vars(clf))
@@ -93,12 +115,25 @@ def test_interrupt_signal_at_any_moment(run_python):
                 interrupted += 1
             assert all(vars(clf)[name] is value for name, value in state.items())
             np.testing.assert_array_equal(clf.predict_proba(X), expected)
-            clf.epochs = 3
+            clf.epochs = 1
             np.testing.assert_array_equal(clf.fit(X, y).predict_proba(X), expected)
-        print(interrupted)
+        found = {"memory_per_fit": (memory_after - memory) / 60}
+        found |= {"traces": traces_after - traces, "interrupted": interrupted}
+        print(json.dumps(found))
         """
     )
-    assert run.stdout.split() == ["4"], run.stderr
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_interrupt_signal_at_any_moment(found_in_new_process):
+    """The process itself compares the predictions before and after the interrupts."""
+    assert found_in_new_process["interrupted"] == 4
+
+
+def test_memory_and_traces_stay_flat_over_many_fits(found_in_new_process):
+    assert found_in_new_process["memory_per_fit"] < 50_000  # bytes
+    assert found_in_new_process["traces"] == 0
 
 
 # Clocks
@@ -273,31 +308,3 @@ def test_concurrent_predictions_of_three_models(
 
     with ThreadPoolExecutor(num_threads) as executor:
         assert sum(executor.map(ask, range(num_threads))) == 0
-
-
-def test_memory_and_traces_stay_flat_over_many_fits():
-    X = np.random.default_rng(0).normal(size=(100, 2))
-    y = X[:, 0] > 0
-    small = {"num_layers": 1, "num_hidden": 8, "epochs": 1}
-    classifiers = itertools.cycle(
-        [
-            SNGPClassifier(num_inducing=16, **small),
-            ResNetClassifier(**small),
-            MCDropoutClassifier(num_samples=2, **small),
-            DeepEnsembleClassifier(num_ensemble=2, **small),
-        ]
-    )
-
-    def usage_after(num_fits):
-        for clf in itertools.islice(classifiers, num_fits):
-            clf.fit(X, y).predict_uncertainty(X)
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        with open("/proc/self/statm") as statm:
-            pages = int(statm.read().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE"), pool.num_traces()
-
-    before, traces = usage_after(24)
-    after, traces_after = usage_after(60)
-    assert after - before < 60 * 50_000
-    assert traces_after == traces
