@@ -201,7 +201,7 @@ def test_pipelines_searches_and_named_columns(small, iris, tmp_path, wrap, recwa
         "pipeline": make_pipeline(StandardScaler(), clf),
         "search": GridSearchCV(
             make_pipeline(StandardScaler(), clf),
-            {"sngpclassifier__num_layers": [1]},
+            {"sngpclassifier__epochs": [1]},
             cv=2,
         ),
     }[wrap].fit(frame, y)
