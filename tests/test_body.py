@@ -491,7 +491,7 @@ def spectral_norms(clf):
 
 
 def test_sngp_bounds_spectral_norms_where_it_is_asked_to(small, moons):
-    params = {"network": dense, "epochs": 30, "learning_rate": 0.05}
+    params = {"network": dense, "epochs": 15, "learning_rate": 0.1}
     for bound in (0.3, 0.6):
         clf = small(SNGPClassifier, **params, spec_norm_bound=bound).fit(*moons)
         (norm,) = spectral_norms(clf)
@@ -531,7 +531,7 @@ def sentences(n, seed=0):
 @only(SNGPClassifier, MCDropoutClassifier)
 def test_a_transformer_is_trained_whole(make):
     X, y = sentences(400)
-    clf = make(network=transformer, standardize=False, epochs=15, learning_rate=0.01)
+    clf = make(network=transformer, standardize=False, epochs=6, learning_rate=0.02)
     clf.fit(X, y)
     X_test, y_test = sentences(200, seed=1)
     assert clf.score(X_test, y_test) > 0.9

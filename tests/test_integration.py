@@ -231,9 +231,9 @@ def test_predictions_in_threads(make, moons, outputs):
     )
 
 
-def test_fits_in_threads_equal_serial(make, moons, outputs):
+def test_fits_in_threads_equal_serial(make_two, moons, outputs):
     def fit(seed):
-        return outputs(make(random_state=seed).fit(*moons), moons[0])
+        return outputs(make_two(random_state=seed).fit(*moons), moons[0])
 
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(fit, range(6)))
