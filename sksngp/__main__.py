@@ -24,7 +24,7 @@ from ._cli_compare import (
     run_two_moons,
 )
 from ._cli_data import InputError
-from .ood import rows_needed
+from .ood import FEWEST_IN_FOLDS, rows_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,10 +259,10 @@ def score(
     )
     if np.isinf(classifier.ood_threshold_):
         print(
-            f"  {options.data} has too few rows for flags: a quarter of them, held out "
-            f"of training, must be {rows_needed(classifier.ood_alpha)} distinct ones "
-            f"for a false-alarm rate of {classifier.ood_alpha:.0%}. Sort by ood_score "
-            "instead."
+            f"  {options.data} has too few rows for flags: a false-alarm rate of "
+            f"{classifier.ood_alpha:.0%} requires at least "
+            f"{max(rows_needed(classifier.ood_alpha), FEWEST_IN_FOLDS)} distinct rows. "
+            "Sort by ood_score instead."
         )
     if columns.target in new.columns:
         print_accuracy(new[columns.target], prediction, flags, classifier.classes_)

@@ -5,21 +5,32 @@ from __future__ import annotations
 import copy
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from . import pool
+from . import ood, pool
 from ._docs import document
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
+from ._selection import (
+    Candidate,
+    Samples,
+    Splits,
+    Trial,
+    compare,
+    out_of_fold_scores,
+    out_of_fold_temperature,
+)
 from ._validation import check_labels, check_training_rows, checks_parameters
 from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
@@ -38,8 +49,16 @@ if TYPE_CHECKING:
 Network: TypeAlias = Literal["resnet", "wide_resnet"] | Callable[[tuple[int, ...]], Any]
 Schedule: TypeAlias = Literal["constant", "cosine"] | Callable[[float], float]
 ClassWeight: TypeAlias = dict[Any, float] | Literal["balanced"] | None
+CrossValidator: TypeAlias = (
+    int | Literal["auto"] | Iterable[Any] | BaseCrossValidator | None
+)
 RandomState: TypeAlias = int | np.random.RandomState | None
 
+#: Residual blocks of the tutorial's network, where ``num_layers="auto"`` cannot choose.
+DEFAULT_NUM_LAYERS = 6
+#: ``epochs="auto"`` trains for as many epochs or, on large data, optimizer steps.
+MOST_EPOCHS = 50
+MOST_STEPS = 8000
 #: The optimisers hold their learning rate in float32.
 LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 #: What the learning rate is multiplied by after a share of a fit's epochs.
@@ -83,7 +102,10 @@ class BaseNetworkClassifier(
     _parameter_constraints: dict[str, list[Any]] = {
         "network": [StrOptions({"resnet", "wide_resnet"}), callable],
         "image_shape": [tuple, None],
-        "num_layers": [Interval(Integral, 0, None, closed="left")],
+        "num_layers": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "num_hidden": [Interval(Integral, 1, None, closed="left")],
         "dropout_rate": [Interval(Real, 0, 1, closed="left")],
         "standardize": ["boolean"],
@@ -93,11 +115,22 @@ class BaseNetworkClassifier(
         "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
         "learning_rate": [Interval(Real, 0, LARGEST_LEARNING_RATE, closed="right")],
         "learning_rate_schedule": [StrOptions({"constant", "cosine"}), callable],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
+        "cv": [
+            Interval(Integral, 2, None, closed="left"),
+            HasMethods(["split", "get_n_splits"]),
+            "array-like",
+            StrOptions({"auto"}),
+            None,
+        ],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "temperature": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "ood_alpha": [Interval(Real, 0, 1, closed="neither")],
@@ -111,7 +144,7 @@ class BaseNetworkClassifier(
         *,
         network: Network,
         image_shape: tuple[int, int, int] | None,
-        num_layers: int,
+        num_layers: int | Literal["auto"],
         num_hidden: int,
         dropout_rate: float,
         standardize: bool,
@@ -121,11 +154,13 @@ class BaseNetworkClassifier(
         optimizer: Literal["adam", "rmsprop", "sgd"],
         learning_rate: float,
         learning_rate_schedule: Schedule,
-        epochs: int,
+        epochs: int | Literal["auto"],
         batch_size: int | None,
         early_stopping: bool,
+        cv: CrossValidator,
         validation_fraction: float,
         n_iter_no_change: int,
+        temperature: float | Literal["auto"],
         class_weight: ClassWeight,
         warm_start: bool,
         ood_alpha: float,
@@ -147,8 +182,10 @@ class BaseNetworkClassifier(
         self.epochs = epochs
         self.batch_size = batch_size
         self.early_stopping = early_stopping
+        self.cv = cv
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.temperature = temperature
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.ood_alpha = ood_alpha
@@ -160,6 +197,8 @@ class BaseNetworkClassifier(
     #: Parameters, besides those of the architecture, that further training of a
     #: fitted classifier cannot change.
     _settled: tuple[str, ...] = ()
+    #: Numbers of residual blocks that ``num_layers="auto"`` compares.
+    _depths: tuple[int, ...] = (2, 6)
 
     def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
         """Fields of `sksngp.architecture.Architecture`.
@@ -168,7 +207,7 @@ class BaseNetworkClassifier(
         """
         fields: dict[str, Any] = {
             "num_outputs": len(self.classes_),
-            "num_layers": int(self.num_layers),
+            "num_layers": self._depth(),
             "num_hidden": int(self.num_hidden),
             "members": 1,
             "dropout": self.dropout_rate > 0,
@@ -188,6 +227,12 @@ class BaseNetworkClassifier(
         features = body.description.num_features
         own = {"num_layers": 0, "num_hidden": features, "dropout": False}
         return {**fields, **own, "body": body}
+
+    def _depth(self) -> int:
+        """Number of residual blocks: the parameter, or what was chosen for it."""
+        if self.num_layers != "auto":
+            return int(self.num_layers)
+        return getattr(self, "num_layers_", DEFAULT_NUM_LAYERS)
 
     def _body(self) -> Body | None:
         """What `network` asks for in place of the dense network."""
@@ -221,6 +266,12 @@ class BaseNetworkClassifier(
                 "early_stopping=True needs rows to validate on, but "
                 "validation_fraction=0; choose a share in (0, 1)."
             )
+        for name in ("early_stopping", "warm_start"):
+            if getattr(self, name) and not (self.cv is None or self._cv_is_automatic()):
+                raise ValueError(
+                    f"{name}=True requires a held-out set: cv must be None or 'auto', "
+                    f"got {reprlib.repr(self.cv)}."
+                )
 
     def _before_training(
         self, rows: Rows | StreamedRows, rng: np.random.Generator
@@ -231,8 +282,56 @@ class BaseNetworkClassifier(
         """Variables of the network that are parameters, not weights."""
         return {"dropout_rate": self.dropout_rate}
 
-    def _after_training(self, rows: Rows | StreamedRows, streaming: bool) -> None:
-        """Learn what follows from the trained weights and the training rows."""
+    def _constrain_weights(self) -> None:
+        """Make the trained weights meet constraints that training only approaches."""
+
+    def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
+        """Fit what follows from the trained network and its training samples."""
+
+    def _after_chunk(self, rows: Rows | StreamedRows) -> None:
+        """Update what follows from the network with a chunk of a stream."""
+
+    def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
+        """Numbers of residual blocks, from which the held-out samples choose."""
+        if self.num_layers != "auto":
+            return (int(self.num_layers),)
+        dense = isinstance(self.network, str) and self.network == "resnet"
+        return self._depths if dense and splits.any() else (DEFAULT_NUM_LAYERS,)
+
+    def _factors_to_compare(
+        self, samples: Samples, splits: Splits
+    ) -> tuple[float | None, ...]:
+        """Kernel factors, from which the held-out samples choose."""
+        return (None,)
+
+    def _candidate_logits(
+        self,
+        rows: Rows | StreamedRows,
+        held_out: Rows | StreamedRows,
+        factors: Sequence[float | None],
+    ) -> list[np.ndarray]:
+        """Logits of held-out samples, (n, K) or (S, n, K), for each kernel factor."""
+        return [self._predictive_parts(held_out)[0]]
+
+    def _predictive_parts(self, rows: Rows | StreamedRows) -> tuple[np.ndarray, ...]:
+        """Compute what `_tempered` takes, with samples on the last but one axis."""
+        with self._inference() as compiled:
+            parts = [
+                self._logits(compiled, block)
+                for block, _ in rows.chunks(self._row_width())
+            ]
+        return (np.concatenate(parts, axis=-2),)
+
+    def _logits(
+        self, compiled: CompiledNetwork, projected: np.ndarray
+    ) -> NDArray[np.float64]:
+        """Logits of projected samples: (n, K), or (S, n, K) of S samples."""
+        return compiled.forward(projected).numpy().astype(np.float64)
+
+    def _tempered(self, temperature: float, logits: np.ndarray) -> np.ndarray:
+        """Class probabilities at a temperature."""
+        proba = softmax(logits / temperature, axis=-1)
+        return proba if proba.ndim == 2 else proba.mean(axis=0)
 
     @abstractmethod
     def _evaluate(
@@ -271,9 +370,6 @@ class BaseNetworkClassifier(
         if body is not None:  # what one layer takes, and what it gives
             widest = max(widest, 2 * body.description.widest_floats)
         return self.architecture_["members"] * widest
-
-    def _calibrate(self, rows: Rows | StreamedRows) -> None:
-        """Learn what rows that were not trained on have to tell."""
 
     # Fitting
 
@@ -322,31 +418,102 @@ class BaseNetworkClassifier(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> None:
         self._check_parameters()
-        learning_rates = self._learning_rates()
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        checked, labels, weights, self.classes_ = check_training_rows(
+        checked, labels, weights, index, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
-        architecture = self._architecture(
-            self.architecture_.get("body") if warm else None
-        )
-        check_memory(self._memory_needs(architecture, *checked.shape))
+        samples = Samples(checked, labels, weights, index)
+        self._learning_rates(
+            len(labels)
+        )  # an invalid schedule is found before any work
         rng = _generator(self.random_state)
-        held_out = self._hold_out(checked, labels, rng, afresh=not warm)
         if warm:
-            self._check_architecture(architecture)
+            self._fit_further(samples, rng)
         else:
-            learnt = np.where(held_out, 0.0, weights)
-            self._start(architecture, checked, labels, learnt, rng)
-        rows, validation = self._project(checked, labels, weights, held_out)
-        if not warm:
-            self._before_training(rows, rng)
-        self._train(rows, rng, learning_rates, validation=validation)
-        self._after_training(rows, streaming=False)
-        if validation is not None:
-            self._calibrate(validation)
-        self._score_held_out(select(checked, held_out), afresh=True)
+            self._fit_from_scratch(samples, rng)
+
+    def _fit_from_scratch(self, samples: Samples, rng: np.random.Generator) -> None:
+        """Compare candidates, fit the best one and calibrate it."""
+        splits = self._choose_splits(samples, rng)
+        depths = self._depths_to_compare(samples, splits)
+        self.num_layers_ = max(depths)
+        check_memory(self._memory_needs(self._architecture(), *samples.X.shape))
+        trials = [self._trial(depth, samples, splits, rng) for depth in depths]
+        factors = self._factors_to_compare(samples, splits)
+        trial, chosen, scores = trials[0], Candidate(depths[0], factors[0]), None
+        if len(trials) * len(factors) > 1:
+            trial, chosen, scores = compare(trials, factors)
+        for model, rows in zip(trial.models, trial.rows, strict=True):
+            model._finish(rows, chosen.kernel_factor)
+        temperature = self._out_of_fold_temperature(trial, splits)
+        for model in trial.models:
+            model.temperature_ = temperature
+        _, ood_scores = out_of_fold_scores(trial, samples, splits)
+        if splits.refit:
+            self.num_layers_ = chosen.num_layers
+            nothing = np.zeros(len(samples.labels), bool)
+            rows, _ = self._train_network(samples, nothing, rng)
+            self._finish(rows, chosen.kernel_factor)
+            self.temperature_ = temperature
+        else:
+            self.__dict__ = trial.models[0].__dict__
+        self.candidates_ = scores
+        self._ood_rows = ood.digests(
+            select(samples.X, np.logical_or.reduce(splits.held_out)), self._split
+        )
+        self._set_threshold(ood_scores, depth=1)
+
+    def _trial(
+        self, depth: int, samples: Samples, splits: Splits, rng: np.random.Generator
+    ) -> Trial:
+        """Train a network of a depth for each split."""
+        trial = Trial(depth, [], [], [])
+        for held_out in splits.held_out:
+            model = copy.copy(self)
+            model.num_layers_ = depth
+            rows, others = model._train_network(samples, held_out, rng)
+            trial.models.append(model)
+            trial.rows.append(rows)
+            trial.held_out.append(others)
+        return trial
+
+    def _train_network(
+        self, samples: Samples, held_out: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]:
+        """Train a new network; return its training and held-out samples, projected."""
+        learnt = np.where(held_out, 0.0, samples.weights)
+        self._start(self._architecture(), samples.X, samples.labels, learnt, rng)
+        rows, others = self._project(*samples[:3], held_out)
+        self._before_training(rows, rng)
+        learning_rates = self._learning_rates(len(rows.labels))
+        self._train(rows, rng, learning_rates, validation=others)
+        self._constrain_weights()
+        return rows, others
+
+    def _fit_further(self, samples: Samples, rng: np.random.Generator) -> None:
+        """Train the fitted network for more epochs."""
+        architecture = self._architecture(self.architecture_.get("body"))
+        check_memory(self._memory_needs(architecture, *samples.X.shape))
+        held_out = self._hold_out_again(samples.X, samples.labels)
+        self._check_architecture(architecture)
+        rows, others = self._project(*samples[:3], held_out)
+        learning_rates = self._learning_rates(len(rows.labels))
+        self._train(rows, rng, learning_rates, validation=others)
+        self._constrain_weights()
+        self._finish(rows, None)
+        if others is None:  # the calibration of the first fit is the best there is
+            self._set_threshold(self.ood_scores_)
+            return
+        trial = Trial(self._depth(), [self], [rows], [others])
+        splits = Splits([held_out], refit=False)
+        self.temperature_ = self._out_of_fold_temperature(trial, splits)
+        self._score_held_out(select(samples.X, held_out), afresh=True)
+
+    def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
+        if self.temperature != "auto":
+            return float(self.temperature)
+        return out_of_fold_temperature(trial) if splits.any() else 1.0
 
     @checks_parameters
     def partial_fit(
@@ -402,9 +569,11 @@ class BaseNetworkClassifier(
         self._check_parameters()
         first = not hasattr(self, "weights_")
         known = self._check_stream(classes, first)
-        checked, labels, weights, self.classes_ = check_training_rows(
+        checked, labels, weights, _, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=first
         )
+        if first:
+            self.num_layers_ = DEFAULT_NUM_LAYERS
         architecture = self._architecture(
             None if first else self.architecture_.get("body")
         )
@@ -423,7 +592,12 @@ class BaseNetworkClassifier(
             if first:
                 self._before_training(rows, rng)
             self._train(rows, rng, [self.learning_rate], streaming=True)
-            self._after_training(rows, streaming=True)
+            self._constrain_weights()
+            self._after_chunk(rows)
+        if self.temperature != "auto":
+            self.temperature_ = float(self.temperature)
+        elif first:
+            self.temperature_ = 1.0
         self._score_held_out(select(checked, held_out), afresh=first)
 
     def _check_stream(self, classes: ArrayLike | None, first: bool) -> np.ndarray:
@@ -567,11 +741,15 @@ class BaseNetworkClassifier(
         scores = (self.validation_scores_ or []) + history.validation_score
         self.validation_scores_ = scores or None
 
-    def _learning_rates(self) -> list[float]:
+    def _learning_rates(self, num_rows: int) -> list[float]:
         """Learning rate of each epoch of a fit."""
+        steps = -(-num_rows // (self.batch_size or num_rows))
+        epochs = max(1, min(MOST_EPOCHS, MOST_STEPS // steps))
+        if self.epochs != "auto":
+            epochs = int(self.epochs)
         factor = self.learning_rate_schedule
         factor = SCHEDULES[factor] if isinstance(factor, str) else factor
-        factors = [factor(epoch / self.epochs) for epoch in range(self.epochs)]
+        factors = [factor(epoch / epochs) for epoch in range(epochs)]
         for epoch, given in enumerate(factors, start=1):
             if not isinstance(given, Real) or not (
                 0 <= self.learning_rate * given <= LARGEST_LEARNING_RATE

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
+    CrossValidator,
     Network,
     RandomState,
     Schedule,
@@ -76,7 +77,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         num_ensemble: int = 10,
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
-        num_layers: int = 6,
+        num_layers: int | Literal["auto"] = "auto",
         num_hidden: int = 128,
         dropout_rate: float = 0.1,
         standardize: bool = True,
@@ -84,13 +85,15 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         mixed_precision: Literal["bfloat16", "float16"] | None = None,
         device: str | None = None,
         optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
-        learning_rate: float = 1e-3,
-        learning_rate_schedule: Schedule = "constant",
-        epochs: int = 100,
+        learning_rate: float = 3e-3,
+        learning_rate_schedule: Schedule = "cosine",
+        epochs: int | Literal["auto"] = "auto",
         batch_size: int | None = 128,
         early_stopping: bool = False,
+        cv: CrossValidator = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature: float | Literal["auto"] = "auto",
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
@@ -113,8 +116,10 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
             epochs=epochs,
             batch_size=batch_size,
             early_stopping=early_stopping,
+            cv=cv,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            temperature=temperature,
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
@@ -129,7 +134,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
     def _evaluate(
         self, compiled: CompiledNetwork, projected: np.ndarray, what: str
     ) -> NDArray[np.float64]:
-        logits = compiled.forward(projected).numpy()
-        samples = softmax(logits.astype(np.float64), axis=-1)
+        logits = self._logits(compiled, projected)
+        samples = softmax(logits / self.temperature_, axis=-1)
         samples = samples.reshape(-1, *samples.shape[-2:])  # an ensemble of one, too
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -20,8 +20,11 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
 image_shape : tuple (height, width, channels) or None, default=None
     Of the images whose pixels are the rows of `X`, for a convolutional network. None
     takes it from an `X` of shape (n_samples, height, width, channels).
-num_layers : int, default=6
-    Number of residual blocks of "resnet", as in the tutorial.
+num_layers : int or "auto", default="auto"
+    Number of residual blocks of "resnet". If "auto", networks of 2 and 6 blocks (for
+    `SNGPClassifier` also of 0) are compared by their log loss on samples that they
+    were not trained on. If no samples are held out, and in `partial_fit`, "auto" means
+    6, as in the tutorial.
 num_hidden : int, default=128
     Width of "resnet", as in the tutorial.
 dropout_rate : float in [0, 1), default=0.1
@@ -50,16 +53,15 @@ device : str or None, default=None
     model that was fitted on a card predicts anywhere.
 optimizer : {"adam", "rmsprop", "sgd"}, default="adam"
     The optimiser, with Keras' settings; "sgd" has Nesterov momentum 0.9.
-learning_rate : float, default=1e-3
-    Chosen in ``benchmarks/defaults.py``; the tutorial's 1e-4 leaves small
-    data sets unfinished in 100 epochs.
-learning_rate_schedule : {"constant", "cosine"} or callable, default="constant"
-    How `learning_rate` changes from epoch to epoch of a `fit`: "cosine" lowers it to
-    nearly 0, which short fits of convolutional networks profit from. A callable takes
-    the share of the epochs that are done, in [0, 1), and returns a factor.
-    `partial_fit` has no use for it.
-epochs : int, default=100
-    Passes over the training rows, as in the tutorial.
+learning_rate : float, default=3e-3
+    Learning rate of the first epoch. The tutorial uses 1e-4.
+learning_rate_schedule : {"constant", "cosine"} or callable, default="cosine"
+    Schedule of the learning rate over the epochs of a `fit`. "cosine" decreases it to
+    nearly 0. A callable receives the fraction of the epochs that are done, in [0, 1),
+    and returns a factor. Ignored by `partial_fit`.
+epochs : int or "auto", default="auto"
+    Number of passes over the training samples. "auto" means 50, or as many as take
+    8,000 optimizer steps if that is fewer. The tutorial uses 100.
 batch_size : int or None, default=128
     Rows an optimiser step at most, as in the tutorial; the rows are spread
     evenly over the steps. None takes all of them. Batch normalisation in other
@@ -67,16 +69,30 @@ batch_size : int or None, default=128
 early_stopping : bool, default=False
     Stop when the log-likelihood of the held-out rows has not risen for
     `n_iter_no_change` epochs, and keep the weights of the best epoch.
+cv : int, cross-validation generator, iterable, "auto" or None, default="auto"
+    Folds for cross-fitting, as a number, a splitter of scikit-learn or an iterable of
+    (train, test) indices: each test set in turn is left out of training, and its
+    samples decide on what "auto" stands for in other parameters, the temperature
+    and `ood_threshold_`. The final network is then fitted on all samples. Equal
+    samples share a fold. If None, a held-out set of `validation_fraction` decides
+    instead, and one fit is all that is needed. "auto" means 5 folds for at most 2,000
+    samples and None otherwise; with `early_stopping`, `warm_start`, custom networks or
+    ``validation_fraction=0`` it means None. Data with fewer than 20 unique samples are
+    not divided into folds. Ignored by `partial_fit`.
 validation_fraction : float in [0, 1), default=0.1
-    Share of each class's rows that the network is not trained on. Their
-    scores set `ood_threshold_`, and with `early_stopping` they decide when to
-    stop. The share rises up to a quarter where fewer than ``1 / ood_alpha - 1``
-    rows would be held out. If a quarter is too few as well, or at 0,
-    `predict_ood` flags no row until `calibrate_ood` is called, and a warning
-    says so. Which rows these are is decided by the first fit; later ones with
-    `warm_start`, and `partial_fit`, hold out the same and others like them.
+    Fraction of the samples of each class to hold out from training if there are no
+    folds. Their scores set `ood_threshold_`, and with `early_stopping` they decide when
+    to stop. The fraction is raised up to a quarter if fewer than ``1 / ood_alpha - 1``
+    samples would be held out. If a quarter is too few as well, or if it is 0,
+    `predict_ood` does not flag any sample until `calibrate_ood` is called, and a
+    warning is raised. The first fit chooses these samples; later fits with
+    `warm_start`, and `partial_fit`, hold out the same samples and others like them.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
+temperature : "auto" or float, default="auto"
+    Temperature that divides the logits before the softmax. "auto" fits it to the
+    held-out samples (`sksngp.calibration.fit_temperature`); it is 1 if no samples are
+    held out and in `partial_fit`, which keeps the temperature of an earlier `fit`.
 class_weight : dict, "balanced" or None, default=None
     Weights of classes, multiplied into `sample_weight`.
 warm_start : bool, default=False
@@ -107,12 +123,20 @@ n_iter_ : int
 loss_curve_ : list of float
     Mean cross-entropy of each epoch, with dropout, and with the losses that layers
     of other networks than "resnet" add.
+num_layers_ : int
+    Number of residual blocks in use.
+temperature_ : float
+    Temperature in use.
+candidates_ : list of dict or None
+    Settings that were compared (``num_layers``, ``kernel_factor``) and the ``log_loss``
+    of each on held-out samples, at its best temperature.
 validation_scores_ : list of float or None
     Log-likelihood of the held-out rows after each epoch that was trained
     with `early_stopping`.
 ood_scores_ : ndarray
-    Out-of-distribution scores of the rows that set the threshold: those held out,
-    or those last passed to `calibrate_ood`.
+    Out-of-distribution scores of the samples that set the threshold: the held-out
+    samples, each scored by a network that was trained without it, or those last
+    passed to `calibrate_ood`.
 ood_threshold_ : float
     Out-of-distribution score above which `predict_ood` flags a row; infinite where
     the rows were too few for `ood_alpha`.

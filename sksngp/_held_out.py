@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
+import reprlib
 import warnings
-from typing import TYPE_CHECKING, Self
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import ood
+from ._selection import Samples, Splits
 from ._validation import check_rows, checks_parameters
 from .sources import MatrixLike, RowSource
 
+#: Folds that ``cv="auto"`` makes of at most so many samples.
+NUM_FOLDS = 5
+MOST_ROWS_IN_FOLDS = 2000
 #: Distinct rows of a stream of `partial_fit` calls that set its threshold.
 STREAM_SCORES = 1000
 
@@ -28,10 +34,13 @@ class HeldOutMixin:
     """
 
     # Parameters and attributes of the classifier.
+    cv: Any
     early_stopping: bool
     learning_rate: float
     ood_alpha: float
+    network: Any
     validation_fraction: float
+    warm_start: bool
     classes_: np.ndarray
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
@@ -107,29 +116,78 @@ class HeldOutMixin:
             _ood_rows=None,  # not of a stream, which will not go on with them
         )
 
-    def _hold_out(
-        self,
-        X: np.ndarray | RowSource,
-        labels: np.ndarray,
-        rng: np.random.Generator,
-        afresh: bool,
-    ) -> NDArray[np.bool_]:
-        """Choose rows to hold out of a fit; in further training, the same again."""
-        if afresh:
-            self._split = int(rng.integers(2**63))
-            held_out = self._choose_rows(X, labels)
-            self._cutoffs = ood.cutoffs(
-                X, labels, held_out, len(self.classes_), self._split
-            )
+    def _choose_splits(self, samples: Samples, rng: np.random.Generator) -> Splits:
+        """Choose samples to hold out of a fit: a set of them, or folds in turn."""
+        self._split = int(rng.integers(2**63))
+        self._cutoffs = np.zeros(len(self.classes_), np.uint64)
+        masks = self._folds(samples)
+        if masks:
+            return Splits(masks, refit=True)
+        held_out = self._choose_rows(samples.X, samples.labels)
+        self._cutoffs = ood.cutoffs(
+            samples.X, samples.labels, held_out, len(self.classes_), self._split
+        )
+        self._check_validation(held_out)
+        return Splits([held_out], refit=False)
+
+    def _folds(self, samples: Samples) -> list[NDArray[np.bool_]]:
+        """Masks of the folds; none where a held-out set serves better."""
+        if self.cv is None:
+            return []
+        if self._cv_is_automatic() and not self._cross_fits(len(samples.labels)):
+            return []
+        if not (self._cv_is_automatic() or isinstance(self.cv, Integral)):
+            return self._folds_of_user(samples)
+        num_folds = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
+        fold = ood.folds(*samples[:3], num_folds, seed=self._split)
+        if fold is None:
+            return []
+        return [fold == number for number in range(num_folds)]
+
+    def _folds_of_user(self, samples: Samples) -> list[NDArray[np.bool_]]:
+        """Masks of the test sets of a cross-validator or of given splits."""
+        if hasattr(self.cv, "split"):
+            splits = self.cv.split(samples.labels, samples.labels)
+            tests = [samples.positions[test] for _, test in splits]
         else:
-            held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+            tests = [test for _, test in self.cv]
+        masks = [np.isin(samples.positions, test) for test in tests]
+        if not masks or not all(mask.any() and not mask.all() for mask in masks):
+            raise ValueError(
+                "cv must give splits with samples of positive weight on both sides, "
+                f"got {reprlib.repr(self.cv)}."
+            )
+        return masks
+
+    def _cv_is_automatic(self) -> bool:
+        return isinstance(self.cv, str)
+
+    def _cross_fits(self, num_rows: int) -> bool:
+        """Whether ``cv="auto"`` stands for folds."""
+        return (
+            num_rows <= MOST_ROWS_IN_FOLDS
+            and self.validation_fraction > 0
+            and not self.early_stopping
+            and not self.warm_start
+            and isinstance(self.network, str)
+            and self.network == "resnet"
+        )
+
+    def _hold_out_again(
+        self, X: np.ndarray | RowSource, labels: np.ndarray
+    ) -> NDArray[np.bool_]:
+        """Choose the samples that earlier fits have held out, and others like them."""
+        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        self._check_validation(held_out)
+        return held_out
+
+    def _check_validation(self, held_out: NDArray[np.bool_]) -> None:
         if self.early_stopping and not held_out.any():
             raise ValueError(
                 f"early_stopping=True with validation_fraction="
                 f"{self.validation_fraction} leaves no row to validate on: each row "
                 "is the single distinct row of a class, or was trained on before."
             )
-        return held_out
 
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
@@ -191,11 +249,12 @@ class HeldOutMixin:
         threshold = ood.threshold(scores, self.ood_alpha)
         if math.isinf(threshold):
             warnings.warn(
-                f"predict_ood will flag no row: {len(scores)} rows that were not "
-                f"trained on are too few to promise ood_alpha={self.ood_alpha}, for "
-                f"which it takes {ood.rows_needed(self.ood_alpha)} distinct ones (at "
-                "most a quarter of the rows is held out). Choose a larger ood_alpha, "
-                "or call calibrate_ood with more rows.",
+                f"predict_ood will flag no row: ood_alpha={self.ood_alpha} requires at "
+                f"least {ood.rows_needed(self.ood_alpha)} unique samples that were not "
+                f"trained on, got {len(scores)} (cross-fitting requires "
+                f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
+                "samples is held out). Increase ood_alpha, or call calibrate_ood with "
+                "more samples.",
                 UserWarning,
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
+    CrossValidator,
     Network,
     RandomState,
     Schedule,
@@ -83,7 +84,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         num_samples: int = 10,
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
-        num_layers: int = 6,
+        num_layers: int | Literal["auto"] = "auto",
         num_hidden: int = 128,
         dropout_rate: float = 0.1,
         standardize: bool = True,
@@ -91,13 +92,15 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         mixed_precision: Literal["bfloat16", "float16"] | None = None,
         device: str | None = None,
         optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
-        learning_rate: float = 1e-3,
-        learning_rate_schedule: Schedule = "constant",
-        epochs: int = 100,
+        learning_rate: float = 3e-3,
+        learning_rate_schedule: Schedule = "cosine",
+        epochs: int | Literal["auto"] = "auto",
         batch_size: int | None = 128,
         early_stopping: bool = False,
+        cv: CrossValidator = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature: float | Literal["auto"] = "auto",
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
@@ -120,8 +123,10 @@ class MCDropoutClassifier(BaseNetworkClassifier):
             epochs=epochs,
             batch_size=batch_size,
             early_stopping=early_stopping,
+            cv=cv,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            temperature=temperature,
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
@@ -151,7 +156,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
             size = (self.num_samples, 2)
             self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)
             return
-        shape = (self.num_samples, self.num_layers, 1, self.num_hidden)
+        shape = (self.num_samples, self._depth(), 1, self.num_hidden)
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
 
@@ -166,9 +171,16 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def _row_width(self) -> int:
         return len(self.masks_) * super()._row_width()
 
+    def _logits(
+        self, compiled: CompiledNetwork, projected: np.ndarray
+    ) -> NDArray[np.float64]:
+        return (
+            compiled.forward_masked(projected, self.masks_).numpy().astype(np.float64)
+        )
+
     def _evaluate(
         self, compiled: CompiledNetwork, projected: np.ndarray, what: str
     ) -> NDArray[np.float64]:
-        logits = compiled.forward_masked(projected, self.masks_).numpy()
-        samples = softmax(logits.astype(np.float64), axis=-1)
+        logits = self._logits(compiled, projected)
+        samples = softmax(logits / self.temperature_, axis=-1)
         return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]

@@ -38,6 +38,7 @@ class PredictionMixin:
     classes_: np.ndarray
     image_shape_: tuple[int, ...] | None
     n_features_in_: int
+    temperature_: float
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
     projection_: InputProjection
@@ -239,6 +240,9 @@ class PredictionMixin:
         arrays = {
             "classes_": FittedArray(self.classes_, (classes,), dtype=None),
             "ood_scores_": FittedArray(self.ood_scores_, (None,)),
+            "temperature_": FittedArray(
+                np.array(self.temperature_, float), (), positive=True
+            ),
         }
         if architecture.body is None:
             kernel = (architecture.members, columns, architecture.num_hidden)

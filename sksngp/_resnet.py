@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
+    CrossValidator,
     Network,
     RandomState,
     Schedule,
@@ -64,7 +64,7 @@ class ResNetClassifier(BaseNetworkClassifier):
         *,
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
-        num_layers: int = 6,
+        num_layers: int | Literal["auto"] = "auto",
         num_hidden: int = 128,
         dropout_rate: float = 0.1,
         standardize: bool = True,
@@ -72,13 +72,15 @@ class ResNetClassifier(BaseNetworkClassifier):
         mixed_precision: Literal["bfloat16", "float16"] | None = None,
         device: str | None = None,
         optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
-        learning_rate: float = 1e-3,
-        learning_rate_schedule: Schedule = "constant",
-        epochs: int = 100,
+        learning_rate: float = 3e-3,
+        learning_rate_schedule: Schedule = "cosine",
+        epochs: int | Literal["auto"] = "auto",
         batch_size: int | None = 128,
         early_stopping: bool = False,
+        cv: CrossValidator = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature: float | Literal["auto"] = "auto",
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
@@ -101,8 +103,10 @@ class ResNetClassifier(BaseNetworkClassifier):
             epochs=epochs,
             batch_size=batch_size,
             early_stopping=early_stopping,
+            cv=cv,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            temperature=temperature,
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
@@ -113,6 +117,5 @@ class ResNetClassifier(BaseNetworkClassifier):
     def _evaluate(
         self, compiled: CompiledNetwork, projected: np.ndarray, what: str
     ) -> NDArray[np.float64]:
-        logits = compiled.forward(projected).numpy()
-        proba = softmax(logits.astype(np.float64), axis=-1)
+        proba = self._tempered(self.temperature_, self._logits(compiled, projected))
         return proba if what == "proba" else normalised_entropy(proba)

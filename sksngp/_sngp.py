@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,27 +15,38 @@ from . import posterior
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
+    CrossValidator,
     Network,
     RandomState,
     Schedule,
 )
 from ._fitted import FittedArray
 from .architecture import project_spectral_norm
-from .calibration import fit_temperature
+from .blas import one_thread
 from .memory import Need, posterior_need
+from .posterior_mode import posterior_mode
 from .uncertainty import entropy_of_logits, normalised_entropy
 
 if TYPE_CHECKING:
-    from ._base import CompiledNetwork, Rows, StreamedRows
+    from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
     from .body import Body
 
-#: ``kernel_scale="auto"`` is this share of the mean squared distance between
-#: hidden representations (chosen in ``benchmarks/defaults.py``).
-KERNEL_SCALE_FACTOR = 1 / 16
-#: The share for networks that a function builds. By a smaller one they hardly learn in
-#: few steps; after many, 1/16 would tell unknown images apart a little better
+#: Factors of the mean squared distance between hidden representations that
+#: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
+KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
+#: The factor if no samples are held out, and so nothing can be compared.
+DEFAULT_KERNEL_FACTOR = 1.0
+#: The factor at which the network is trained, and which is kept if the output layer is
+#: trained as well: a short length-scale makes the network keep samples apart.
+TRAINING_KERNEL_FACTOR = 1 / 16
+#: The same for custom networks. They hardly learn at shorter ones in few steps
 #: (``benchmarks/images.py --kernel-scales``).
-BODY_KERNEL_SCALE_FACTOR = 10 / 16
+BODY_KERNEL_FACTOR = 10 / 16
+#: The output layer is computed if the random features of all samples take at most so
+#: many bytes.
+LARGEST_MODE_BYTES = 2**29
+#: Training samples on which kernel factors are compared.
+LARGEST_COMPARISON = 4000
 
 
 class SNGPClassifier(BaseNetworkClassifier):
@@ -76,18 +87,20 @@ class SNGPClassifier(BaseNetworkClassifier):
         None, the norms are not bounded.
     num_inducing : int, default=1024
         Number of random features M, as in the tutorial. The posterior takes
-        8 M^2 bytes, as much again once it has predicted; a row's prediction costs
-        M^2 / 2 multiplications, or fewer where the data have few directions. A
-        training step goes by 128 of them, in turn, which trains faster and tells
-        unknown rows apart better than going by all (``benchmarks/defaults.py``).
+        8 M^2 bytes, twice as much after the first prediction. Predicting a sample takes
+        M^2 / 2 multiplications, or fewer if the data have few directions. After
+        training, the output weights are replaced by their posterior mode
+        (`sksngp.posterior_mode`) if the random features of the training samples take
+        at most 512 MiB in float64, which is true of 65,536 samples by default.
     kernel_scale : "auto" or float, default="auto"
         Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
-        representations at distance d. "auto" takes 1/16 of their mean squared
-        distance over the training rows in the untrained network: of the rules
-        in ``benchmarks/defaults.py`` the best for OOD detection on data sets
-        that no test or report uses. The tutorial's 1 predicts at chance on more
-        than a few columns. Of other networks than "resnet" it takes 10/16
-        (``benchmarks/images.py``).
+        representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
+        squared distance of the training samples in the untrained network are compared
+        by the log loss on held-out samples; without such samples it is 1 times that
+        distance. While the network is trained it is 1/16 of it, and it stays there in
+        `partial_fit` and if the samples are too many for the output layer to be
+        computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
+        a few features.
     ridge_penalty : float, default=0.1
         Prior precision of the output weights. The tutorial's 1 leaves a hundredth
         of OOD AUROC on the table (``benchmarks/defaults.py``).
@@ -104,13 +117,6 @@ class SNGPClassifier(BaseNetworkClassifier):
         Factor lambda in ``softmax(logits / sqrt(1 + lambda v))``. The tutorial's
         pi/8 derives from the logistic function; for two classes pi/4 comes
         closer to sampling, for ten pi/8 does. 0 switches the correction off.
-    temperature : "auto" or float, default="auto"
-        What logits are divided by, T in ``softmax(logits / (T sqrt(1 + lambda v)))``.
-        "auto" takes the one at which the held-out rows' labels are most likely, with a
-        pull to 1 where these are few (`sksngp.calibration.fit_temperature`). It is 1
-        where no row is held out and in streams of `partial_fit`, which keep that of a
-        `fit` before. On the tuning pairs it halves the expected calibration error
-        (``benchmarks/defaults.py``).
     inference : {"mean_field", "monte_carlo"}, default="mean_field"
         How the softmax is averaged over the posterior of the logits; sampling averages
         ``softmax(logits / T + sqrt(v) noise)``.
@@ -125,8 +131,6 @@ class SNGPClassifier(BaseNetworkClassifier):
         Squared length-scale in use.
     posterior_ : sksngp.posterior.Posterior
         Factorised posterior precision of the output weights.
-    temperature_ : float
-        Temperature in use.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal draws for ``inference="monte_carlo"``.
     {shared attributes}
@@ -169,10 +173,6 @@ class SNGPClassifier(BaseNetworkClassifier):
         ],
         "covariance": [StrOptions({"shared", "per_class"})],
         "mean_field_factor": [Interval(Real, 0, None, closed="left")],
-        "temperature": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
         "inference": [StrOptions({"mean_field", "monte_carlo"})],
         "num_samples": [Interval(Integral, 1, None, closed="left")],
     }
@@ -187,12 +187,11 @@ class SNGPClassifier(BaseNetworkClassifier):
         cov_momentum: float = -1,
         covariance: Literal["shared", "per_class"] = "shared",
         mean_field_factor: float = np.pi / 8,
-        temperature: float | Literal["auto"] = "auto",
         inference: Literal["mean_field", "monte_carlo"] = "mean_field",
         num_samples: int = 100,
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
-        num_layers: int = 6,
+        num_layers: int | Literal["auto"] = "auto",
         num_hidden: int = 128,
         dropout_rate: float = 0.1,
         standardize: bool = True,
@@ -200,13 +199,15 @@ class SNGPClassifier(BaseNetworkClassifier):
         mixed_precision: Literal["bfloat16", "float16"] | None = None,
         device: str | None = None,
         optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
-        learning_rate: float = 1e-3,
-        learning_rate_schedule: Schedule = "constant",
-        epochs: int = 100,
+        learning_rate: float = 3e-3,
+        learning_rate_schedule: Schedule = "cosine",
+        epochs: int | Literal["auto"] = "auto",
         batch_size: int | None = 128,
         early_stopping: bool = False,
+        cv: CrossValidator = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature: float | Literal["auto"] = "auto",
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
@@ -229,8 +230,10 @@ class SNGPClassifier(BaseNetworkClassifier):
             epochs=epochs,
             batch_size=batch_size,
             early_stopping=early_stopping,
+            cv=cv,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            temperature=temperature,
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
@@ -244,7 +247,6 @@ class SNGPClassifier(BaseNetworkClassifier):
         self.cov_momentum = cov_momentum
         self.covariance = covariance
         self.mean_field_factor = mean_field_factor
-        self.temperature = temperature
         self.inference = inference
         self.num_samples = num_samples
 
@@ -252,10 +254,10 @@ class SNGPClassifier(BaseNetworkClassifier):
     kernel_scale_: float
     noise_: NDArray[np.float64]
     posterior_: posterior.Posterior
-    temperature_: float
     _prior_variance: float
 
     _ood_score = "ood"
+    _depths = (0, 2, 6)
     _settled = (
         "kernel_scale",
         "num_samples",
@@ -319,13 +321,103 @@ class SNGPClassifier(BaseNetworkClassifier):
     ) -> None:
         self.kernel_scale_ = 1.0
         if self.kernel_scale == "auto":
-            distance = self._mean_squared_distance(rows)
+            self._distance = self._mean_squared_distance(rows) or 1.0
             dense = self.architecture_.get("body") is None
-            factor = KERNEL_SCALE_FACTOR if dense else BODY_KERNEL_SCALE_FACTOR
-            self.kernel_scale_ = factor * distance if distance else 1.0
+            factor = TRAINING_KERNEL_FACTOR if dense else BODY_KERNEL_FACTOR
+            self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
         self.noise_ = rng.standard_normal((self.num_samples, len(self.classes_)))
+
+    def _factors_to_compare(
+        self, samples: Samples, splits: Splits
+    ) -> tuple[float | None, ...]:
+        if self.kernel_scale != "auto" or not self._has_mode(len(samples.labels)):
+            return (None,)
+        return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
+
+    def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
+        depths = super()._depths_to_compare(samples, splits)
+        return depths if self._has_mode(len(samples.labels)) else depths[-1:]
+
+    def _has_mode(self, num_rows: int) -> bool:
+        """Whether the output layer is computed rather than trained."""
+        return 8 * num_rows * int(self.num_inducing) <= LARGEST_MODE_BYTES
+
+    def _candidate_logits(
+        self,
+        rows: Rows | StreamedRows,
+        held_out: Rows | StreamedRows,
+        factors: Sequence[float | None],
+    ) -> list[np.ndarray]:
+        if not self._has_mode(len(rows.labels)):
+            return super()._candidate_logits(rows, held_out, factors)
+        step = -(-len(rows.labels) // LARGEST_COMPARISON)
+        hidden, others = self._hidden(rows)[::step], self._hidden(held_out)
+        results = []
+        for factor in factors:
+            scale = self.kernel_scale_ if factor is None else factor * self._distance
+            mode = posterior_mode(
+                self._random_features(hidden, scale),
+                rows.labels[::step],
+                rows.weights[::step] * step,
+                num_classes=len(self.classes_),
+                ridge=self.ridge_penalty,
+                rough=True,
+            )
+            results.append(mode.logits(self._random_features(others, scale)))
+        return results
+
+    def _hidden(self, rows: Rows | StreamedRows) -> np.ndarray:
+        """Hidden representations of samples, (n, num_hidden)."""
+        with self._inference() as compiled:
+            return np.concatenate(
+                [
+                    compiled.hidden(block).numpy()
+                    for block, _ in rows.chunks(self._row_width())
+                ]
+            )
+
+    @one_thread()
+    def _random_features(self, hidden: np.ndarray, scale: float) -> np.ndarray:
+        """Random features of hidden representations at a squared length-scale."""
+        phase = hidden @ self.weights_["random_features/kernel"]
+        phase *= hidden.dtype.type(1.0 / np.sqrt(scale))
+        phase += self.weights_["random_features/bias"]
+        features = np.cos(phase, out=phase)
+        features *= hidden.dtype.type(np.sqrt(2.0 / features.shape[1]))
+        self._check_overflow(features)
+        return features
+
+    def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
+        if kernel_factor is not None:
+            self.kernel_scale_ = kernel_factor * self._distance
+        if self._has_mode(len(rows.labels)):
+            self._compute_output(rows)
+        self._absorb(rows, afresh=True)
+
+    def _compute_output(self, rows: Rows | StreamedRows) -> None:
+        """Replace the trained output layer by its posterior mode."""
+        features = np.concatenate([part for part, _ in self._features(rows)])
+        mode = posterior_mode(
+            features,
+            rows.labels,
+            rows.weights,
+            num_classes=len(self.classes_),
+            ridge=self.ridge_penalty,
+        )
+        dtype = self.architecture_["dtype"]
+        self.weights_ = {
+            **self.weights_,
+            "output/kernel": mode.kernel.astype(dtype),
+            "output/bias": mode.bias.astype(dtype),
+        }
+
+    def _after_chunk(self, rows: Rows | StreamedRows) -> None:
+        self._absorb(rows, afresh=not hasattr(self, "posterior_"))
+
+    def _constrain_weights(self) -> None:
+        self.weights_ = self._bounded(self.weights_)
 
     def _mean_squared_distance(self, rows: Rows | StreamedRows) -> float:
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
@@ -347,14 +439,6 @@ class SNGPClassifier(BaseNetworkClassifier):
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         return total, square
-
-    def _after_training(self, rows: Rows | StreamedRows, streaming: bool) -> None:
-        self.weights_ = self._bounded(self.weights_)
-        self._absorb(rows, afresh=not streaming or not hasattr(self, "posterior_"))
-        if self.temperature != "auto":
-            self.temperature_ = float(self.temperature)
-        elif not (streaming and hasattr(self, "temperature_")):
-            self.temperature_ = 1.0
 
     def _bounded(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights whose spectral norms, too, have arrived at the bound."""
@@ -393,17 +477,12 @@ class SNGPClassifier(BaseNetworkClassifier):
         nothing = np.zeros((groups, size, size))
         return (posterior.add_rows(nothing, self._features(rows)),)
 
-    def _calibrate(self, rows: Rows | StreamedRows) -> None:
-        if self.temperature == "auto":
-            self.temperature_ = self._fit_temperature(rows)
-
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._settled_as["covariance"] == "shared" else classes
         factor = self.posterior_.factor
         scales = {
             "kernel_scale_": self.kernel_scale_,
-            "temperature_": self.temperature_,
             "prior variance": self._prior_variance,
             "posterior_.scale": self.posterior_.scale,
         }
@@ -420,18 +499,20 @@ class SNGPClassifier(BaseNetworkClassifier):
             },
         }
 
-    def _fit_temperature(self, rows: Rows | StreamedRows) -> float:
+    def _predictive_parts(self, rows: Rows | StreamedRows) -> tuple[np.ndarray, ...]:
+        self._prepare()
         with self._inference() as compiled:
             found = [
                 self._posterior_at(compiled, block)[:2]
                 for block, _ in rows.chunks(self._row_width())
             ]
         logits, variance = map(np.concatenate, zip(*found, strict=True))
-        return fit_temperature(
-            lambda temperature: self._probability(logits / temperature, variance),
-            rows.labels,
-            rows.weights,
-        )
+        return logits, variance
+
+    def _tempered(
+        self, temperature: float, logits: np.ndarray, *variance: np.ndarray
+    ) -> np.ndarray:
+        return self._probability(logits / temperature, *variance)
 
     def _prepare(self) -> None:
         if self._directions() is None:

@@ -201,7 +201,13 @@ def check_training_rows(
     *,
     known_classes: np.ndarray | None,
     reset: bool,
-) -> tuple[np.ndarray | RowSource, NDArray[np.int32], NDArray[np.float64], np.ndarray]:
+) -> tuple[
+    np.ndarray | RowSource,
+    NDArray[np.int32],
+    NDArray[np.float64],
+    NDArray[np.intp],
+    np.ndarray,
+]:
     """Check rows to train on.
 
     Parameters
@@ -224,6 +230,8 @@ def check_training_rows(
         Indices into `classes`.
     weights : float64 ndarray of shape (m,)
         Positive.
+    index : int ndarray of shape (m,)
+        Positions of these rows in the `X` that was passed.
     classes : ndarray of shape (n_classes,)
     """
     class_weight = estimator.class_weight
@@ -244,13 +252,14 @@ def check_training_rows(
         )
     classes = np.unique(y) if known_classes is None else known_classes
     _check_classes(np.unique(y[weights > 0]), classes, known_classes is None)
-    X, y, weights = _weighted(X, y, weights)
+    index = np.arange(len(weights))
+    X, y, weights, index = _weighted(X, y, weights, index)
     labels = np.searchsorted(classes, y).astype(np.int32)
     if class_weight is not None:
         weights = weights * _class_weights(class_weight, classes, labels, weights)
-        X, labels, weights = _weighted(X, labels, weights)
+        X, labels, weights, index = _weighted(X, labels, weights, index)
         _check_left(labels, class_weight, known_classes is None)
-    return X, labels, weights, classes
+    return X, labels, weights, index, classes
 
 
 def check_labels(labels: Any, name: str) -> None:
@@ -297,13 +306,16 @@ def _any_missing(labels: Any) -> bool:
 
 
 def _weighted(
-    X: np.ndarray | RowSource, labels: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray | RowSource, np.ndarray, np.ndarray]:
+    X: np.ndarray | RowSource,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    index: NDArray[np.intp],
+) -> tuple[np.ndarray | RowSource, np.ndarray, np.ndarray, NDArray[np.intp]]:
     """Leave out rows of weight 0; no copy if there are none."""
     if weights.all():
-        return X, labels, weights
+        return X, labels, weights, index
     kept = weights > 0
-    return select(X, kept), labels[kept], weights[kept]
+    return select(X, kept), labels[kept], weights[kept], index[kept]
 
 
 def _class_weights(

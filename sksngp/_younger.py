@@ -13,4 +13,6 @@ class YoungerParametersMixin:
         parameters = signature(type(self)).parameters.items()
         defaults = {name: parameter.default for name, parameter in parameters}
         # The mixin stands before scikit-learn's BaseEstimator, which has the method.
+        if "weights_" in state:  # fitted before there was a temperature
+            defaults["temperature_"] = 1.0
         super().__setstate__({**defaults, **state})  # type: ignore[misc]

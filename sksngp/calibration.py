@@ -65,3 +65,28 @@ def fit_temperature(
     best = grid[np.argmin([penalised_loss(point) for point in grid])]
     bounds = (best - grid[1] + grid[0], best + grid[1] - grid[0])
     return float(np.exp(minimize_scalar(penalised_loss, bounds=bounds).x))
+
+
+def log_loss_at(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """Compute the weighted mean of minus the log probability of the labels.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n, K)
+    labels : int ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> proba = np.array([[0.5, 0.5], [0.0, 1.0]])
+    >>> round(log_loss_at(proba, np.array([0, 1]), np.ones(2)), 4)
+    0.3466
+    """
+    likelihood = proba[np.arange(len(labels)), labels]
+    log = np.log(np.maximum(likelihood, np.finfo(np.float64).tiny))
+    return float(-weights @ log / weights.sum())

@@ -20,11 +20,6 @@ from .startup import collector_paused, num_threads
 #: Members of an ensemble that train as one network, or the number of a single one.
 Stack: TypeAlias = slice | int
 
-#: A training step goes by so many random features, at most. That is faster than by all
-#: of them, and tells rows that are unlike the data apart better
-#: (``benchmarks/defaults.py``): as with dropout, no output weight can rely on others.
-STEP_FEATURES = 128
-
 #: Batches of fewer rows are normalised as a whole, others in two halves.
 FEWEST_IN_HALVES = 16
 
@@ -378,7 +373,6 @@ class CompiledNetwork:
                 tf.gather(labels, taken),
                 tf.gather(weights, taken) / rows,
                 *self._dropout_draws(tf.shape(taken), seed, number * steps + step),
-                self._step_features(seed % 2**16 + number * steps + step),
             )
             return step + 1, total + rows * loss
 
@@ -426,19 +420,6 @@ class CompiledNetwork:
         ]
         return seeds[0] if len(seeds) == 1 else tf.stack(seeds)
 
-    def _step_features(self, turn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor] | None:
-        """First and last of the random features whose turn it is; None for all.
-
-        The groups take turns, so that each is trained even in few steps; a stream's
-        chunks, which may be a step each, start with a random one.
-        """
-        inducing = self.architecture.num_inducing or 1
-        groups = -(-inducing // STEP_FEATURES)
-        if groups == 1:
-            return None
-        bounds = tf.constant(np.linspace(0, inducing, groups + 1).astype(np.int32))
-        return bounds[turn % groups], bounds[turn % groups + 1]
-
     def _step(
         self,
         batch: tf.Tensor,
@@ -446,13 +427,10 @@ class CompiledNetwork:
         weights: tf.Tensor,
         draws: tf.Tensor | None,
         threshold: tf.Tensor | None,
-        features: tuple[tf.Tensor, tf.Tensor] | None,
     ) -> tf.Tensor:
         """One optimiser step; the members' weighted cross-entropies, summed."""
         if self.architecture.members == 1:
-            return self._train_network(
-                0, batch, labels, weights, draws, threshold, features
-            )
+            return self._train_network(0, batch, labels, weights, draws, threshold)
         return tf.add_n(
             [
                 self._train_network(
@@ -475,7 +453,6 @@ class CompiledNetwork:
         weights: tf.Tensor,
         draws: tf.Tensor | None,
         threshold: tf.Tensor | None,
-        features: tuple[tf.Tensor, tf.Tensor] | None = None,
     ) -> tf.Tensor:
         network, optimizer = self.networks[index], self.optimizers[index]
         masks = None if draws is None else network.training_masks(draws, threshold)
@@ -487,9 +464,7 @@ class CompiledNetwork:
         loss_scale = self._loss_scales[index] if self._loss_scales else None
         losses, gradients_of_parts = zip(
             *(
-                _loss_and_gradients(
-                    network, features, 1 / len(parts), loss_scale, *part
-                )
+                _loss_and_gradients(network, 1 / len(parts), loss_scale, *part)
                 for part in parts
             ),
             strict=True,
@@ -554,7 +529,6 @@ def _unscaled(gradients: list[tf.Tensor], scale: tf.Variable) -> list[tf.Tensor]
 
 def _loss_and_gradients(
     network: ResidualNetwork,
-    features: tuple[tf.Tensor, tf.Tensor] | None,
     share: float,
     scale: tf.Variable | None,
     batch: tf.Tensor,
@@ -563,9 +537,7 @@ def _loss_and_gradients(
     masks: tf.Tensor | None,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     with tf.GradientTape() as tape:
-        logits = network.training_logits(
-            network.training_hidden(batch, masks), features
-        )
+        logits = network.training_logits(network.training_hidden(batch, masks))
         loss = tf.reduce_sum(
             weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         )

@@ -149,7 +149,8 @@ def _probabilities(
     kernel, bias = weights["output/kernel"], weights["output/bias"]
     if classifier.architecture_.get("num_inducing") is None:
         dtype = classifier.architecture_["dtype"]
-        logits = _dense(kernel, bias, hidden, dtype=dtype)
+        temperature = classifier.temperature_
+        logits = _dense(kernel / temperature, bias / temperature, hidden, dtype=dtype)
         return tf_keras.layers.Softmax(dtype="float64")(logits)
     logits, covariance = _gaussian_process(hidden, classifier, weights)
     factor = classifier.mean_field_factor

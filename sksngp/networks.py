@@ -174,18 +174,10 @@ class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
         ]
         return tf.add_n(products)[:, : self.units] + self._gp_output_bias, features
 
-    def estimated_logits(
-        self, inputs: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
-    ) -> tf.Tensor:
-        """Logits by the random features from `start` to `stop` alone.
-
-        Scaled so that their mean over all features is that of a call.
-        """
-        features, beta = self._random_feature, self._gp_output_layer.kernel[start:stop]
-        phase = inputs @ features.kernel[:, start:stop] + features.bias[start:stop]
-        share = tf.cast(stop - start, phase.dtype) / self.num_inducing
-        beta *= self.gp_feature_scale / share
-        return tf.math.cos(phase) @ beta + self._gp_output_bias
+    def training_logits(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the logits of a call without its padding, which training can spare."""
+        beta = self._gp_output_layer.kernel * self.gp_feature_scale
+        return self._random_feature(inputs) @ beta + self._gp_output_bias
 
 
 @tf.custom_gradient
@@ -371,13 +363,11 @@ class ResidualNetwork(tf.Module):
             layer.u.assign(left)
             layer.v.assign(right)
 
-    def training_logits(
-        self, hidden: tf.Tensor, features: tuple[tf.Tensor, tf.Tensor] | None = None
-    ) -> tf.Tensor:
-        """Logits (..., n, K); where given, by a range (start, stop) of features."""
-        if features is None:
+    def training_logits(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Return the logits (..., n, K) in a training step."""
+        if self.architecture.num_inducing is None:
             return self.output(hidden)[0]
-        return self.output_layer.estimated_logits(hidden * self.input_scale, *features)
+        return self.output_layer.training_logits(hidden * self.input_scale)
 
     def output(self, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Logits (..., n, K), and random features (n, num_inducing) or None."""

@@ -13,6 +13,10 @@ from .sources import RowSource, row_blocks, select
 
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
+#: Fewest unique samples that are divided into folds.
+FEWEST_IN_FOLDS = 20
+#: Samples that make up a larger fraction of the data are in no fold.
+LARGEST_IN_FOLDS = 0.05
 #: Bounds on how far the scores of equal rows differ where a network is float64, or
 #: a machine's products do not add in one order: a posterior variance loses digits in
 #: proportion to itself, a difference of entropies does not.
@@ -76,6 +80,59 @@ def hold_out(
     rows, sizes = _distinct_rows_by_class(labels, index)
     chosen = _choose(rows, sizes, len(distinct), share)
     return chosen[index] if chosen.sum() >= at_least else none
+
+
+def folds(
+    X: np.ndarray | RowSource,
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    num_folds: int,
+    *,
+    seed: int = 0,
+) -> NDArray[np.intp] | None:
+    """Assign samples to stratified folds by their content.
+
+    Unique samples are sorted by class and, within a class, by a keyed hash of their
+    values, and take turns. Equal samples therefore share a fold, and a sample of
+    weight 2 is assigned like a sample that is given twice. A sample that makes up a
+    large part of the data belongs to no fold, since a model that is fitted without it
+    says little about a model that is fitted with it.
+
+    Parameters
+    ----------
+    X : ndarray or RowSource of shape (n, n_features)
+    labels : int ndarray of shape (n,)
+    weights : float64 ndarray of shape (n,)
+    num_folds : int
+    seed : int, default=0
+        Key of the hash.
+
+    Returns
+    -------
+    int ndarray of shape (n,) or None
+        Fold of each sample; -1 for samples in no fold. None if fewer than
+        `FEWEST_IN_FOLDS` unique samples belong to folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.arange(40.0)[:, None]
+    >>> fold = folds(X, np.zeros(40, int), np.ones(40), 5)
+    >>> np.bincount(fold)
+    array([8, 8, 8, 8, 8])
+    """
+    distinct, index = np.unique(digests(X, seed), return_inverse=True)
+    share = np.bincount(index, weights) / weights.sum()
+    label = np.full(len(distinct), np.iinfo(np.int32).max, np.int32)
+    np.minimum.at(label, index, labels)
+    rare = np.flatnonzero(share <= LARGEST_IN_FOLDS)
+    if len(rare) < max(FEWEST_IN_FOLDS, num_folds):
+        return None
+    fold = np.full(len(distinct), -1)
+    fold[rare[np.argsort(label[rare], kind="stable")]] = (
+        np.arange(len(rare)) % num_folds
+    )
+    return fold[index]
 
 
 def cutoffs(

@@ -146,10 +146,11 @@ class _SampledGraph(_Graph):
         # One network has no epistemic uncertainty; it is scored by its entropy.
         self.single = masks is None and self.architecture.members == 1
         self.score = classifier._ood_score
+        self.temperature = classifier.temperature_
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self.logits(self.project(inputs))
-        samples = tf.nn.softmax(tf.cast(logits, tf.float64))
+        samples = tf.nn.softmax(tf.cast(logits, tf.float64) / self.temperature)
         if samples.shape.rank == 2:
             samples = samples[None]
         proba = tf.reduce_mean(samples, 0)

@@ -50,7 +50,15 @@ pytest.register_assert_rewrite("command_line", "common")
 settings.register_profile("sksngp", database=None, deadline=None, max_examples=50)
 settings.load_profile("sksngp")
 
-SMALL = {"num_layers": 2, "num_hidden": 16, "epochs": 5, "random_state": 0}
+SMALL = {
+    "num_layers": 2,
+    "num_hidden": 16,
+    "learning_rate": 1e-3,
+    "learning_rate_schedule": "constant",
+    "epochs": 5,
+    "cv": None,
+    "random_state": 0,
+}
 OWN = {
     SNGPClassifier: {"num_inducing": 64},
     ResNetClassifier: {},
@@ -164,7 +172,7 @@ def small_command_line(monkeypatch):
 
     def make_small(name, options):
         clf = make_classifier(name, options)
-        small = {"num_layers": 1, "num_hidden": 16, "learning_rate": 0.02}
+        small = {"num_layers": 1, "num_hidden": 16, "learning_rate": 0.02, "cv": None}
         own = {"num_inducing": 256, "num_ensemble": 2}
         small |= {key: own[key] for key in own.keys() & clf.get_params().keys()}
         return clf.set_params(**small)

@@ -28,7 +28,7 @@ def member_probabilities(clf, X):
         forward(member(clf, index), rows)[1]
         for index, rows in enumerate(clf.projection_(X))
     ]
-    return softmax(logits, axis=-1)
+    return softmax(np.array(logits) / clf.temperature_, axis=-1)
 
 
 @pytest.mark.parametrize("num_ensemble", [2, 5])
@@ -88,7 +88,9 @@ def test_early_stopping_scores_the_average_of_the_members(make, iris, monkeypatc
         return masks[-1]
 
     monkeypatch.setattr(ood, "hold_out", record)
-    clf = make(early_stopping=True, dtype="float64", epochs=20).fit(X, y)
+    clf = make(early_stopping=True, temperature=1.0, dtype="float64", epochs=20).fit(
+        X, y
+    )
     likelihood = member_probabilities(clf, X).mean(axis=0)[np.arange(150), y]
     best = np.log(likelihood[masks[0]]).mean()
     assert max(clf.validation_scores_) == pytest.approx(best, rel=1e-10)

@@ -87,6 +87,7 @@ def test_scores_are_those_of_the_classifier(tmp_path, monkeypatch):
         learning_rate=0.02,
         num_inducing=256,
         epochs=5,
+        cv=None,
         random_state=0,
     ).fit(X, y.astype(float).astype(str))
     scored = read_csv("out.csv")

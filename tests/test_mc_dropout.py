@@ -16,7 +16,8 @@ def thinned_probabilities(clf, X):
     """Softmax of each thinned network, (S, n, K), in NumPy."""
     weights = {name: w.astype(np.float64) for name, w in clf.weights_.items()}
     return softmax(
-        forward(weights, clf.projection_(X), masks=clf.masks_.swapaxes(0, 1))[1],
+        forward(weights, clf.projection_(X), masks=clf.masks_.swapaxes(0, 1))[1]
+        / clf.temperature_,
         axis=-1,
     )
 

@@ -14,7 +14,8 @@ def test_prediction_is_the_softmax_of_the_network(small, iris, num_layers):
     """Every kind of uncertainty is the entropy of the prediction."""
     X, y = iris
     clf = small(ResNetClassifier, num_layers=num_layers, dtype="float64").fit(X, y)
-    expected = softmax(forward(clf.weights_, clf.projection_(X))[1], axis=1)
+    logits = forward(clf.weights_, clf.projection_(X))[1]
+    expected = softmax(logits / clf.temperature_, axis=1)
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-10)
     entropy = normalised_entropy(expected)
     for kind in KINDS:

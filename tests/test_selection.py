@@ -1,0 +1,173 @@
+"""Candidates are compared, and the final model calibrated, on held-out samples."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_iris, make_moons
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+
+from sksngp import SNGPClassifier, ood
+from sksngp._selection import Splits
+from sksngp.calibration import log_loss_at
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Moons that overlap."""
+    return make_moons(150, noise=0.35, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def cross_fitted(small, noisy):
+    clf = small(SNGPClassifier, num_layers="auto", cv=3, epochs=3)
+    return clf.fit(*noisy)
+
+
+def test_candidates_are_listed_and_the_best_one_is_used(cross_fitted):
+    candidates = cross_fitted.candidates_
+    assert {each["num_layers"] for each in candidates} == {0, 2, 6}
+    assert {each["kernel_factor"] for each in candidates} == {1 / 16, 1 / 4, 1, 4}
+    best = min(candidates, key=lambda each: each["log_loss"])
+    assert cross_fitted.num_layers_ == best["num_layers"]
+    scale = best["kernel_factor"] * cross_fitted._distance
+    assert cross_fitted.kernel_scale_ == pytest.approx(scale)
+    assert cross_fitted.architecture_["num_layers"] == best["num_layers"]
+
+
+def test_every_sample_is_scored_without_it(cross_fitted, noisy):
+    X, _ = noisy
+    assert len(cross_fitted.ood_scores_) == len(X)
+    assert np.isfinite(cross_fitted.ood_threshold_)
+    # The final model has seen the samples, so they look more normal to it.
+    assert (-cross_fitted.score_samples(X)).mean() < cross_fitted.ood_scores_.mean()
+
+
+def test_pinned_parameters_are_not_compared(make, noisy):
+    clf = make(cv=3, epochs=2)
+    if isinstance(clf, SNGPClassifier):
+        clf.set_params(kernel_scale=2.0)
+    clf.fit(*noisy)
+    assert clf.candidates_ is None
+    assert clf.num_layers_ == 2
+    assert len(clf.ood_scores_) == len(noisy[0])
+    assert clf.temperature_ != 1.0
+
+
+def test_depth_is_chosen_by_each_classifier(make, noisy):
+    clf = make(num_layers="auto", cv=2, epochs=2).fit(*noisy)
+    losses = {}
+    for candidate in clf.candidates_:
+        depth, loss = candidate["num_layers"], candidate["log_loss"]
+        losses[depth] = min(loss, losses.get(depth, np.inf))
+    assert {2, 6} <= losses.keys()
+    assert clf.num_layers_ == min(losses, key=losses.get)
+
+
+def test_held_out_set_compares_too(small, noisy):
+    clf = small(SNGPClassifier, num_layers="auto", validation_fraction=0.2)
+    clf.fit(*noisy)
+    assert len(clf.candidates_) == 12
+    assert 20 <= len(clf.ood_scores_) <= 40
+
+
+def test_nothing_held_out_means_defaults(small, noisy):
+    clf = small(SNGPClassifier, num_layers="auto", validation_fraction=0)
+    with pytest.warns(UserWarning, match="predict_ood will flag no row"):
+        clf.fit(*noisy)
+    assert clf.candidates_ is None
+    assert clf.num_layers_ == 6
+    assert clf.kernel_scale_ == pytest.approx(clf._distance)
+    assert clf.temperature_ == 1.0
+
+
+def test_cross_fitting_is_automatic_on_small_data(small):
+    X, y = load_iris(return_X_y=True)
+    clf = small(SNGPClassifier, cv="auto", epochs=1).fit(X, y)
+    assert len(clf.ood_scores_) == len(X)
+    clf = small(SNGPClassifier, cv="auto", epochs=1, early_stopping=True).fit(X, y)
+    assert len(clf.ood_scores_) < len(X) / 2
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "warm_start"])
+def test_folds_rule_out_a_held_out_set(make_two, noisy, name):
+    with pytest.raises(ValueError, match=f"{name}=True requires.*got 3"):
+        make_two(cv=3, **{name: True}).fit(*noisy)
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_splits_of_scikit_learn(small, noisy, as_list):
+    X, y = noisy
+    cv = StratifiedKFold(3)
+    weights = np.arange(len(y)) % 10 + 0.0  # samples of weight 0 are left out
+    if as_list:
+        cv = list(cv.split(X, y))
+    clf = small(SNGPClassifier, cv=cv, epochs=1).fit(X, y, sample_weight=weights)
+    assert len(clf.ood_scores_) == np.count_nonzero(weights)
+
+
+def test_splits_without_training_samples_are_rejected(make_two, noisy):
+    X, y = noisy
+    everything = np.arange(len(y))
+    with pytest.raises(ValueError, match="cv must give splits"):
+        make_two(cv=[(everything, everything)]).fit(X, y)
+
+
+def test_calibration_lowers_the_log_loss(small):
+    X, y = make_moons(600, noise=0.5, random_state=1)
+    clf = small(SNGPClassifier, cv=5, epochs=20).fit(X[:200], y[:200])
+    calibrated = log_loss(y[200:], clf.predict_proba(X[200:]))
+    clf.temperature_ = 0.2
+    assert calibrated < log_loss(y[200:], clf.predict_proba(X[200:]))
+
+
+def test_equal_samples_share_a_fold():
+    rng = np.random.default_rng(0)
+    X = rng.integers(4, size=(300, 3)).astype(float)
+    labels = rng.integers(2, size=300).astype(np.int32)
+    fold = ood.folds(X, labels, np.ones(300), 5)
+    for row in np.unique(X, axis=0):
+        assert len(set(fold[(X == row).all(axis=1)])) == 1
+
+
+def test_folds_of_weighted_samples_are_those_of_repeated_ones():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(60, 2)), np.arange(60, dtype=np.int32) % 3
+    counts = rng.integers(1, 4, 60)
+    weighted = ood.folds(X, labels, counts.astype(float), 5)
+    repeated = ood.folds(
+        np.repeat(X, counts, axis=0), np.repeat(labels, counts), np.ones(sum(counts)), 5
+    )
+    assert_array_equal(np.repeat(weighted, counts), repeated)
+
+
+def test_folds_are_stratified():
+    X = np.arange(100.0)[:, None]
+    labels = (np.arange(100) < 20).astype(np.int32)
+    fold = ood.folds(X, labels, np.ones(100), 5)
+    assert_array_equal(np.bincount(fold[labels == 1]), [4] * 5)
+
+
+def test_common_samples_are_in_no_fold():
+    X = np.concatenate([np.zeros(100), np.arange(1.0, 101.0)])[:, None]
+    fold = ood.folds(X, np.zeros(200, np.int32), np.ones(200), 5)
+    assert (fold[:100] == -1).all()
+    assert (fold[100:] >= 0).all()
+
+
+def test_few_unique_samples_are_not_divided():
+    X = np.repeat(np.arange(10.0), 10)[:, None]
+    assert ood.folds(X, np.zeros(100, np.int32), np.ones(100), 5) is None
+
+
+def test_splits_without_samples():
+    assert not Splits([np.zeros(3, bool)], refit=False).any()
+    assert Splits([np.zeros(3, bool), np.ones(3, bool)], refit=True).any()
+
+
+def test_log_loss_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(3), 50)
+    labels, weights = rng.integers(3, size=50), rng.uniform(1, 2, 50)
+    expected = log_loss(labels, proba, sample_weight=weights)
+    assert log_loss_at(proba, labels, weights) == pytest.approx(expected)
