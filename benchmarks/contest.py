@@ -89,7 +89,9 @@ class Contest:
     def ours(self, Classifier, **params):
         """One of our classifiers, unfitted, set up like the tutorial's."""
         alike = {
+            "num_layers": 6,
             "learning_rate": settings.LEARNING_RATE,
+            "learning_rate_schedule": "constant",
             "epochs": self.epochs,
             "standardize": False,
             "validation_fraction": 0,

@@ -73,7 +73,7 @@ def fit_and_score(n: int, columns: int) -> None:
     """Print what a fit and a prediction of all rows take."""
     with tempfile.TemporaryDirectory() as folder:
         X, y = write_rows(Path(folder, "rows"), n, columns)
-        clf = SNGPClassifier(epochs=1, random_state=0)
+        clf = SNGPClassifier(num_layers=6, epochs=1, random_state=0)
         print(f"{n:,} x {columns} rows, {X.nbytes / 1e9:.2f} GB, one epoch")
         for name, call in (("fit", clf.fit), ("score", clf.score)):
             peak: list[int] = []

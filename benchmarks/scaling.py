@@ -37,7 +37,8 @@ rng = np.random.default_rng(0)
 def data(n):
     return rng.standard_normal((n, {features}), np.float32), np.arange(n) % {classes}
 
-clf = sksngp.{name}(epochs={epochs}, random_state=0, **{params!r})
+clf = sksngp.{name}(num_layers=6, epochs={epochs}, cv=None, random_state=0)
+clf.set_params(**{params!r})
 clf.fit(*data(max(64, 2 * {classes})))
 X, y = data({rows})
 """

@@ -76,7 +76,7 @@ def measure(folder: Path) -> tuple[Costs, int]:
     """Costs on this machine, and the bytes of a training state."""
     X, y = write_rows(folder / "rows", ROUND_ROWS, COLUMNS)
     X, weights = np.array(X), np.ones(len(X))
-    clf = SNGPClassifier(epochs=1, random_state=0).fit(X, y)
+    clf = SNGPClassifier(num_layers=6, epochs=1, cv=None, random_state=0).fit(X, y)
     rows = Rows(clf.projection_(X, clf.dtype), y.astype(np.int32), weights)
 
     def client_passes():
