@@ -93,7 +93,7 @@ def scales(factors: list[float], data: Bunch, rows: int, **params) -> None:
     """Print what factors of the automatic kernel scale give."""
     X, y, X_test, y_test, X_unknown = without(data, HELD_OUT_IN_TUNING, rows)
     for factor in factors:
-        _sngp.BODY_KERNEL_SCALE_FACTOR = factor
+        _sngp.BODY_KERNEL_FACTOR = factor
         classifier, seconds = fitted(CLASSIFIERS["SNGP"](**params), X, y)
         accuracy = classifier.score(X_test, y_test)
         found = auroc(classifier, X_test, X_unknown)

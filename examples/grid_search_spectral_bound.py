@@ -32,10 +32,10 @@ X_train, X_test, y_train, y_test = train_test_split(
 X_odd = shuffle_columns(X_test, random_state=0)
 
 # %%
-# By default, ``fit`` trains several networks to choose the depth and to calibrate. In a
-# search, ``num_layers=6`` and ``cv=None`` save that: one network, and a held-out set of 40
-# samples for the threshold of ``predict_ood``. The default false positive rate, 0.05,
-# would depend on the two most unusual of them; 0.1 is steadier.
+# By default, ``fit`` trains several networks to choose the depth and to calibrate. In
+# a search, ``num_layers=6`` and ``cv=None`` save that: one network, and a held-out set
+# of 40 samples for the threshold of ``predict_ood``. The default false positive rate,
+# 0.05, would depend on the two most unusual of them; 0.1 is steadier.
 
 bounds = [0.3, 0.6, 0.9, 1.2]
 search = GridSearchCV(

@@ -56,6 +56,8 @@ RandomState: TypeAlias = int | np.random.RandomState | None
 
 #: Residual blocks of the tutorial's network, where ``num_layers="auto"`` cannot choose.
 DEFAULT_NUM_LAYERS = 6
+#: Most samples on which networks of several depths are trained to compare them.
+MOST_ROWS_TO_COMPARE = 2**16
 #: ``epochs="auto"`` trains for as many epochs or, on large data, optimizer steps.
 MOST_EPOCHS = 50
 MOST_STEPS = 8000
@@ -296,7 +298,10 @@ class BaseNetworkClassifier(
         if self.num_layers != "auto":
             return (int(self.num_layers),)
         dense = isinstance(self.network, str) and self.network == "resnet"
-        return self._depths if dense and splits.any() else (DEFAULT_NUM_LAYERS,)
+        few = len(samples.labels) <= MOST_ROWS_TO_COMPARE
+        if dense and few and splits.any():
+            return self._depths
+        return (DEFAULT_NUM_LAYERS,)
 
     def _factors_to_compare(
         self, samples: Samples, splits: Splits
@@ -424,9 +429,7 @@ class BaseNetworkClassifier(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         samples = Samples(checked, labels, weights, index)
-        self._learning_rates(
-            len(labels)
-        )  # an invalid schedule is found before any work
+        self._learning_rates(len(labels))  # raises an error before any work starts
         rng = _generator(self.random_state)
         if warm:
             self._fit_further(samples, rng)
@@ -503,6 +506,8 @@ class BaseNetworkClassifier(
         self._constrain_weights()
         self._finish(rows, None)
         if others is None:  # the calibration of the first fit is the best there is
+            if self.temperature != "auto":
+                self.temperature_ = float(self.temperature)
             self._set_threshold(self.ood_scores_)
             return
         trial = Trial(self._depth(), [self], [rows], [others])

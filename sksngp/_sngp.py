@@ -75,7 +75,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     H(softmax(logits)), the entropy of the mean logits without temperature. A row is
     suspect where the data say little about it and the classes are open. The first
     factor finds what is far from the data on tables, the second an unknown class
-    among known ones, in text and images (``benchmarks/defaults.py``).
+    among known ones, in text and images.
 
     Parameters
     ----------
@@ -102,8 +102,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
         a few features.
     ridge_penalty : float, default=0.1
-        Prior precision of the output weights. The tutorial's 1 leaves a hundredth
-        of OOD AUROC on the table (``benchmarks/defaults.py``).
+        Prior precision of the output weights. The tutorial uses 1.
     cov_momentum : float, default=-1
         -1 sums the precision exactly over all rows. A value in (0, 1) keeps a
         moving average over batches of `batch_size` rows instead, which forgets
