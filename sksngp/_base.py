@@ -15,7 +15,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import ood, pool
 from ._docs import document
@@ -120,13 +120,7 @@ class BaseNetworkClassifier(
         "epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping": ["boolean"],
-        "cv": [
-            Interval(Integral, 2, None, closed="left"),
-            HasMethods(["split", "get_n_splits"]),
-            "array-like",
-            StrOptions({"auto"}),
-            None,
-        ],
+        "cv": ["cv_object", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "temperature": [
@@ -462,10 +456,22 @@ class BaseNetworkClassifier(
         else:
             self.__dict__ = trial.models[0].__dict__
         self.candidates_ = scores
-        self._ood_rows = ood.digests(
-            select(samples.X, np.logical_or.reduce(splits.held_out)), self._split
-        )
-        self._set_threshold(ood_scores, depth=1)
+        self._calibrate(ood_scores, samples, splits)
+
+    def _calibrate(
+        self, scores: NDArray[np.float64], samples: Samples, splits: Splits
+    ) -> None:
+        """Set the threshold by the scores of the held-out samples."""
+        held_out = np.logical_or.reduce(splits.held_out)
+        scored = select(samples.X, held_out)
+        self._ood_rows = ood.digests(scored, self._split)
+        if splits.refit and (self._cv_is_automatic() or isinstance(self.cv, Integral)):
+            # The final network knows common samples, which are in no fold, and will
+            # know new ones like them.
+            common = select(samples.X, ~held_out)
+            scores = np.append(scores, self._predict_valid(common, self._ood_score))
+            self._ood_rows = np.append(self._ood_rows, ood.digests(common, self._split))
+        self._set_threshold(scores, depth=2)
 
     def _trial(
         self, depth: int, samples: Samples, splits: Splits, rng: np.random.Generator
@@ -508,12 +514,12 @@ class BaseNetworkClassifier(
         if others is None:  # the calibration of the first fit is the best there is
             if self.temperature != "auto":
                 self.temperature_ = float(self.temperature)
-            self._set_threshold(self.ood_scores_)
+            self._set_threshold(self.ood_scores_, depth=1)
             return
         trial = Trial(self._depth(), [self], [rows], [others])
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
-        self._score_held_out(select(samples.X, held_out), afresh=True)
+        self._score_held_out(select(samples.X, held_out), afresh=True, depth=2)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
         if self.temperature != "auto":
@@ -577,8 +583,6 @@ class BaseNetworkClassifier(
         checked, labels, weights, _, self.classes_ = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=first
         )
-        if first:
-            self.num_layers_ = DEFAULT_NUM_LAYERS
         architecture = self._architecture(
             None if first else self.architecture_.get("body")
         )
@@ -669,7 +673,8 @@ class BaseNetworkClassifier(
         rng: np.random.Generator,
     ) -> None:
         """Draw a new model; rows of weight 0 have no part in it."""
-        self.architecture_ = fields
+        self.architecture_, self.candidates_ = fields, None
+        self.num_layers_ = fields["num_layers"]
         architecture = Architecture(**fields)
         shape = None if architecture.body is None else self.image_shape_
         self.projection_ = fit_projection(

@@ -73,9 +73,11 @@ cv : int, cross-validation generator, iterable, "auto" or None, default="auto"
     Folds for cross-fitting, as a number, a splitter of scikit-learn or an iterable of
     (train, test) indices: each test set in turn is left out of training, and its
     samples decide on what "auto" stands for in other parameters, the temperature
-    and `ood_threshold_`. The final network is then fitted on all samples. Equal
-    samples share a fold. If None, a held-out set of `validation_fraction` decides
-    instead, and one fit is all that is needed. "auto" means 5 folds for at most 2,000
+    and `ood_threshold_`; the samples outside of the test set are trained on. The final
+    network is then fitted on all samples. Equal samples share a fold of a number of
+    folds. Later training with `warm_start` or `partial_fit` holds out new samples only,
+    and keeps the calibration until there are some. If None, a held-out set of
+    `validation_fraction` decides instead. "auto" means 5 folds for at most 2,000
     samples and None otherwise; with `early_stopping`, `warm_start`, custom networks or
     ``validation_fraction=0`` it means None. Data with fewer than 20 unique samples are
     not divided into folds. Ignored by `partial_fit`.
@@ -98,8 +100,8 @@ class_weight : dict, "balanced" or None, default=None
 warm_start : bool, default=False
     Whether `fit` goes on from the weights of the last one, for `epochs` more.
 ood_alpha : float in (0, 1), default=0.05
-    Share of rows from the training distribution that `predict_ood` flags at most,
-    in expectation: split-conformal, by the rows held out. In streams of
+    Largest fraction of samples from the training distribution that `predict_ood` flags,
+    in expectation, by the scores of samples that were not trained on. In streams of
     `partial_fit`, and where those rows have also decided when to stop, it holds
     less exactly; `calibrate_ood` on other rows makes up for that.
 random_state : int, RandomState instance or None, default=None

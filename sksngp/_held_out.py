@@ -50,6 +50,7 @@ class HeldOutMixin:
     _split: int
     _cutoffs: NDArray[np.uint64]
     _ood_rows: NDArray[np.uint64] | None
+    _cross_fitted: NDArray[np.uint64] | None  # hashes of samples in the final fit
 
     if TYPE_CHECKING:  # methods of the classifier
 
@@ -120,8 +121,12 @@ class HeldOutMixin:
         """Choose samples to hold out of a fit: a set of them, or folds in turn."""
         self._split = int(rng.integers(2**63))
         self._cutoffs = np.zeros(len(self.classes_), np.uint64)
+        self._cross_fitted = None
         masks = self._folds(samples)
         if masks:
+            # Samples of later fits are held out, unless this fit is trained on them.
+            self._cutoffs[:] = ood.cutoff_of_share(self.validation_fraction)
+            self._cross_fitted = ood.digests(samples.X, self._split)
             return Splits(masks, refit=True)
         held_out = self._choose_rows(samples.X, samples.labels)
         self._cutoffs = ood.cutoffs(
@@ -150,11 +155,16 @@ class HeldOutMixin:
             splits = self.cv.split(samples.labels, samples.labels)
             tests = [samples.positions[test] for _, test in splits]
         else:
-            tests = [test for _, test in self.cv]
+            tests = [np.asarray(test) for _, test in self.cv]
+            tests = [
+                np.flatnonzero(test) if test.dtype == bool else test for test in tests
+            ]
         masks = [np.isin(samples.positions, test) for test in tests]
-        if not masks or not all(mask.any() and not mask.all() for mask in masks):
+        valid = all(mask.any() and not mask.all() for mask in masks)
+        if not masks or not valid or min(map(np.min, tests)) < 0:
             raise ValueError(
-                "cv must give splits with samples of positive weight on both sides, "
+                "cv must give splits by non-negative indices, with samples of positive "
+                "weight in each test set and outside of it, "
                 f"got {reprlib.repr(self.cv)}."
             )
         return masks
@@ -177,8 +187,18 @@ class HeldOutMixin:
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
         """Choose the samples that earlier fits have held out, and others like them."""
-        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        held_out = self._hold_out_below(X, labels)
         self._check_validation(held_out)
+        return held_out
+
+    def _hold_out_below(
+        self, X: np.ndarray | RowSource, labels: np.ndarray
+    ) -> NDArray[np.bool_]:
+        """Choose samples by their hash; not those that cross-fitting trained on."""
+        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        known = getattr(self, "_cross_fitted", None)
+        if known is not None:
+            held_out &= ~np.isin(ood.digests(X, self._split), known)
         return held_out
 
     def _check_validation(self, held_out: NDArray[np.bool_]) -> None:
@@ -214,17 +234,19 @@ class HeldOutMixin:
     ) -> NDArray[np.bool_]:
         """Choose rows of a chunk by themselves: other chunks are not at hand."""
         if first:
-            self._split = int(rng.integers(2**63))
+            self._split, self._cross_fitted = int(rng.integers(2**63)), None
             cutoff = ood.cutoff_of_share(self.validation_fraction)
             self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
-        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        held_out = self._hold_out_below(X, labels)
         if first:  # some rows of each class must be there to start with
             for label in np.unique(labels):
                 own = (labels == label) & (weights > 0)
                 held_out[own] &= not held_out[own].all()
         return held_out
 
-    def _score_held_out(self, X: np.ndarray | RowSource, afresh: bool) -> None:
+    def _score_held_out(
+        self, X: np.ndarray | RowSource, afresh: bool, depth: int = 1
+    ) -> None:
         """Set the threshold by rows that were not trained on, and by earlier ones."""
         rows = ood.digests(X, self._split)
         scores = self._predict_valid(X, self._ood_score)
@@ -234,7 +256,7 @@ class HeldOutMixin:
         if not afresh:
             rows, scores = ood.latest_scores(rows, scores, STREAM_SCORES)
         self._ood_rows = rows
-        self._set_threshold(scores, depth=1)
+        self._set_threshold(scores, depth=depth)
 
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():

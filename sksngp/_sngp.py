@@ -42,9 +42,12 @@ TRAINING_KERNEL_FACTOR = 1 / 16
 #: The same for custom networks. They hardly learn at shorter ones in few steps
 #: (``benchmarks/images.py --kernel-scales``).
 BODY_KERNEL_FACTOR = 10 / 16
-#: The output layer is computed if the random features of all samples take at most so
-#: many bytes.
-LARGEST_MODE_BYTES = 2**29
+#: The output layer is computed if the samples have at most so many random features
+#: together, and as many products of random features and classes.
+MOST_FEATURES = 2**26
+MOST_PRODUCTS = 2**30
+#: With more products than that, it is computed in float32 to a rougher tolerance.
+MOST_EXACT_PRODUCTS = 2**24
 #: Training samples on which kernel factors are compared.
 LARGEST_COMPARISON = 4000
 
@@ -90,8 +93,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         8 M^2 bytes, twice as much after the first prediction. Predicting a sample takes
         M^2 / 2 multiplications, or fewer if the data have few directions. After
         training, the output weights are replaced by their posterior mode
-        (`sksngp.posterior_mode`) if the random features of the training samples take
-        at most 512 MiB in float64, which is true of 65,536 samples by default.
+        (`sksngp.posterior_mode`) if the training samples are few enough: at most 65,536
+        by default, and fewer with more than 16 classes.
     kernel_scale : "auto" or float, default="auto"
         Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
@@ -257,6 +260,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     _ood_score = "ood"
     _depths = (0, 2, 6)
+    _computes_output: bool  # rather than trains it
     _settled = (
         "kernel_scale",
         "num_samples",
@@ -331,17 +335,17 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _factors_to_compare(
         self, samples: Samples, splits: Splits
     ) -> tuple[float | None, ...]:
-        if self.kernel_scale != "auto" or not self._has_mode(len(samples.labels)):
+        if self.kernel_scale != "auto" or not self._computes_output:
             return (None,)
         return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
+        features = len(samples.labels) * int(self.num_inducing)
+        self._computes_output = (
+            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
+        )
         depths = super()._depths_to_compare(samples, splits)
-        return depths if self._has_mode(len(samples.labels)) else depths[-1:]
-
-    def _has_mode(self, num_rows: int) -> bool:
-        """Whether the output layer is computed rather than trained."""
-        return 8 * num_rows * int(self.num_inducing) <= LARGEST_MODE_BYTES
+        return depths if self._computes_output else depths[-1:]
 
     def _candidate_logits(
         self,
@@ -349,7 +353,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         held_out: Rows | StreamedRows,
         factors: Sequence[float | None],
     ) -> list[np.ndarray]:
-        if not self._has_mode(len(rows.labels)):
+        if not self._computes_output:
             return super()._candidate_logits(rows, held_out, factors)
         step = -(-len(rows.labels) // LARGEST_COMPARISON)
         hidden, others = self._hidden(rows)[::step], self._hidden(held_out)
@@ -391,21 +395,29 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
         if kernel_factor is not None:
             self.kernel_scale_ = kernel_factor * self._distance
-        if self._has_mode(len(rows.labels)):
+        if getattr(self, "_computes_output", False):  # not before this was a choice
             self._compute_output(rows)
         self._absorb(rows, afresh=True)
 
     def _compute_output(self, rows: Rows | StreamedRows) -> None:
         """Replace the trained output layer by its posterior mode."""
-        features = np.concatenate([part for part, _ in self._features(rows)])
+        dtype = self.architecture_["dtype"]
+        size, classes = len(rows.labels), len(self.classes_)
+        many = size * int(self.num_inducing) * classes > MOST_EXACT_PRODUCTS
+        rough = many and dtype == "float32"
+        features = np.empty((size, int(self.num_inducing)), dtype if rough else float)
+        start = 0
+        for part, _ in self._features(rows):
+            features[start : start + len(part)] = part
+            start += len(part)
         mode = posterior_mode(
             features,
             rows.labels,
             rows.weights,
-            num_classes=len(self.classes_),
+            num_classes=classes,
             ridge=self.ridge_penalty,
+            rough=rough,
         )
-        dtype = self.architecture_["dtype"]
         self.weights_ = {
             **self.weights_,
             "output/kernel": mode.kernel.astype(dtype),

@@ -15,4 +15,6 @@ class YoungerParametersMixin:
         # The mixin stands before scikit-learn's BaseEstimator, which has the method.
         if "weights_" in state:  # fitted before there was a temperature
             defaults["temperature_"] = 1.0
+            defaults["candidates_"] = None
+            defaults["num_layers_"] = state["architecture_"]["num_layers"]
         super().__setstate__({**defaults, **state})  # type: ignore[misc]

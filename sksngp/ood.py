@@ -15,8 +15,9 @@ from .sources import RowSource, row_blocks, select
 LARGEST_SHARE = 0.25
 #: Fewest unique samples that are divided into folds.
 FEWEST_IN_FOLDS = 20
-#: Samples that make up a larger fraction of the data are in no fold.
+#: Samples that make up larger fractions of the data and of their class are in no fold.
 LARGEST_IN_FOLDS = 0.05
+LARGEST_IN_FOLDS_OF_CLASS = 0.2
 #: Bounds on how far the scores of equal rows differ where a network is float64, or
 #: a machine's products do not add in one order: a posterior variance loses digits in
 #: proportion to itself, a difference of entropies does not.
@@ -122,10 +123,15 @@ def folds(
     array([8, 8, 8, 8, 8])
     """
     distinct, index = np.unique(digests(X, seed), return_inverse=True)
-    share = np.bincount(index, weights) / weights.sum()
+    total = np.bincount(index, weights)
     label = np.full(len(distinct), np.iinfo(np.int32).max, np.int32)
     np.minimum.at(label, index, labels)
-    rare = np.flatnonzero(share <= LARGEST_IN_FOLDS)
+    # Class weights may make a few samples heavy, but not in their class.
+    of_class = np.bincount(label, total)[label]
+    common = (total > (LARGEST_IN_FOLDS + 1e-9) * total.sum()) & (
+        total > (LARGEST_IN_FOLDS_OF_CLASS + 1e-9) * of_class
+    )
+    rare = np.flatnonzero(~common)
     if len(rare) < max(FEWEST_IN_FOLDS, num_folds):
         return None
     fold = np.full(len(distinct), -1)

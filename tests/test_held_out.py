@@ -68,7 +68,7 @@ def test_warning_for_too_few_samples(make_two, iris):
     for clf in (make_two(), make_two(validation_fraction=0)):
         for fit in (clf.fit, clf.partial_fit):
             kwargs = {} if fit == clf.fit else {"classes": [0, 1, 2]}
-            with pytest.warns(UserWarning, match="no row: 0 rows .*=0.05.* 19") as told:
+            with pytest.warns(UserWarning, match="no row: ood_alpha=0.05 .* 19 unique .* got 0") as told:
                 fit(X[::10], y[::10], **kwargs)
             assert [warning.filename for warning in told] == [__file__]
             assert clf.ood_threshold_ == np.inf
@@ -252,5 +252,5 @@ def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
     clf.ood_alpha = 1.5
     with pytest.raises(ValueError, match="ood_alpha"):
         clf.calibrate_ood(X)
-    with pytest.warns(UserWarning, match="no row: 5 rows"):
+    with pytest.warns(UserWarning, match="no row: .* got 5 "):
         clf.set_params(ood_alpha=0.05).calibrate_ood(X[:5])

@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from sksngp import SNGPClassifier, ood
+from sksngp import ResNetClassifier, SNGPClassifier, _sngp, ood
 from sksngp._selection import Splits
 from sksngp.calibration import log_loss_at
 
@@ -111,6 +111,95 @@ def test_splits_without_training_samples_are_rejected(make_two, noisy):
     everything = np.arange(len(y))
     with pytest.raises(ValueError, match="cv must give splits"):
         make_two(cv=[(everything, everything)]).fit(X, y)
+
+
+def test_boolean_masks_and_generators_are_splits(small, noisy):
+    X, y = noisy
+    splits = list(StratifiedKFold(3).split(X, y))
+    masks = [
+        (np.isin(np.arange(len(y)), s), np.isin(np.arange(len(y)), t))
+        for s, t in splits
+    ]
+    scores = [
+        small(SNGPClassifier, cv=cv, epochs=1).fit(X, y).ood_scores_
+        for cv in (splits, masks, iter(splits))
+    ]
+    assert_array_equal(scores[0], scores[1])
+    assert_array_equal(scores[0], scores[2])
+
+
+def test_streams_after_cross_fitting_are_calibrated_by_new_samples(small, noisy):
+    clf = small(SNGPClassifier, cv=3, epochs=1).fit(*noisy)
+    scores = clf.ood_scores_
+    clf.partial_fit(*noisy)  # nothing new
+    assert_array_equal(clf.ood_scores_, scores)
+    clf.partial_fit(*make_moons(400, noise=0.35, random_state=1))
+    assert len(scores) + 10 < len(clf.ood_scores_) < len(scores) + 100
+
+
+def test_further_fits_after_cross_fitting(small, noisy):
+    clf = small(SNGPClassifier, cv=3, epochs=1).fit(*noisy)
+    threshold, temperature = clf.ood_threshold_, clf.temperature_
+    clf.set_params(cv=None, warm_start=True).fit(
+        *noisy
+    )  # nothing new to calibrate with
+    assert (clf.ood_threshold_, clf.temperature_) == (threshold, temperature)
+    clf.set_params(temperature=2.0).fit(*noisy)
+    assert clf.temperature_ == 2.0
+    X, y = make_moons(400, noise=0.35, random_state=1)
+    clf.set_params(temperature="auto").fit(X, y)
+    assert 10 < len(clf.ood_scores_) < 100
+    assert clf.temperature_ not in (temperature, 2.0)
+
+
+@pytest.mark.parametrize("weight", [1e-60, 1e50])
+def test_extreme_weights(small, noisy, weight):
+    X, y = noisy
+    clf = small(SNGPClassifier, cv=3, epochs=1)
+    clf.fit(X, y, sample_weight=np.full(len(y), weight))
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_heavy_minority_is_in_folds():
+    labels = (np.arange(1000) < 9).astype(np.int32)
+    weights = np.where(labels == 1, 1000 / 18, 1000 / 1982)
+    fold = ood.folds(np.arange(1000.0)[:, None], labels, weights, 5)
+    assert (fold >= 0).all()
+
+
+def test_common_samples_count_towards_the_threshold(small):
+    rng = np.random.default_rng(0)
+    X = np.concatenate([np.zeros((60, 2)), rng.normal(size=(90, 2))])
+    y = np.concatenate([np.arange(60) % 2, (X[60:, 0] > 0).astype(int)])
+    clf = small(ResNetClassifier, cv=3, epochs=20, learning_rate=0.01).fit(X, y)
+    assert len(clf.ood_scores_) == 150
+    assert clf.predict_ood(X).mean() < 0.2
+
+
+def test_number_of_layers_of_streams(small, noisy):
+    clf = small(SNGPClassifier).partial_fit(*noisy, classes=[0, 1])
+    assert clf.num_layers_ == 2
+    assert clf.candidates_ is None
+    clf.set_params(num_layers="auto").partial_fit(*noisy)
+    assert clf.num_layers_ == 2
+
+
+def test_output_of_many_samples_is_trained(small, noisy, monkeypatch):
+    monkeypatch.setattr(_sngp, "MOST_FEATURES", 149 * 64)
+    clf = small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy)
+    assert clf.candidates_ is None
+    assert clf.kernel_scale_ == pytest.approx(clf._distance / 16)
+    monkeypatch.setattr(_sngp, "MOST_FEATURES", 150 * 64)
+    assert small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy).candidates_
+
+
+def test_output_of_many_products_is_nearly_the_same(small, noisy, monkeypatch):
+    X, y = noisy
+    exact = small(SNGPClassifier).fit(X, y).predict_proba(X)
+    monkeypatch.setattr(_sngp, "MOST_EXACT_PRODUCTS", 0)
+    rough = small(SNGPClassifier).fit(X, y).predict_proba(X)
+    assert (exact != rough).any()
+    np.testing.assert_allclose(rough, exact, atol=0.05)
 
 
 def test_calibration_lowers_the_log_loss(small):
