@@ -21,7 +21,13 @@ from sksngp import (
     SNGPClassifier,
 )
 
-SMALL = {"num_layers": 1, "num_hidden": 16, "epochs": 3, "random_state": 0}
+SMALL = {
+    "num_layers": 1,
+    "num_hidden": 16,
+    "epochs": 3,
+    "cv": None,
+    "random_state": 0,
+}
 NAMES = ["u", "v", "w"]
 X, Y = make_blobs(600, n_features=3, centers=3, cluster_std=3.0, random_state=0)
 Y = np.array(["ash", "birch", "cedar"])[Y]

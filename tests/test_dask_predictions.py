@@ -25,13 +25,19 @@ METHODS = [
 
 @pytest.fixture(scope="module")
 def clf():
-    small = {"num_layers": 1, "num_hidden": 16, "num_inducing": 64, "epochs": 3}
+    small = {
+        "num_layers": 1,
+        "num_hidden": 16,
+        "num_inducing": 64,
+        "epochs": 3,
+        "cv": None,
+    }
     return SNGPClassifier(**small, random_state=0).fit(X, Y)
 
 
 @pytest.fixture(scope="module")
 def named():
-    small = {"num_layers": 1, "num_hidden": 16, "epochs": 3}
+    small = {"num_layers": 1, "num_hidden": 16, "epochs": 3, "cv": None}
     return ResNetClassifier(**small, random_state=0).fit(
         pd.DataFrame(X, columns=NAMES), Y
     )

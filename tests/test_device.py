@@ -31,7 +31,13 @@ from sksngp.device import available_device, check_device
 GPUS = range(len(tf.config.list_logical_devices("GPU")))
 DEVICES = ["cpu", *(f"gpu:{number}" for number in GPUS)]
 X, Y = load_digits(return_X_y=True)
-SMALL = {"num_layers": 2, "num_hidden": 32, "epochs": 15, "learning_rate": 0.01}
+SMALL = {
+    "num_layers": 2,
+    "num_hidden": 32,
+    "epochs": 15,
+    "learning_rate": 0.01,
+    "cv": None,
+}
 SMALL |= {"random_state": 0}
 SNGP = SNGPClassifier(num_inducing=128, **SMALL)
 RESNET = ResNetClassifier(**SMALL)

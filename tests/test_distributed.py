@@ -27,6 +27,7 @@ SMALL = {
     "num_hidden": 8,
     "epochs": 4,
     "learning_rate": 0.02,
+    "cv": None,
     "random_state": 0,
 }
 SNGP = SNGPClassifier(**SMALL, num_inducing=32)
@@ -178,6 +179,7 @@ def test_searches_and_ensembles_run_on_workers(cluster):
 # new workers import TensorFlow.
 
 
+@pytest.mark.slow
 def test_workers_that_die_do_not_change_the_result(
     client, fitted_on_workers, little_memory, tmp_path
 ):

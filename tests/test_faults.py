@@ -80,7 +80,7 @@ def found_in_new_process(run_python):
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).normal(size=(100, 3))
         y = X[:, 0] > 0
-        params = dict(num_layers=1, num_hidden=8, epochs=1, random_state=0)
+        params = dict(num_layers=1, num_hidden=8, epochs=1, cv=None, random_state=0)
         clf = SNGPClassifier(num_inducing=16, **params)
         classifiers = itertools.cycle([
             clf,
@@ -175,9 +175,9 @@ def digest_of_predictions():
     X = np.random.default_rng(0).normal(size=(200, 3))
     y = np.array(["no", "yes", "maybe"])[(X[:, 0] > 0) * 1 + (X[:, 1] > 1)]
     digest = hashlib.sha256()
-    small = {"num_layers": 1, "num_hidden": 8, "epochs": 2, "random_state": 0}
+    small = {"num_layers": 1, "num_hidden": 8, "epochs": 2, "cv": None}
     for name in ("SNGPClassifier", "DeepEnsembleClassifier"):
-        clf = getattr(sksngp, name)(**small).fit(X, y).partial_fit(X, y)
+        clf = getattr(sksngp, name)(**small, random_state=0).fit(X, y).partial_fit(X, y)
         digest.update(clf.predict_proba(X).tobytes() + "".join(clf.predict(X)).encode())
     return digest.hexdigest()
 
@@ -238,6 +238,7 @@ def test_network_access_is_noticed():
     assert "AssertionError: socket." in run.stderr
 
 
+@pytest.mark.slow
 def test_environment_does_not_change_the_results(comma, tmp_path):
     """Hash seed, a home folder that is not writable, no network and decimal commas.
 

@@ -42,13 +42,15 @@ def megabytes(run_python):
 X = rng.normal(size=(50_000, 4)).astype(np.float32)
 found = {}
 for name in ("MCDropoutClassifier", "DeepEnsembleClassifier", "SNGPClassifier"):
-    clf = getattr(sksngp, name)(num_layers=1, num_hidden=64, epochs=1)
+    clf = getattr(sksngp, name)(num_layers=1, num_hidden=64, epochs=1, cv=None)
     clf.fit(X[:200], X[:200, 0] > 0).predict_uncertainty(X[:10_000])
     found[name] = megabytes(clf.predict_uncertainty, X)
 
 X = rng.normal(size=(40, 100_000))
 y = X[:, 0] > 0
-clf = sksngp.SNGPClassifier(num_layers=1, num_hidden=16, num_inducing=32, epochs=1)
+clf = sksngp.SNGPClassifier(
+    num_layers=1, num_hidden=16, num_inducing=32, epochs=1, cv=None
+)
 clf.fit(X[:, :3], y).predict_proba(X[:, :3])
 found["features"] = megabytes(lambda: clf.fit(X, y).predict_proba(X))
 print(json.dumps(found))
