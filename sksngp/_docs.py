@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 SHARED_PARAMETERS = """\
 network : {"resnet", "wide_resnet"} or callable, default="resnet"
     What lies below the output layer. "resnet" is the tutorial's network of dense
@@ -154,9 +156,10 @@ def document(docstring: str | None) -> str | None:
     """Fill the placeholders for shared parameters and attributes."""
     if docstring is None:
         return None
+    docstring = inspect.cleandoc(docstring)  # as Python 3.13 does by itself
     for name, text in (
         ("{shared parameters}", SHARED_PARAMETERS),
         ("{shared attributes}", SHARED_ATTRIBUTES),
     ):
-        docstring = docstring.replace(name, text.replace("\n", "\n    "))
+        docstring = docstring.replace(name, text)
     return docstring

@@ -308,6 +308,7 @@ def recipe():
     return TutorialProcess()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("Classifier", "params", "fit", "predict"),
     [
@@ -386,6 +387,7 @@ def test_the_papers_learning_rates():
     np.testing.assert_allclose(rates, expected)
 
 
+@pytest.mark.slow
 def test_the_papers_table_from_small_networks(capsys):
     names = ["SNGP", "MC dropout"]  # these include what "ResNet" consists of
     table = cifar.run(names, photographs(30), depth=10, width=1, epochs=1)

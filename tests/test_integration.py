@@ -85,6 +85,7 @@ def load_and_predict(path):
     return loaded, [(clf.predict_proba(X), clf.score_samples(X)) for clf in fitted]
 
 
+@pytest.mark.slow
 def test_loading_in_another_process(fitted_on_moons, moons, tmp_path):
     """Loading requires no TensorFlow, and predictions are equal bit for bit."""
     fitted = [fitted_on_moons(Classifier) for Classifier in CLASSIFIERS]
@@ -99,6 +100,7 @@ def test_loading_in_another_process(fitted_on_moons, moons, tmp_path):
         assert_array_equal(scores, clf.score_samples(moons[0]))
 
 
+@pytest.mark.slow
 def test_grid_search_in_processes_equals_serial(small, moons):
     grid = {"spec_norm_bound": [0.3, 3.0]}
     serial, parallel = (

@@ -92,6 +92,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_models_are_loaded_in_a_fresh_process(small, moons, tmp_path):
     X, y = moons
     classifiers = [

@@ -58,6 +58,7 @@ def test_row_of_the_table():
     assert tally.cells() == ["2", "5", "2.5", "97.1", "0", "0"]
 
 
+@pytest.mark.slow
 def test_short_run_has_no_wrong_answer(monkeypatch, capsys):
     """The service runs in a process of its own, and predicts with small networks."""
     small = partial(SNGPClassifier, num_layers=1, num_hidden=16)

@@ -59,7 +59,7 @@ def test_constructor_stores_its_parameters(one_of_four):
 
 def test_parameters_are_documented_in_order(one_of_four):
     section = one_of_four.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
-    documented = re.findall(r"^    (\w+) : ", section, flags=re.MULTILINE)
+    documented = re.findall(r"^(\w+) : ", section, flags=re.MULTILINE)
     assert documented == list(signature(one_of_four).parameters)
 
 

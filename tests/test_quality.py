@@ -101,6 +101,7 @@ def test_ranks_and_their_critical_difference():
     assert difference == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 2)), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_figures_of_a_pair():
     names = ["SNGP", "ResNet", "Gaussian process", "input distances"]
     data = pairs.wine(2, 0)
