@@ -79,8 +79,10 @@ class RowSource(ABC):
         """Rows of a block: float32 or float64 of shape (size, n_features)."""
 
     def delayed(self, block: int) -> Delayed:
-        """Rows of a block, as a dask delayed."""
-        raise NotImplementedError(f"{type(self).__name__} has no workers.")
+        """Rows of a block, read where the task runs: a dask delayed."""
+        import dask
+
+        return dask.delayed(self.read)(block)
 
     def rows(self, block: int) -> slice:
         """Rows of a block, as places in the whole."""

@@ -237,3 +237,8 @@ def test_some_names_are_refused_by_scikit_learn_as_in_a_dataframe():
 def test_numbers_name_no_columns():
     assert isinstance(Lists([3]).template(), np.ndarray)
     assert Lists([3], width=4).template().shape == (0, 4)
+
+
+def test_a_block_of_any_source_can_be_read_later():
+    source = ArraySource(np.arange(12.0).reshape(6, 2))
+    np.testing.assert_array_equal(source.delayed(0).compute(), source.read(0))
