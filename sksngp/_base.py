@@ -287,6 +287,22 @@ class BaseNetworkClassifier(
     def _after_chunk(self, rows: Rows | StreamedRows) -> None:
         """Update what follows from the network with a chunk of a stream."""
 
+    def _held_out_parts(
+        self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
+    ) -> NDArray[np.float64]:
+        """Compute `_ood_parts` of samples that this network was trained without.
+
+        `rows` are the same samples, projected. If `refit`, the scores are for a model
+        that will be fitted on all samples.
+        """
+        return self._predict_valid(X, self._ood_parts)
+
+    def _combine_scores(
+        self, parts: NDArray[np.float64], known: np.ndarray | RowSource
+    ) -> NDArray[np.float64]:
+        """Learn how `_ood_parts` of held-out samples combine; return their scores."""
+        return parts
+
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
         """Numbers of residual blocks, from which the held-out samples choose."""
         if self.num_layers != "auto":
@@ -446,7 +462,7 @@ class BaseNetworkClassifier(
         temperature = self._out_of_fold_temperature(trial, splits)
         for model in trial.models:
             model.temperature_ = temperature
-        _, ood_scores = out_of_fold_scores(trial, samples, splits)
+        parts = out_of_fold_scores(trial, samples, splits)
         if splits.refit:
             self.num_layers_ = chosen.num_layers
             nothing = np.zeros(len(samples.labels), bool)
@@ -456,7 +472,7 @@ class BaseNetworkClassifier(
         else:
             self.__dict__ = trial.models[0].__dict__
         self.candidates_ = scores
-        self._calibrate(ood_scores, samples, splits)
+        self._calibrate(self._combine_scores(parts, samples.X), samples, splits)
 
     def _calibrate(
         self, scores: NDArray[np.float64], samples: Samples, splits: Splits
@@ -519,6 +535,7 @@ class BaseNetworkClassifier(
         trial = Trial(self._depth(), [self], [rows], [others])
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
+        self._combine_scores(out_of_fold_scores(trial, samples, splits), samples.X)
         self._score_held_out(select(samples.X, held_out), afresh=True, depth=2)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:

@@ -45,6 +45,7 @@ class HeldOutMixin:
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
     _ood_score: str
+    _ood_parts: str
 
     # State of this class.
     _split: int

@@ -57,6 +57,11 @@ class PredictionMixin:
     #: What `_evaluate` is asked for as out-of-distribution score.
     _ood_score: str = "epistemic"
 
+    @property
+    def _ood_parts(self) -> str:
+        """What it is asked for as the parts of this score that are still to combine."""
+        return self._ood_score
+
     @lazy_on_dask
     def predict(self, X: MatrixLike) -> np.ndarray:
         """Predict the most probable class.
@@ -185,12 +190,12 @@ class PredictionMixin:
 
     @lazy_on_dask
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Score how normal rows are: minus the out-of-distribution score.
+        """Score how normal samples are: minus the out-of-distribution score.
 
-        That is the epistemic uncertainty; for `SNGPClassifier`, the epistemic
-        uncertainty times the root of the entropy of the class probabilities (see its
-        documentation). The sign and the name are those of scikit-learn's outlier
-        detectors; ``Pipeline`` and ``GridSearchCV`` forward this method.
+        The out-of-distribution score is the epistemic uncertainty, which is in [0, 1].
+        `SNGPClassifier` has a score of its own, which its documentation describes. The
+        sign and the name are those of scikit-learn's outlier detectors; ``Pipeline``
+        and ``GridSearchCV`` forward this method.
 
         Parameters
         ----------
@@ -200,7 +205,7 @@ class PredictionMixin:
         Returns
         -------
         float64 ndarray of shape (n_samples,)
-            In [-1, 0]; higher is more like the training data.
+            At most 0; higher is more like the training data.
         """
         return -self._predict(X, self._ood_score)
 
@@ -283,8 +288,8 @@ class PredictionMixin:
         self, X: np.ndarray | RowSource, what: str
     ) -> NDArray[np.float64]:
         dtype = self.architecture_["dtype"]
-        shape = (len(X), len(self.classes_)) if what == "proba" else (len(X),)
-        result = np.empty(shape)
+        shapes = {"proba": (len(self.classes_),), "ood parts": (2,)}
+        result = np.empty((len(X), *shapes.get(what, ())))
 
         def predict(rows: slice, block: np.ndarray) -> None:
             values = self._evaluate(compiled, self.projection_(block, dtype), what)

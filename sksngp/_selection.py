@@ -178,18 +178,25 @@ def out_of_fold_temperature(trial: Trial) -> float:
 
 def out_of_fold_scores(
     trial: Trial, samples: Samples, splits: Splits
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Compute the out-of-distribution scores of held-out samples.
+) -> NDArray[np.float64]:
+    """Compute the out-of-distribution scores of held-out samples, or their parts.
 
     Returns
     -------
-    index : int ndarray of shape (m,)
-        Indices of the samples that are held out in a split, in order.
-    scores : ndarray of shape (m,)
-        Each is computed by the model that was trained without the sample.
+    ndarray of shape (m,) or (m, n_parts)
+        For the samples that are held out in a split, in order. Each is computed by the
+        model that was trained without the sample.
     """
-    scores = np.full(len(samples.labels), np.nan)
-    for model, mask in zip(trial.models, splits.held_out, strict=True):
-        scores[mask] = model._predict_valid(select(samples.X, mask), model._ood_score)
-    index = np.flatnonzero(np.logical_or.reduce(splits.held_out))
-    return index, scores[index]
+    parts = [
+        model._held_out_parts(select(samples.X, mask), rows, splits.refit)
+        for model, mask, rows in zip(
+            trial.models, splits.held_out, trial.held_out, strict=True
+        )
+        if rows is not None
+    ]
+    if not parts:
+        return np.empty(0)
+    index = np.concatenate([np.flatnonzero(mask) for mask in splits.held_out])
+    # Splits of users may hold a sample out several times, of which the last counts.
+    _, last = np.unique(index[::-1], return_index=True)
+    return np.concatenate(parts)[::-1][last]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from . import posterior
+from . import ood, posterior
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
@@ -23,13 +24,17 @@ from ._base import (
 from ._fitted import FittedArray
 from .architecture import project_spectral_norm
 from .blas import one_thread
+from .input_distance import InputDistance, fit_input_distance
 from .memory import Need, posterior_need
 from .posterior_mode import posterior_mode
+from .sources import select
+from .surprisal import Surprisal, fit_surprisal
 from .uncertainty import entropy_of_logits, normalised_entropy
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
     from .body import Body
+    from .sources import RowSource
 
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
@@ -50,6 +55,8 @@ MOST_PRODUCTS = 2**30
 MOST_EXACT_PRODUCTS = 2**24
 #: Training samples on which kernel factors are compared.
 LARGEST_COMPARISON = 4000
+#: Held-out samples that suffice to bring two out-of-distribution scores to one scale.
+FEWEST_REFERENCES = 20
 
 
 class SNGPClassifier(BaseNetworkClassifier):
@@ -73,12 +80,20 @@ class SNGPClassifier(BaseNetworkClassifier):
     classes if ``covariance="per_class"``; with ``cov_momentum > 0``, where this
     ratio u is unbounded, ``u / (1 + u)``).
 
-    The out-of-distribution score, which `predict_ood`, `ood_pvalue` and minus
-    `score_samples` go by, is the epistemic uncertainty times the square root of
-    H(softmax(logits)), the entropy of the mean logits without temperature. A row is
-    suspect where the data say little about it and the classes are open. The first
-    factor finds what is far from the data on tables, the second an unknown class
-    among known ones, in text and images.
+    The out-of-distribution score, by which `predict_ood`, `ood_pvalue` and
+    `score_samples` go, combines two scores of which each finds what the other misses:
+
+    - the epistemic uncertainty times the square root of H(softmax(logits)), the entropy
+      of the mean logits at temperature 1. It is large where the data say little about a
+      sample and the classes are open, as for an unknown class among known ones;
+    - the distance from the training data in the inputs, whitened by their covariance
+      within classes: the variance of a second Gaussian process
+      (`sksngp.input_distance`). It is large where a single feature has an unusual value
+      for its class.
+
+    Of both, the score is the sum of minus the log probability of a value at least as
+    high, estimated on samples that were not trained on (Fisher's rule). Custom networks,
+    for images and texts, and streams of `partial_fit` only have the first score.
 
     Parameters
     ----------
@@ -133,6 +148,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         Squared length-scale in use.
     posterior_ : sksngp.posterior.Posterior
         Factorised posterior precision of the output weights.
+    input_distance_ : sksngp.input_distance.InputDistance or None
+        The distance from the training data in the inputs; None for custom networks and
+        streams.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal draws for ``inference="monte_carlo"``.
     {shared attributes}
@@ -257,6 +275,9 @@ class SNGPClassifier(BaseNetworkClassifier):
     noise_: NDArray[np.float64]
     posterior_: posterior.Posterior
     _prior_variance: float
+
+    input_distance_: InputDistance | None = None
+    _surprisals: tuple[Surprisal, Surprisal] | None = None
 
     _ood_score = "ood"
     _depths = (0, 2, 6)
@@ -398,6 +419,11 @@ class SNGPClassifier(BaseNetworkClassifier):
         if getattr(self, "_computes_output", False):  # not before this was a choice
             self._compute_output(rows)
         self._absorb(rows, afresh=True)
+        self.input_distance_ = None
+        if self.architecture_.get("body") is None:
+            self.input_distance_ = fit_input_distance(
+                rows, len(self.classes_), seed=self._split
+            )
 
     def _compute_output(self, rows: Rows | StreamedRows) -> None:
         """Replace the trained output layer by its posterior mode."""
@@ -426,6 +452,8 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _after_chunk(self, rows: Rows | StreamedRows) -> None:
         self._absorb(rows, afresh=not hasattr(self, "posterior_"))
+        if self.input_distance_ is not None:
+            self.input_distance_ = self.input_distance_.absorb(rows)
 
     def _constrain_weights(self) -> None:
         self.weights_ = self._bounded(self.weights_)
@@ -504,11 +532,46 @@ class SNGPClassifier(BaseNetworkClassifier):
                 np.diagonal(factor, axis1=1, axis2=2), (groups, size), positive=True
             ),
             "noise_": FittedArray(self.noise_, (None, classes)),
+            **self._distance_arrays(),
             **{
                 name: FittedArray(np.array(value, float), (), positive=True)
                 for name, value in scales.items()
             },
         }
+
+    def _distance_arrays(self) -> dict[str, FittedArray]:
+        """The same of the distance in input space."""
+        distance, surprisals = self.input_distance_, self._surprisals
+        if distance is None:
+            return {}
+        if surprisals is None:
+            raise ValueError("input_distance_ has no scale beside the other score")
+        width, dtype = self.architecture_["num_hidden"], self.architecture_["dtype"]
+        size = distance.bias.shape[0]
+        arrays = {
+            "input_distance_.kernel": FittedArray(
+                distance.kernel, (width, size), dtype
+            ),
+            "input_distance_.bias": FittedArray(distance.bias, (size,), dtype),
+            "input_distance_.posterior.factor": FittedArray(
+                distance.posterior.factor, (1, size, size)
+            ),
+            "diagonal of input_distance_.posterior.factor": FittedArray(
+                np.diagonal(distance.posterior.factor, axis1=1, axis2=2),
+                (1, size),
+                positive=True,
+            ),
+        }
+        for number, surprisal in enumerate(surprisals):
+            knots = len(surprisal.scores)
+            parts = {"scores": surprisal.scores, "values": surprisal.values}
+            for name, array in parts.items():
+                key = f"surprisal {number}: {name}"
+                arrays[key] = FittedArray(array, (knots,))
+            arrays[f"surprisal {number}: excess"] = FittedArray(
+                np.array(surprisal.excess, float), (), positive=True
+            )
+        return arrays
 
     def _predictive_parts(self, rows: Rows | StreamedRows) -> tuple[np.ndarray, ...]:
         self._prepare()
@@ -528,6 +591,8 @@ class SNGPClassifier(BaseNetworkClassifier):
     def _prepare(self) -> None:
         if self._directions() is None:
             self.posterior_.whitening  # noqa: B018  (computed once, and kept)
+        if self.input_distance_ is not None:
+            self.input_distance_.posterior.whitening  # noqa: B018
 
     def _directions(self) -> np.ndarray | None:
         """The few directions that suffice for float32, if there are such."""
@@ -566,11 +631,78 @@ class SNGPClassifier(BaseNetworkClassifier):
         logits, variance, prior = self._posterior_at(compiled, projected)
         if what == "epistemic":
             return self._epistemic(variance, prior)
-        if what == "ood":
-            root = np.sqrt(entropy_of_logits(logits))
-            return self._epistemic(variance, prior) * root
+        if what in ("ood", "ood parts"):
+            score = self._variance_score(logits, variance, prior)
+            return self._with_distance(score, projected, combined=what == "ood")
         proba = self._probability(logits / self.temperature_, variance)
         return proba if what == "proba" else normalised_entropy(proba)
+
+    @property
+    def _ood_parts(self) -> str:
+        return "ood" if self.input_distance_ is None else "ood parts"
+
+    def _held_out_parts(
+        self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
+    ) -> NDArray[np.float64]:
+        """As in the base class, with variances of a posterior of all samples.
+
+        The network has not seen these samples, but the final posterior will have seen
+        nearly as many more as they are. So the posterior takes them in, and each is
+        scored without itself and its equals.
+        """
+        if not refit or self.posterior_.ridge is None:
+            return super()._held_out_parts(X, rows, refit)
+        seen = copy.copy(self)
+        seen._absorb(rows, afresh=False)
+        weights = ood.weights_of_equals(X, rows.weights)
+        scores = []
+        with self._inference() as compiled:
+            for block, part in rows.chunks(self._row_width()):
+                logits, features = map(_float64, compiled.forward(block))
+                variance = seen.posterior_.variance_without(
+                    features, self._posterior_weights(logits, weights[part])
+                )
+                prior = self._prior_variance * np.square(features).sum(1, keepdims=True)
+                scores.append(self._variance_score(logits, variance, prior))
+        score = np.concatenate(scores)
+        if self.input_distance_ is None:
+            return score
+        distance = self.input_distance_.absorb(rows)
+        distances = [
+            distance.without(block, weights[part])
+            for block, part in rows.chunks(self._row_width())
+        ]
+        return np.column_stack([score, np.concatenate(distances)])
+
+    def _combine_scores(
+        self, parts: NDArray[np.float64], known: np.ndarray | RowSource
+    ) -> NDArray[np.float64]:
+        self._surprisals = None
+        if self.input_distance_ is None:
+            return parts
+        reference = parts
+        if len(parts) < FEWEST_REFERENCES:  # what was trained on is better than nothing
+            step = -(-len(known) // LARGEST_COMPARISON)
+            few = select(known, np.arange(len(known)) % step == 0)
+            reference = self._predict_valid(few, self._ood_parts)
+        first, second = map(fit_surprisal, reference.T)
+        self._surprisals = first, second
+        return self._combined(parts.reshape(-1, 2))
+
+    def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fisher's rule for two scores: the sum of their surprisals."""
+        assert self._surprisals is not None
+        first, second = self._surprisals
+        return first(parts[:, 0]) + second(parts[:, 1])
+
+    def _with_distance(
+        self, score: NDArray[np.float64], projected: np.ndarray, combined: bool
+    ) -> NDArray[np.float64]:
+        """Score with the distance in input space, in two columns or combined."""
+        if self.input_distance_ is None:
+            return score
+        parts = np.column_stack([score, self.input_distance_(projected)])
+        return self._combined(parts) if combined else parts
 
     def _posterior_at(
         self, compiled: CompiledNetwork, projected: np.ndarray
@@ -600,6 +732,15 @@ class SNGPClassifier(BaseNetworkClassifier):
         return posterior.mean_field_probability(
             logits, variance, self.mean_field_factor
         )
+
+    def _variance_score(
+        self,
+        logits: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        prior: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Epistemic uncertainty times the root of the entropy of the mean logits."""
+        return self._epistemic(variance, prior) * np.sqrt(entropy_of_logits(logits))
 
     def _epistemic(
         self, variance: NDArray[np.float64], prior: NDArray[np.float64]

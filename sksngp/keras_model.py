@@ -15,8 +15,9 @@ from official.nlp.modeling.layers import (
 
 from .architecture import Architecture
 from .body_network import BodyNetwork
+from .input_graph import standardised
 from .networks import FeaturesOfOwnType
-from .projection import LARGEST, InputProjection, scaler_of_columns
+from .projection import InputProjection
 
 
 class PreciseGaussianProcess(FeaturesOfOwnType, RandomFeatureGaussianProcess):
@@ -71,16 +72,9 @@ def _projected(
     inputs: tf.Tensor, projection: InputProjection, member: int, dtype: str
 ) -> tf.Tensor:
     """Standardised columns, cut off and projected in float64."""
-    scaler, largest = projection.scaler, LARGEST[dtype]
-
-    def standardise(rows: tf.Tensor) -> tf.Tensor:
-        # Keras' own layer takes a tiny scale for zero.
-        if scaler is not None:
-            mean, scale = scaler_of_columns(scaler, rows.shape[1])
-            rows = (rows - mean) / scale
-        return tf.clip_by_value(rows, -largest, largest)
-
-    columns = tf_keras.layers.Lambda(standardise, dtype="float64")(inputs)
+    columns = tf_keras.layers.Lambda(
+        lambda rows: standardised(rows, projection, dtype), dtype="float64"
+    )(inputs)
     if projection.kernel is None:
         return columns
     kernel = projection.kernel[member]

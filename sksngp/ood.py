@@ -141,6 +141,31 @@ def folds(
     return fold[index]
 
 
+def weights_of_equals(
+    X: np.ndarray | RowSource, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sum the weights of equal samples.
+
+    Parameters
+    ----------
+    X : ndarray or RowSource of shape (n, n_features)
+    weights : float64 ndarray of shape (n,)
+
+    Returns
+    -------
+    float64 ndarray of shape (n,)
+        For each sample the weight of all samples that are equal to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weights_of_equals(np.array([[1.0], [2.0], [1.0]]), np.ones(3))
+    array([2., 1., 2.])
+    """
+    _, index = np.unique(digests(X, seed=0), return_inverse=True)
+    return np.bincount(index, weights)[index]
+
+
 def cutoffs(
     X: np.ndarray | RowSource,
     labels: np.ndarray,

@@ -20,7 +20,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky, eigh, lapack, qr
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, eigh, lapack, qr, solve_triangular
 from scipy.special import softmax
 
 from .blas import one_thread
@@ -80,6 +81,34 @@ class Posterior:
         if self.ridge is None or len(self.factor) > 1:
             return None
         return _leading_directions(self.precision[0], self.ridge)
+
+    def variance_without(
+        self, features: np.ndarray, weights: np.ndarray
+    ) -> NDArray[np.float64]:
+        """Variances at training rows, each as if the row had not been seen.
+
+        With ``q = phi^T P^-1 phi``, the precision without ``w phi phi^T`` gives
+        ``q / (1 - w q)`` (Sherman and Morrison).
+
+        Parameters
+        ----------
+        features : float64 ndarray of shape (n, M)
+            Of rows that are in the precision.
+        weights : float64 ndarray of shape (n, G)
+            Their weights in it.
+
+        Returns
+        -------
+        float64 ndarray of shape (n, G)
+        """
+        norms = [
+            np.square(solve_triangular(factor, features.T, lower=True)).sum(axis=0)
+            for factor in self.factor
+        ]
+        share = np.stack(norms, axis=1)
+        # Below 1 but for rounding, as the precision is more than the row's part of it.
+        kept = np.maximum(1.0 - weights * share, np.finfo(np.float64).eps)
+        return self.scale * share / kept
 
     def __getstate__(self) -> dict[str, Any]:
         # What can be computed again is not worth the bytes of a pickle.

@@ -20,14 +20,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
 
-from .sources import CHUNK_FLOATS, RowSource, row_blocks, slices
+from .sources import CHUNK_FLOATS, RowSource, row_blocks, select, slices
 
 #: Rounds of subspace iteration for the leading directions of wide inputs.
 SUBSPACE_ITERATIONS = 4
 #: Standardised values are cut off here, so that no later product overflows.
 LARGEST = {"float32": 1e15, "float64": 1e100}
+#: Standardised values grow logarithmically from here on.
+TAIL = 8.0
+#: Values farther from the median than so many robust standard deviations count as if
+#: they were there when the mean and the scale of a column are computed.
+OUTLYING = 10.0
+#: Pairs of quantiles whose distance gives the robust standard deviation: the first that
+#: differ, as columns may have one value nearly everywhere.
+QUANTILES = (0.25, 0.1, 0.05, 0.02)
+#: Samples that the quantiles are computed from.
+QUANTILE_SAMPLES = 10_000
 #: Numbers of rows that are predicted at once.
 BLOCK_SIZES = (64, 256, 1024)
 
@@ -43,10 +54,15 @@ class InputProjection:
         is that of images' channels.
     kernel : float64 ndarray of shape (members, n_features, num_hidden) or None
         None leaves columns in their places, for all members the same.
+    tail : float or None, default=None
+        Absolute standardised value z from which on it is replaced by
+        ``tail + log(1 + z - tail)``: a few extreme cells do not dominate a network's
+        input, and stay extreme. None leaves values as they are.
     """
 
     scaler: StandardScaler | None
     kernel: np.ndarray | None
+    tail: float | None = None
 
     def row_floats(self, num_columns: int) -> int:
         """How many floats a row of so many columns has when it is projected."""
@@ -74,7 +90,7 @@ class InputProjection:
         projected = np.empty((members, len(X), width), dtype)
         for rows, chunk in row_blocks(X, max(n_features, members * width)):
             np.matmul(
-                standardise(self.scaler, chunk, LARGEST[np.dtype(dtype).name]),
+                self._standardise(chunk, dtype),
                 self.kernel,
                 out=projected[:, rows],
                 casting="same_kind",
@@ -84,8 +100,11 @@ class InputProjection:
     def _standardised(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
         rows = np.empty(X.shape, dtype)
         for part, chunk in row_blocks(X):
-            rows[part] = standardise(self.scaler, chunk, LARGEST[np.dtype(dtype).name])
+            rows[part] = self._standardise(chunk, dtype)
         return rows
+
+    def _standardise(self, rows: np.ndarray, dtype: DTypeLike) -> NDArray[np.float64]:
+        return standardise(self.scaler, rows, LARGEST[np.dtype(dtype).name], self.tail)
 
     def update(self, X: np.ndarray | RowSource, weights: np.ndarray) -> InputProjection:
         """Take more rows into the column means and variances; keep the kernel."""
@@ -126,11 +145,12 @@ def fit_projection(
     -------
     InputProjection
     """
-    scaler = None
+    scaler = tail = None
     if standardize:
         scaler = _fit_scaler(StandardScaler(), X, weights, channels)
+        tail = TAIL
     if num_hidden is None:
-        return InputProjection(scaler, None)
+        return InputProjection(scaler, None, tail)
     if X.shape[1] <= num_hidden:
         # The gain a Glorot-uniform layer of this shape has on average.
         gain = np.sqrt(2 * num_hidden / (num_hidden + X.shape[1]))
@@ -139,25 +159,34 @@ def fit_projection(
             for _ in range(members)
         ]
     else:
-        basis = _principal_subspace(scaler, X, weights, num_hidden, rng)
+        basis = _principal_subspace(scaler, tail, X, weights, num_hidden, rng)
         kernel = [
             basis @ _random_orthonormal(rng, num_hidden, num_hidden)
             for _ in range(members)
         ]
-    return InputProjection(scaler, np.stack(kernel))
+    return InputProjection(scaler, np.stack(kernel), tail)
 
 
 def standardise(
-    scaler: StandardScaler | None, X: np.ndarray, largest: float = LARGEST["float64"]
-) -> np.ndarray:
-    """Standardised float64 copy of X, cut off at `largest`."""
+    scaler: StandardScaler | None,
+    X: np.ndarray,
+    largest: float = LARGEST["float64"],
+    tail: float | None = None,
+) -> NDArray[np.float64]:
+    """Standardised float64 copy of X, logarithmic from `tail`, cut off at `largest`."""
     rows = _row_major(X)
     if scaler is not None:
         pixels = rows.reshape(-1, len(scaler.mean_))
         pixels -= scaler.mean_
         with np.errstate(over="ignore"):
             pixels /= scaler.scale_
-    return np.clip(rows, -largest, largest, out=rows)
+    np.clip(rows, -largest, largest, out=rows)
+    if tail is not None:
+        extreme = np.abs(rows) > tail
+        values = rows[extreme]
+        beyond = np.log1p(np.abs(values) - tail)
+        rows[extreme] = np.copysign(tail + beyond, values)
+    return rows
 
 
 def scaler_of_columns(
@@ -212,13 +241,50 @@ def _fit_scaler(
     channels: int | None = None,
 ) -> StandardScaler:
     channels = channels or X.shape[1]
+    low, high = _ordinary_range(X, weights, channels)
     for rows, chunk in row_blocks(X):
         if weights[rows].any():
+            pixels = _row_major(chunk).reshape(-1, channels)
             scaler.partial_fit(
-                _row_major(chunk).reshape(-1, channels),
+                np.clip(pixels, low, high, out=pixels),
                 sample_weight=np.repeat(weights[rows], X.shape[1] // channels),
             )
     return scaler
+
+
+def _ordinary_range(
+    X: np.ndarray | RowSource, weights: np.ndarray, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds, column by column, of values that are not outlying."""
+    known = np.flatnonzero(weights)
+    chosen = np.zeros(len(weights), bool)
+    chosen[known[:: -(-len(known) // QUANTILE_SAMPLES)]] = True
+    pixels = np.concatenate(
+        [_row_major(chunk) for _, chunk in row_blocks(select(X, chosen))]
+    ).reshape(-1, channels)
+    weights = np.repeat(weights[chosen], X.shape[1] // channels)
+    shares = np.array([0.5, *QUANTILES, *(1.0 - np.array(QUANTILES))])
+    low, high = np.full(channels, -np.inf), np.full(channels, np.inf)
+    for column, values in enumerate(pixels.T):
+        median, *quantiles = _quantiles(values, weights, shares)
+        for share, first, last in zip(
+            QUANTILES, *np.split(np.array(quantiles), 2), strict=True
+        ):
+            if last > first:
+                reach = OUTLYING * (last - first) / (-2.0 * ndtri(share))
+                low[column], high[column] = median - reach, median + reach
+                break
+    return low, high
+
+
+def _quantiles(
+    values: np.ndarray, weights: np.ndarray, shares: np.ndarray
+) -> np.ndarray:
+    """Quantiles of values that weigh as much as if they were repeated."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    found = np.searchsorted(total, shares * total[-1] * (1.0 - 1e-9))
+    return values[order][found]
 
 
 def _row_major(X: np.ndarray) -> NDArray[np.float64]:
@@ -236,6 +302,7 @@ def _random_orthonormal(
 
 def _principal_subspace(
     scaler: StandardScaler | None,
+    tail: float | None,
     X: np.ndarray | RowSource,
     weights: np.ndarray,
     width: int,
@@ -250,7 +317,7 @@ def _principal_subspace(
     for _ in range(SUBSPACE_ITERATIONS):
         image = np.zeros_like(basis)
         for rows, chunk in row_blocks(X):
-            centred = standardise(scaler, chunk) - center
+            centred = standardise(scaler, chunk, tail=tail) - center
             image += centred.T @ ((centred @ basis) * weights[rows, None])
         basis, _ = np.linalg.qr(image)
     return basis

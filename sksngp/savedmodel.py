@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from .architecture import Architecture
 from .body_network import ResidualNetwork, network_of
+from .input_graph import standardised
 from .ood import above_rounding
-from .projection import LARGEST, scaler_of_columns
+from .surprisal import Surprisal
 
 #: What the served function returns, by name.
 OUTPUTS = (
@@ -115,12 +116,7 @@ class _Graph(ABC):
         """Probabilities, uncertainties and score, by name."""
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        rows, scaler = inputs, self.projection.scaler
-        if scaler is not None:
-            mean, scale = scaler_of_columns(scaler, inputs.shape[1])
-            rows = (rows - mean) / scale
-        largest = LARGEST[self.architecture.dtype]
-        rows = tf.clip_by_value(rows, -largest, largest)
+        rows = standardised(inputs, self.projection, self.architecture.dtype)
         kernel = self.projection.kernel
         if kernel is None:
             return tf.cast(rows, self.architecture.dtype)
@@ -195,14 +191,17 @@ class _GaussianProcessGraph(_Graph):
         self.prior = classifier._prior_variance
         self.temperature = classifier.temperature_
         self.factor = classifier.mean_field_factor
+        self.distance = None
+        if classifier.input_distance_ is not None:
+            self.distance = _DistanceGraph(classifier)
+            self.variables += self.distance.variables
         self.noise = None
         if classifier.inference == "monte_carlo" or len(posterior.factor) > 1:
             self.noise = tf.constant(classifier.noise_)
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits, features = self.network.output(
-            self.network.hidden(self.project(inputs))
-        )
+        projected = self.project(inputs)
+        logits, features = self.network.output(self.network.hidden(projected))
         logits = tf.cast(logits, tf.float64)
         variance, prior = self.variances(features)
         scaled = logits / self.temperature
@@ -212,12 +211,15 @@ class _GaussianProcessGraph(_Graph):
             epistemic = share / (1.0 + share)
         else:
             epistemic = tf.clip_by_value(share, 0.0, 1.0)
+        score = epistemic * tf.sqrt(self.entropy_of_logits(logits))
+        if self.distance is not None:
+            score = self.distance.combined(score, projected)
         return {
             "probabilities": proba,
             "total": self.entropy(proba),
             "aleatoric": self.entropy_of_logits(scaled),
             "epistemic": epistemic,
-            "ood_score": epistemic * tf.sqrt(self.entropy_of_logits(logits)),
+            "ood_score": score,
         }
 
     def variances(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -255,3 +257,46 @@ class _GaussianProcessGraph(_Graph):
         log_proba = shifted - tf.math.log1p(tf.reduce_sum(others, 1, keepdims=True))
         entropy = -tf.reduce_sum(tf.exp(log_proba) * log_proba, axis=1)
         return tf.clip_by_value(entropy / self.log_classes, 0.0, 1.0)
+
+
+class _DistanceGraph:
+    """SNGP's distance in input space, and its sum with the other score."""
+
+    def __init__(self, classifier: Any) -> None:
+        distance = classifier.input_distance_
+        self.scale = distance.posterior.scale
+        arrays = distance.kernel, distance.bias, distance.posterior.whitening[0]
+        dtype = classifier.architecture_["dtype"]
+        self.variables = [
+            tf.Variable(array, trainable=False, dtype=dtype) for array in arrays
+        ]
+        self.surprisals = classifier._surprisals
+
+    def combined(self, score: tf.Tensor, projected: tf.Tensor) -> tf.Tensor:
+        """As `SNGPClassifier._combined`."""
+        first, second = self.surprisals
+        return _surprisal(first, score) + _surprisal(second, self.share(projected))
+
+    def share(self, projected: tf.Tensor) -> tf.Tensor:
+        """As `InputDistance`."""
+        kernel, bias, whitening = self.variables
+        features = tf.cos(projected @ kernel + bias)
+        features *= tf.cast(np.sqrt(2.0 / bias.shape[0]), features.dtype)
+        left, prior = (
+            tf.reduce_sum(tf.cast(tf.square(array), tf.float64), axis=1)
+            for array in (features @ whitening, features)
+        )
+        return tf.clip_by_value(self.scale * left / prior, 0.0, 1.0)
+
+
+def _surprisal(surprisal: Surprisal, scores: tf.Tensor) -> tf.Tensor:
+    """As `Surprisal`."""
+    knots, values = tf.constant(surprisal.scores), tf.constant(surprisal.values)
+    if len(surprisal.values) == 1:  # there is nothing to interpolate
+        knots, values = tf.concat([knots, knots + 1], 0), tf.concat([values] * 2, 0)
+    inside = tf.clip_by_value(scores, knots[0], knots[-1])
+    right = tf.clip_by_value(tf.searchsorted(knots, inside), 1, knots.shape[0] - 1)
+    low, high = tf.gather(knots, right - 1), tf.gather(knots, right)
+    start, end = tf.gather(values, right - 1), tf.gather(values, right)
+    between = start + (inside - low) * ((end - start) / (high - low))
+    return between + (tf.maximum(scores - surprisal.scores[-1], 0.0) / surprisal.excess)

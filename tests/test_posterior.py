@@ -423,3 +423,22 @@ def test_pickle_leaves_out_what_can_be_computed_again():
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(variance_of(again, rows), expected[0])
     np.testing.assert_array_equal(again.directions, expected[1])
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_variance_without_a_row_is_that_of_the_other_rows(groups):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 5))
+    weights = rng.uniform(0.5, 3.0, size=(12, groups))
+    prior = prior_precision(5, 0.1, groups)
+    whole = factorise(
+        add_rows(prior, [(features, weights)]), 0.1, 0.1
+    )
+    found = whole.variance_without(features, weights)
+    for row in range(12):
+        others = np.arange(12) != row
+        precision = add_rows(prior, [(features[others], weights[others])])
+        expected = 0.1 * np.einsum(
+            "m,gmk,k->g", features[row], np.linalg.inv(precision), features[row]
+        )
+        np.testing.assert_allclose(found[row], expected, rtol=1e-9)

@@ -77,7 +77,7 @@ WIDE = {
 @pytest.mark.parametrize(("X", "share"), WIDE.values(), ids=WIDE)
 def test_wide_rows_keep_nearly_the_variance_of_pca(X, share, standardize):
     fitted = fit(X, standardize=standardize)
-    inputs = StandardScaler().fit_transform(X) if standardize else X
+    inputs = standardise(fitted.scaler, X, tail=fitted.tail)
     largest = min(16, len(X) - 1)
     best = PCA(largest, svd_solver="full").fit(inputs).explained_variance_.sum()
     kept = fitted(X).var(axis=0, ddof=1).sum()
@@ -257,3 +257,76 @@ def test_constant_columns_and_huge_values_stay_finite(columns):
     for dtype, largest in LARGEST.items():
         assert np.isfinite(fitted(far, dtype)).all()
         assert np.abs(standardise(fitted.scaler, far, largest)).max() <= largest
+
+
+# Extreme cells
+
+
+def with_extreme_cells(X, share, value, seed=0):
+    rows = np.random.default_rng(seed).random(len(X)) < share
+    X = X.copy()
+    X[rows, 0] = value
+    return X
+
+
+@pytest.mark.parametrize(
+    ("share", "value"), [(0.01, 1e4), (0.01, 1e12), (0.05, -999.0), (0.1, 1e6)]
+)
+def test_few_extreme_cells_do_not_set_the_scale(share, value):
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    scaler = fit(with_extreme_cells(X, share, value)).scaler
+    # At most as if the cells were ten standard deviations away.
+    assert scaler.scale_[0] < 1.2 * np.sqrt(1 + 110 * share)
+    assert abs(scaler.mean_[0]) < 12 * share + 0.1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(np.arange(500.0) % 2, id="binary"),
+        pytest.param((np.arange(500) < 5).astype(float), id="one in a hundred"),
+        pytest.param(np.zeros(500), id="constant"),
+        pytest.param(np.random.default_rng(0).normal(size=500), id="normal"),
+        pytest.param(np.random.default_rng(0).exponential(size=500), id="exponential"),
+    ],
+)
+def test_ordinary_columns_are_standardised(column):
+    expected = StandardScaler().fit(column[:, None])
+    scaler = fit(column[:, None]).scaler
+    np.testing.assert_allclose(scaler.mean_, expected.mean_, rtol=1e-12)
+    np.testing.assert_allclose(scaler.scale_, expected.scale_, rtol=1e-12)
+
+
+def test_weights_are_repetitions_for_the_scale():
+    X = with_extreme_cells(table(60, 3), 0.1, 1e9)
+    repeats = 1 + np.arange(60) % 3
+    weighted, repeated = fit(X, repeats.astype(float)), fit(X.repeat(repeats, axis=0))
+    np.testing.assert_allclose(weighted.scaler.mean_, repeated.scaler.mean_, rtol=1e-10)
+    np.testing.assert_allclose(
+        weighted.scaler.scale_, repeated.scaler.scale_, rtol=1e-10
+    )
+
+
+def test_samples_of_no_weight_do_not_count():
+    X = table(100, 3)
+    weights = np.ones(100)
+    weights[60:] = 0
+    X[60:] *= 1e6
+    some, all_ = fit(X, weights), fit(X[:60])
+    np.testing.assert_allclose(some.scaler.scale_, all_.scaler.scale_, rtol=1e-12)
+
+
+def test_tails_are_compressed_and_keep_their_order():
+    scaler = StandardScaler().fit([[-1.0], [1.0]])
+    values = np.array([[-1e300], [-9.0], [-8.0], [0.0], [8.0], [9.0], [1e3], [1e6]])
+    found = standardise(scaler, values, tail=8.0)[:, 0]
+    assert (np.diff(found) > 0).all()
+    np.testing.assert_allclose(found[2:6], [-8, 0, 8, 8 + np.log(2)], rtol=1e-12)
+    np.testing.assert_array_equal(standardise(scaler, values[1:])[:, 0], values[1:, 0])
+
+
+def test_quantiles_of_many_samples_are_those_of_a_part(monkeypatch):
+    X = with_extreme_cells(table(5000, 3), 0.01, 1e9)
+    whole = fit(X).scaler.scale_
+    monkeypatch.setattr(projection, "QUANTILE_SAMPLES", 500)
+    np.testing.assert_allclose(fit(X).scaler.scale_, whole, rtol=0.1)

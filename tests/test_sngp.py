@@ -216,9 +216,12 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
     }
     assert clf.temperature_ != 1
     untempered = normalised_entropy(softmax(logits, axis=1))
-    np.testing.assert_allclose(
-        -clf.score_samples(rows), share * np.sqrt(untempered), rtol=1e-7
+    distance = clf.input_distance_(clf.projection_(rows, "float64"))
+    parts = share * np.sqrt(untempered), distance
+    combined = sum(
+        surprisal(part) for surprisal, part in zip(clf._surprisals, parts, strict=True)
     )
+    np.testing.assert_allclose(-clf.score_samples(rows), combined, rtol=1e-6)
     for kind, score in expected.items():
         actual = clf.predict_uncertainty(rows, kind=kind)
         np.testing.assert_allclose(actual, score, rtol=1e-8, atol=1e-12)

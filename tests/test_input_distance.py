@@ -1,0 +1,112 @@
+"""The second Gaussian process, in input space."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sksngp import input_distance
+from sksngp.input_distance import RIDGE, fit_input_distance
+from sksngp.rows import Rows
+
+RNG = np.random.default_rng(0)
+LABELS = (np.arange(60) % 3).astype(np.int32)
+# Classes that differ along all axes; the second axis has the largest spread.
+INPUTS = RNG.normal(size=(60, 4)) * [1.0, 10.0, 0.1, 1.0] + LABELS[:, None]
+
+
+def rows_of(inputs, labels, weights=None):
+    weights = np.ones(len(labels)) if weights is None else weights
+    return Rows(inputs, labels, np.asarray(weights, float))
+
+
+@pytest.fixture(scope="module")
+def process():
+    return fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
+
+
+def test_share_of_the_prior_variance(process):
+    phi, new = process.features(INPUTS), process.features(INPUTS + 0.3)
+    precision = RIDGE * np.eye(phi.shape[1]) + phi.T @ phi
+    left = np.einsum("nm,nm->n", new, np.linalg.solve(precision, new.T).T)
+    expected = RIDGE * left / (new**2).sum(axis=1)
+    assert_allclose(process(INPUTS + 0.3), expected, rtol=1e-9)
+
+
+def test_exact_gaussian_process(monkeypatch):
+    monkeypatch.setattr(input_distance, "NUM_FEATURES", 6000)
+    process = fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
+    residuals = INPUTS - [INPUTS[LABELS == label].mean(axis=0) for label in LABELS]
+    within = residuals.T @ residuals / len(INPUTS)
+    mean_variance = INPUTS.var(axis=0).mean()
+    metric = np.linalg.inv(
+        within + input_distance.SHRINKAGE * mean_variance * np.eye(4)
+    )
+    total = np.cov(INPUTS.T, bias=True)
+    scale = input_distance.LENGTH_SCALE * 2 * np.trace(metric @ total)
+
+    def kernel(first, second):
+        difference = first[:, None] - second[None]
+        squared = np.einsum("nmi,ij,nmj->nm", difference, metric, difference)
+        return np.exp(-squared / (2 * scale))
+
+    new = INPUTS[:20] + RNG.normal(size=(20, 4)) * [1, 10, 0.1, 1]
+    gram = kernel(INPUTS, INPUTS) + RIDGE * np.eye(60)
+    cross = kernel(INPUTS, new)
+    exact = 1 - np.einsum("mn,mn->n", cross, np.linalg.solve(gram, cross))
+    assert_allclose(process(new), exact, atol=0.05)
+
+
+def test_a_weight_is_a_repetition():
+    repeats = 1 + np.arange(60) % 4
+    weighted = fit_input_distance(rows_of(INPUTS, LABELS, repeats), 3, seed=1)
+    repeated = fit_input_distance(
+        rows_of(INPUTS.repeat(repeats, axis=0), LABELS.repeat(repeats)), 3, seed=1
+    )
+    assert_allclose(weighted(INPUTS - 1), repeated(INPUTS - 1), rtol=1e-9)
+
+
+def test_without_a_sample_is_as_if_it_had_not_been_seen(process):
+    first, last = slice(0, 59), slice(59, 60)
+    few = fit_input_distance(rows_of(INPUTS[first], LABELS[first]), 3, seed=0)
+    seen = few.absorb(rows_of(INPUTS[last], LABELS[last], [3.0]))
+    assert_allclose(
+        seen.without(INPUTS[last], np.array([3.0])), few(INPUTS[last]), rtol=1e-9
+    )
+    assert seen(INPUTS[last]) < few(INPUTS[last])
+
+
+def test_the_metric_is_that_within_classes(process):
+    """A step that is small beside the spread of all samples may leave all classes."""
+    step = np.zeros(4)
+    step[2] = 0.5  # five standard deviations within classes, half of one of all
+    wide = np.array([0.0, 5.0, 0.0, 0.0])  # half a standard deviation within classes
+    assert process(INPUTS + step).mean() > 1.5 * process(INPUTS + wide).mean()
+
+
+def test_far_inputs_have_the_prior_variance(process):
+    assert (process(INPUTS + 1000.0) > 0.8).all()
+    assert process(INPUTS).max() < 0.8
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels"),
+    [
+        pytest.param(np.ones((1, 3)), [0], id="one sample"),
+        pytest.param(np.ones((8, 3)), [0, 1] * 4, id="equal samples"),
+        pytest.param(np.eye(8, 20), [0, 1] * 4, id="more features than samples"),
+        pytest.param(INPUTS[:2], [0, 2], id="a class without samples"),
+    ],
+)
+def test_unusual_samples(inputs, labels):
+    process = fit_input_distance(rows_of(inputs, np.array(labels, np.int32)), 3, seed=0)
+    known, far = process(inputs), process(inputs + 1e6)
+    assert ((0 <= known) & (known <= 1)).all()
+    assert (far > known).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arithmetic_is_that_of_the_inputs(dtype):
+    inputs = INPUTS.astype(dtype)
+    process = fit_input_distance(rows_of(inputs, LABELS), 3, seed=0)
+    assert process.features(inputs).dtype == process.kernel.dtype == dtype
+    assert process(inputs).dtype == np.float64
