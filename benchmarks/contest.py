@@ -89,7 +89,8 @@ class Contest:
     def ours(self, Classifier, **params):
         """One of our classifiers, unfitted, set up like the tutorial's."""
         alike = {
-            "num_layers": 6,
+            "num_layers": settings.NUM_LAYERS,
+            "num_hidden": settings.NUM_HIDDEN,
             "learning_rate": settings.LEARNING_RATE,
             "learning_rate_schedule": "constant",
             "epochs": self.epochs,

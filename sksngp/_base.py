@@ -56,6 +56,11 @@ RandomState: TypeAlias = int | np.random.RandomState | None
 
 #: Residual blocks of the tutorial's network, where ``num_layers="auto"`` cannot choose.
 DEFAULT_NUM_LAYERS = 6
+#: Width of the tutorial's network, which ``num_hidden="auto"`` raises in steps to the
+#: number of features, but not further than that.
+DEFAULT_NUM_HIDDEN = 128
+WIDTH_STEP = 64
+MOST_NUM_HIDDEN = 512
 #: Most samples on which networks of several depths are trained to compare them.
 MOST_ROWS_TO_COMPARE = 2**16
 #: ``epochs="auto"`` trains for as many epochs or, on large data, optimizer steps.
@@ -108,7 +113,10 @@ class BaseNetworkClassifier(
             Interval(Integral, 0, None, closed="left"),
             StrOptions({"auto"}),
         ],
-        "num_hidden": [Interval(Integral, 1, None, closed="left")],
+        "num_hidden": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "dropout_rate": [Interval(Real, 0, 1, closed="left")],
         "standardize": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
@@ -141,7 +149,7 @@ class BaseNetworkClassifier(
         network: Network,
         image_shape: tuple[int, int, int] | None,
         num_layers: int | Literal["auto"],
-        num_hidden: int,
+        num_hidden: int | Literal["auto"],
         dropout_rate: float,
         standardize: bool,
         dtype: Literal["float32", "float64"],
@@ -204,7 +212,7 @@ class BaseNetworkClassifier(
         fields: dict[str, Any] = {
             "num_outputs": len(self.classes_),
             "num_layers": self._depth(),
-            "num_hidden": int(self.num_hidden),
+            "num_hidden": self._width(),
             "members": 1,
             "dropout": self.dropout_rate > 0,
             "optimizer": self.optimizer,
@@ -229,6 +237,13 @@ class BaseNetworkClassifier(
         if self.num_layers != "auto":
             return int(self.num_layers)
         return getattr(self, "num_layers_", DEFAULT_NUM_LAYERS)
+
+    def _width(self) -> int:
+        """Width of the dense network: the parameter, or enough for the features."""
+        if self.num_hidden != "auto":
+            return int(self.num_hidden)
+        steps = -(-self.n_features_in_ // WIDTH_STEP)
+        return min(max(DEFAULT_NUM_HIDDEN, steps * WIDTH_STEP), MOST_NUM_HIDDEN)
 
     def _body(self) -> Body | None:
         """What `network` asks for in place of the dense network."""
@@ -697,7 +712,7 @@ class BaseNetworkClassifier(
         self.projection_ = fit_projection(
             X,
             weights,
-            num_hidden=self.num_hidden if architecture.body is None else None,
+            num_hidden=None if architecture.body else architecture.num_hidden,
             members=architecture.members,
             standardize=self.standardize,
             rng=rng,

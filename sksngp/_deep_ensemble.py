@@ -78,7 +78,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
         num_layers: int | Literal["auto"] = "auto",
-        num_hidden: int = 128,
+        num_hidden: int | Literal["auto"] = "auto",
         dropout_rate: float = 0.1,
         standardize: bool = True,
         dtype: Literal["float32", "float64"] = "float32",

@@ -27,8 +27,11 @@ num_layers : int or "auto", default="auto"
     `SNGPClassifier` also of 0) are compared by their log loss on samples that they
     were not trained on. If no samples are held out, and in `partial_fit`, "auto" means
     6, as in the tutorial.
-num_hidden : int, default=128
-    Width of "resnet", as in the tutorial.
+num_hidden : int or "auto", default="auto"
+    Width of "resnet". "auto" means 128, as in the tutorial; for more than 128
+    features it is the number of features, rounded up to a multiple of 64, but at
+    most 512. If there are more features than that, the network sees the directions
+    of largest variance, and samples that differ in other directions are not noticed.
 dropout_rate : float in [0, 1), default=0.1
     Share of a block's output units set to zero in training, as in the
     tutorial. Other networks drop units as their layers say;

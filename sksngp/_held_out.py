@@ -21,6 +21,8 @@ from .sources import MatrixLike, RowSource
 #: Folds that ``cv="auto"`` makes of at most so many samples.
 NUM_FOLDS = 5
 MOST_ROWS_IN_FOLDS = 2000
+#: Keys of the hash that are tried for a held-out set without very common samples.
+KEYS_TO_TRY = 10
 #: Distinct rows of a stream of `partial_fit` calls that set its threshold.
 STREAM_SCORES = 1000
 
@@ -129,7 +131,7 @@ class HeldOutMixin:
             self._cutoffs[:] = ood.cutoff_of_share(self.validation_fraction)
             self._cross_fitted = ood.digests(samples.X, self._split)
             return Splits(masks, refit=True)
-        held_out = self._choose_rows(samples.X, samples.labels)
+        held_out = self._choose_set(samples, rng)
         self._cutoffs = ood.cutoffs(
             samples.X, samples.labels, held_out, len(self.classes_), self._split
         )
@@ -209,6 +211,27 @@ class HeldOutMixin:
                 f"{self.validation_fraction} leaves no row to validate on: each row "
                 "is the single distinct row of a class, or was trained on before."
             )
+
+    def _choose_set(
+        self, samples: Samples, rng: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """Choose samples to hold out that weigh about as much as they should.
+
+        Equal samples stay together. If a common one is among the chosen, others are
+        chosen by another key of the hash: a network that never saw it would not know
+        what a large part of the data is like.
+        """
+        allowed = max(ood.LARGEST_SHARE, 1.5 * self.validation_fraction)
+        tried = []
+        for _ in range(KEYS_TO_TRY):
+            held_out = self._choose_rows(samples.X, samples.labels)
+            share = samples.weights[held_out].sum() / samples.weights.sum()
+            tried.append((share, self._split, held_out))
+            if share <= allowed:
+                break
+            self._split = int(rng.integers(2**63))
+        _, self._split, held_out = min(tried, key=lambda each: each[0])
+        return held_out
 
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray

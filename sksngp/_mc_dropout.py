@@ -85,7 +85,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
         network: Network = "resnet",
         image_shape: tuple[int, int, int] | None = None,
         num_layers: int | Literal["auto"] = "auto",
-        num_hidden: int = 128,
+        num_hidden: int | Literal["auto"] = "auto",
         dropout_rate: float = 0.1,
         standardize: bool = True,
         dtype: Literal["float32", "float64"] = "float32",
@@ -156,7 +156,7 @@ class MCDropoutClassifier(BaseNetworkClassifier):
             size = (self.num_samples, 2)
             self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)
             return
-        shape = (self.num_samples, self._depth(), 1, self.num_hidden)
+        shape = (self.num_samples, self._depth(), 1, self._width())
         kept = rng.random(shape) >= self.dropout_rate
         self.masks_ = kept / (1.0 - self.dropout_rate)
 

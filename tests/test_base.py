@@ -256,3 +256,20 @@ def test_failed_fit_changes_nothing(
         fit(clf, X, y)
     assert_array_equal(outputs(clf, X), expected)
     assert_valid_predictions(fit(clf, X, y), X)
+
+
+# Width
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [(2, 128), (128, 128), (129, 192), (200, 256), (600, 512)]
+)
+def test_the_network_is_as_wide_as_there_are_features(make_two, columns, width):
+    X = np.random.default_rng(0).normal(size=(40, columns))
+    clf = make_two(num_hidden="auto", epochs=1).fit(X, X[:, 0] > 0)
+    assert clf.architecture_["num_hidden"] == width
+    moved = X.copy()
+    moved[:, -1] += 1e6
+    if columns <= width:  # then no direction is lost
+        shift = clf.projection_(moved) - clf.projection_(X)
+        assert (np.abs(shift).max(axis=1) > 0.1).all()

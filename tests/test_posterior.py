@@ -431,9 +431,7 @@ def test_variance_without_a_row_is_that_of_the_other_rows(groups):
     features = rng.normal(size=(12, 5))
     weights = rng.uniform(0.5, 3.0, size=(12, groups))
     prior = prior_precision(5, 0.1, groups)
-    whole = factorise(
-        add_rows(prior, [(features, weights)]), 0.1, 0.1
-    )
+    whole = factorise(add_rows(prior, [(features, weights)]), 0.1, 0.1)
     found = whole.variance_without(features, weights)
     for row in range(12):
         others = np.arange(12) != row
