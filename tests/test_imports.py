@@ -77,6 +77,7 @@ BELOW = {
         "_export",
         "_held_out",
         "_prediction",
+        "_progress",
         "_selection",
         "_validation",
         "_younger",
