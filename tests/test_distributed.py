@@ -133,6 +133,19 @@ def test_dataframes_train_on_workers(client, little_memory):
     assert clf.loss_curve_[-1] < 0.8 * clf.loss_curve_[0]
 
 
+def test_cross_fitting_on_workers(client, little_memory):
+    """The folds are trained on workers as the final network is."""
+    clf = clone(SNGP).set_params(cv=2, epochs=1)
+    alone = clone(clf).fit(X, Y)  # in memory
+    clf.fit(lazy(), Y)
+    assert clf.ood_scores_.shape == alone.ood_scores_.shape
+    assert [found.keys() for found in clf.candidates_] == [
+        found.keys() for found in alone.candidates_
+    ]
+    assert np.isfinite([found["log_loss"] for found in clf.candidates_]).all()
+    assert clf.score(X, Y) == pytest.approx(alone.score(X, Y), abs=0.1)
+
+
 def fit_here(seed):
     """Fit inside a task, which reads its samples when they are needed."""
     with pytest.MonkeyPatch.context() as patch:
