@@ -182,6 +182,23 @@ def test_room_does_not_import_tensorflow_at_its_top(name):
     assert not imported & {"tensorflow", "tf_keras", "official"}
 
 
+def test_the_table_lists_each_module():
+    files = {file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py")}
+    assert {str(file.with_suffix("")) for file in files} == BELOW.keys()
+
+
+#: This file tests the first one; the second one is a constant.
+WITHOUT_TEST_FILE = {"__init__", "_version"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BELOW) - WITHOUT_TEST_FILE))
+def test_each_module_has_a_test_file(name):
+    """Its own, or that of the package that it is in."""
+    package, _, module = name.rpartition("/")
+    file = f"test_{(package or module).strip('_')}.py"
+    assert (Path(__file__).parent / file).is_file()
+
+
 def test_importing_the_package_imports_no_heavy_library():
     code = (
         "import sys, sksngp, sksngp.datasets, sksngp.metrics, sksngp.inspection\n"
