@@ -22,6 +22,7 @@ from ._docs import document
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
+from ._progress import expect_networks, one_report
 from ._selection import (
     Candidate,
     Samples,
@@ -440,7 +441,8 @@ class BaseNetworkClassifier(
             takes any of it.
         """
         fitted = copy.copy(self)
-        fitted._fit(X, y, sample_weight)
+        with one_report():
+            fitted._fit(X, y, sample_weight)
         self.__dict__ = fitted.__dict__
         return self
 
@@ -467,6 +469,7 @@ class BaseNetworkClassifier(
         depths = self._depths_to_compare(samples, splits)
         self.num_layers_ = max(depths)
         check_memory(self._memory_needs(self._architecture(), *samples.X.shape))
+        expect_networks(len(depths) * len(splits.held_out) + splits.refit)
         trials = [self._trial(depth, samples, splits, rng) for depth in depths]
         factors = self._factors_to_compare(samples, splits)
         trial, chosen, scores = trials[0], Candidate(depths[0], factors[0]), None

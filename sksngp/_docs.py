@@ -114,7 +114,9 @@ random_state : int, RandomState instance or None, default=None
     makes results repeatable bit for bit on one machine. Global random states
     are neither read nor changed, but by None, which draws on NumPy's.
 verbose : int, default=0
-    Above 0, show a progress bar with the loss and the validation score."""
+    Above 0, report the progress with the loss and the validation score on standard
+    error: as a bar in a terminal or a notebook, otherwise as a line every 10 seconds
+    and at the end. The networks of a cross-fitted `fit` share the bar or the lines."""
 
 SHARED_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)

@@ -58,8 +58,7 @@ def train(
         `patience` epochs, and the weights returned are those of the best epoch.
     patience : int, default=10
     verbose : bool, default=False
-        Show the progress on standard error: as a bar in a terminal or a notebook,
-        and otherwise as a few lines.
+        Report the progress on standard error; see `sksngp._progress.progress`.
 
     Returns
     -------

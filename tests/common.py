@@ -8,6 +8,8 @@ from sksngp.uncertainty import KINDS
 
 #: Settings in which sample weights and repetitions agree up to rounding.
 EXACT = {"dtype": "float64", "dropout_rate": 0, "batch_size": None}
+#: The recipe of the defaults: networks of several depths, folds and a final network.
+CROSS_FITTED = {"num_layers": "auto", "cv": 2, "epochs": 1}
 #: Prediction methods that require only samples.
 PREDICTION_METHODS = [
     "predict",

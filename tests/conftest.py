@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,11 @@ def make_two(small, one_of_two):
     return partial(small, one_of_two)
 
 
+def pickled(clf):
+    """Return the attributes of a classifier, each as bytes."""
+    return {name: pickle.dumps(value) for name, value in vars(clf).items()}
+
+
 @pytest.fixture(scope="session")
 def fitted_on_moons(small, moons):
     """``fitted_on_moons(Classifier)``: ``small(Classifier)``, fitted once.
@@ -114,14 +120,15 @@ def fitted_on_moons(small, moons):
     @cache
     def fit(Classifier):
         clf = small(Classifier).fit(*moons)
-        states.append((clf, dict(vars(clf))))
+        states.append((clf, pickled(clf)))
         return clf
 
     yield fit
-    for clf, state in states:
-        assert vars(clf).keys() == state.keys(), "a test changed a shared classifier"
+    for clf, state in states:  # pickles also show changes within arrays
+        found = pickled(clf)
+        assert found.keys() == state.keys(), "a test changed a shared classifier"
         for name, value in state.items():
-            assert vars(clf)[name] is value, f"a test changed a shared {name}"
+            assert found[name] == value, f"a test changed a shared {name}"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,24 @@
 """The fitting workflow: learning rates, unusual data and failed fits."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from common import assert_valid_predictions, fitted_attributes
+from common import CROSS_FITTED, assert_valid_predictions, fitted_attributes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 import sksngp
-from sksngp import ResNetClassifier, training
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    training,
+)
 from sksngp.compiled import CompiledNetwork
 
 # Learning rates
@@ -44,8 +53,9 @@ def test_a_learning_rate_of_zero_keeps_the_weights(make_two, moons):
     clf = make_two(epochs=3, learning_rate_schedule=lambda done: float(done == 0))
     weights = clf.fit(*moons).weights_
     for name, array in make_two(epochs=1).fit(*moons).weights_.items():
-        # Kernels are normalized in each step, and the output of SNGP is computed.
-        if name.startswith("hidden") and name.endswith("bias"):
+        # SNGP normalizes kernels in each step, and computes the output.
+        is_bias = name.startswith("hidden") and name.endswith("bias")
+        if is_bias or isinstance(clf, ResNetClassifier):
             assert_array_equal(weights[name], array)
 
 
@@ -205,34 +215,56 @@ def diverge(monkeypatch, clf):
     return ValueError, "learning_rate"
 
 
-def interrupt(module, name):
-    """Let a function of the library return, then interrupt the fit."""
+def fail_after(module, name, error=KeyboardInterrupt):
+    """Let a function of the library return, then raise an error."""
 
     def prepare(monkeypatch, clf):
         function = getattr(module, name)
 
         def fail(*args, **kwargs):
             function(*args, **kwargs)
-            raise KeyboardInterrupt("interrupted here")
+            raise error("failed here")
 
         monkeypatch.setattr(module, name, fail)
-        return KeyboardInterrupt, "interrupted here"
+        return error, "failed here"
 
     return prepare
 
 
 FAILURES = {
     "divergence": diverge,
-    "interrupt in training": interrupt(training, "train"),
-    "interrupt at the end": interrupt(sksngp.ood, "threshold"),
+    "interrupt in training": fail_after(training, "train"),
+    "interrupt at the end": fail_after(sksngp.ood, "threshold"),
+    "error in training": fail_after(CompiledNetwork, "epoch", RuntimeError),
 }
+INTERRUPTED = list(FAILURES)[:3]
+TWO = ResNetClassifier, SNGPClassifier
+#: Classifier, parameters, method, whether it was fitted before, and failure.
+FAILING_FITS = [
+    *product(TWO, [{}], ["fit", "partial_fit"], [False, True], INTERRUPTED),
+    *product(TWO, [{}], ["warm_start"], [True], INTERRUPTED),
+    *product(TWO, [{}], ["fit"], [False, True], ["error in training"]),
+    (MCDropoutClassifier, {}, "fit", True, "divergence"),
+    (DeepEnsembleClassifier, {}, "partial_fit", True, "error in training"),
+    (SNGPClassifier, CROSS_FITTED, "fit", True, "interrupt at the end"),
+]
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-@pytest.mark.parametrize("how", ["fit", "warm_start", "partial_fit"])
-@pytest.mark.parametrize("fitted_before", [False, True], ids=["unfitted", "fitted"])
+def name_of(value):
+    if isinstance(value, bool):
+        return "fitted" if value else "unfitted"
+    if isinstance(value, dict):
+        return "cross-fitted" if value else "one network"
+    return getattr(value, "__name__", None)
+
+
+@pytest.mark.parametrize(
+    ("Classifier", "params", "how", "fitted_before", "failure"),
+    FAILING_FITS,
+    ids=name_of,
+)
 def test_failed_fit_changes_nothing(
-    make_two, moons, outputs, monkeypatch, failure, how, fitted_before
+    small, moons, outputs, monkeypatch, Classifier, params, how, fitted_before, failure
 ):
     X, y = moons
 
@@ -241,12 +273,12 @@ def test_failed_fit_changes_nothing(
             return clf.partial_fit(X, y, classes=[0, 1])
         return clf.fit(X, y)
 
-    clf = make_two(warm_start=how == "warm_start", batch_size=16)
-    expected = outputs(fit(make_two(**clf.get_params()), X, y), X)
+    clf = small(Classifier, warm_start=how == "warm_start", batch_size=16, **params)
+    expected = outputs(fit(clone(clf), X, y), X)
     if fitted_before:
         fit(clf, X, y)
     with monkeypatch.context() as patch:
-        error, match = failure(patch, clf)
+        error, match = FAILURES[failure](patch, clf)
         state = dict(vars(clf))
         with pytest.raises(error, match=match):
             fit(clf, X[::-1] + 1, y[::-1])

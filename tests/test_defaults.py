@@ -4,6 +4,7 @@
 """
 
 import warnings
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.slow
 SEEDS = [0]
 FASHION_ROWS = 2_000
 #: Of `benchmarks.pairs.report`; the others hold out other digits.
-PAIRS = ["wine 2", "digits 4, 7", "fashion 8, 9", "breast cancer"]
+PAIRS = ["wine 2", "digits 4, 7", "breast cancer"]
+FASHION = "fashion 8, 9"
 
 
 @pytest.fixture(autouse=True)
@@ -51,14 +53,25 @@ def test_accuracy_on_fashion_mnist():
     assert_as_accurate_as_baselines(fashion_accuracy(FASHION_ROWS, SEEDS))
 
 
-@pytest.mark.data  # a pair of classes
-def test_ood_samples_are_detected():
-    pairs = {name: report(FASHION_ROWS // 2)[name] for name in PAIRS}
-    results = [detection(pair, seeds=[0]) for pair in pairs.values()]
-    table = pd.DataFrame(results, index=list(pairs))
+@cache
+def detected(pair):
+    return detection(report(FASHION_ROWS // 2)[pair], seeds=[0])
+
+
+def assert_better_than_baselines(pairs):
+    table = pd.DataFrame(list(map(detected, pairs)), index=pairs)
     print(table.to_string())
     assert (table["SNGP"] > table["ResNet entropy"]).all()
     assert table["SNGP"].mean() >= best_ensemble(table) + 0.02
+
+
+def test_ood_samples_are_detected():
+    assert_better_than_baselines(PAIRS)
+
+
+@pytest.mark.data
+def test_ood_samples_are_detected_with_fashion_mnist():
+    assert_better_than_baselines([*PAIRS, FASHION])
 
 
 #: The tutorial's learning rate, without held-out samples and standardization. All

@@ -106,7 +106,10 @@ def test_names_of_devices():
 def test_mixed_precision_learns_as_well(clf, mixed):
     plain = clone(clf).fit(X[:600], Y[:600])
     clf = clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
-    assert clf.score(X[600:], Y[600:]) > plain.score(X[600:], Y[600:]) - 0.03
+    accuracy = plain.score(X[600:], Y[600:])
+    # Three standard deviations of the difference between two networks of this accuracy.
+    margin = 3 * np.sqrt(2 * accuracy * (1 - accuracy) / len(X[600:]))
+    assert clf.score(X[600:], Y[600:]) > accuracy - margin
     proba = clf.predict_proba(X[600:])
     assert 1e-7 < np.abs(proba - plain.predict_proba(X[600:])).mean() < 0.05
     for array in clf.weights_.values():

@@ -157,10 +157,22 @@ def test_projection_has_one_key(fitted_on_workers, little_memory):
     assert any("InputProjection" in str(key) for key in keys)
 
 
-def test_an_ensemble_trains_on_workers(client, little_memory):
-    clf = clone(ENSEMBLE).fit(lazy(), Y)
+def test_a_cross_fitted_ensemble_trains_on_workers(client, little_memory, monkeypatch):
+    """The networks of the folds are trained on workers, as the final one is."""
+    clients, epochs = [], sksngp.distributed.epochs
+
+    def recorded(compiled, rows, *args):
+        clients.append((rows.source.client, len(rows.labels)))
+        return epochs(compiled, rows, *args)
+
+    monkeypatch.setattr(sksngp.distributed, "epochs", recorded)
+    clf = clone(ENSEMBLE).set_params(cv=2).fit(lazy(), Y)
+    assert clients == [(client, 300), (client, 300), (client, 600)]
     assert clf.loss_curve_[-1] < 0.8 * clf.loss_curve_[0]
     assert clf.score(X, Y) > 0.8
+    assert clf.ood_scores_.shape == (600,)
+    assert np.isfinite(clf.ood_scores_).all() and np.isfinite(clf.ood_threshold_)
+    assert clf.temperature_ != 1.0  # that of the held-out samples
 
 
 def test_searches_and_ensembles_run_on_workers(cluster):

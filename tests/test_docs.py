@@ -1,93 +1,63 @@
-"""The documentation's pages: their code runs, and nothing public is left out."""
+"""Docstrings of the classifiers: complete, and in agreement with their signatures."""
 
-import doctest
-import importlib
+import inspect
+import math
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PUBLIC = [
-    "sksngp",
-    "sksngp.datasets",
-    "sksngp.inspection",
-    "sksngp.metrics",
-    "sksngp.persistence",
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
+from sksngp._docs import SHARED_ATTRIBUTES, SHARED_PARAMETERS, document
+
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
 ]
-WITH_CODE = [page for page in sorted(DOCS.glob("*.rst")) if ">>>" in page.read_text()]
+each_classifier = pytest.mark.parametrize("Classifier", CLASSIFIERS)
 
 
-def listed():
-    """Full names in the API reference's tables."""
-    names, module, table = [], None, False
-    for line in (DOCS / "api.rst").read_text().splitlines():
-        if line.startswith(".. currentmodule:: "):
-            module = line.split()[-1]
-        elif line and not line.startswith(" "):
-            table = line == ".. autosummary::"
-        elif table and re.fullmatch(r"   \w+", line):
-            names.append(f"{module}.{line.strip()}")
-    return names
+def entries(text):
+    """Return the names of the unindented entries of a section, and their types."""
+    return dict(re.findall(r"^(\w+) : (.+)$", text, flags=re.MULTILINE))
 
 
-def test_reference_lists_each_public_name_once():
-    public = [
-        f"{module}.{name}"
-        for module in PUBLIC
-        for name in importlib.import_module(module).__all__
-        if not name.startswith("__")
-    ]
-    assert sorted(listed()) == sorted(public)
+def section(docstring, title):
+    parts = re.split(r"^(\w[\w ]*)\n-+$", docstring, flags=re.MULTILINE)
+    return parts[parts.index(title) + 1]
 
 
-def test_public_names_are_there():
-    for module in map(importlib.import_module, PUBLIC):
-        assert [name for name in module.__all__ if not hasattr(module, name)] == []
+def test_placeholders_are_filled():
+    filled = document(
+        "Title.\n\n    {shared parameters}\n    {shared attributes}\n    "
+    )
+    assert filled == f"Title.\n\n{SHARED_PARAMETERS}\n{SHARED_ATTRIBUTES}"
+    assert document("Without placeholders.") == "Without placeholders."
+    assert document(None) is None
 
 
-@pytest.mark.parametrize("module", ["sksngp.datasets", "sksngp.persistence"])
-def test_a_module_of_functions_names_all_that_it_defines(module):
-    module = importlib.import_module(module)
-    defined = {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and getattr(value, "__module__", None) == module.__name__
-    }
-    assert defined <= set(module.__all__)
+@each_classifier
+def test_each_parameter_is_documented_with_its_default(Classifier):
+    documented = entries(section(Classifier.__doc__, "Parameters"))
+    signature = inspect.signature(Classifier).parameters
+    assert documented.keys() == signature.keys()
+    for name, parameter in signature.items():
+        _, _, default = documented[name].partition("default=")
+        assert eval(default, {"pi": math.pi}) == parameter.default, name
+    assert entries(SHARED_PARAMETERS).keys() <= documented.keys()
 
 
-def test_every_example_is_a_page_of_the_gallery():
-    configuration = {}
-    text = (DOCS / "conf.py").read_text()
-    for name in ("filename_pattern", "ignore_pattern"):
-        configuration[name] = re.search(rf'"{name}": r"(.*?)"', text).group(1)
-    examples = sorted((ROOT / "examples").glob("*.py"))
-    ignored = [
-        example.name
-        for example in examples
-        if re.search(configuration["ignore_pattern"], str(example))
-    ]
-    assert ignored == ["sentence_embeddings.py", "serve.py"]
-    for example in examples:
-        assert re.search(configuration["filename_pattern"], str(example))
-        if example.name not in ignored:  # a title makes a page of it
-            assert re.match(r'"""\n(.+)\n(=+)\n\n', example.read_text())
-    assert "../examples/serve.py" in (DOCS / "scaling.rst").read_text()
-
-
-def test_every_page_is_in_a_table_of_contents():
-    pages = {page.stem for page in DOCS.glob("*") if page.suffix in (".rst", ".md")}
-    contents = "".join((DOCS / name).read_text() for name in ("index.rst", "guide.rst"))
-    entries = set(re.findall(r"^   (\w+)$", contents, flags=re.MULTILINE))
-    assert pages - {"index"} == entries
-
-
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_code_of_a_page_runs(page):
-    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    result = doctest.testfile(str(page), module_relative=False, optionflags=options)
-    assert result.attempted > 0
-    assert result.failed == 0
+@each_classifier
+def test_each_fitted_attribute_is_documented(Classifier, fitted_on_moons):
+    documented = entries(section(Classifier.__doc__, "Attributes"))
+    fitted = {name for name in vars(fitted_on_moons(Classifier)) if name.endswith("_")}
+    # Data without feature names, which are no images.
+    optional = {"feature_names_in_", "image_shape_"}
+    assert fitted | optional == documented.keys() | optional
+    assert entries(SHARED_ATTRIBUTES).keys() <= documented.keys()

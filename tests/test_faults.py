@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from textwrap import dedent
 
 import numpy as np
 import pandas as pd
@@ -65,10 +66,84 @@ def test_exception_between_two_epochs(
     assert pool.num_traces() == traces
 
 
+# A process of its own, in an unusual environment
+
+
+def run_in(environment, code, *arguments, cwd=None):
+    """Return a completed process that ran `code` with further environment variables."""
+    return subprocess.run(
+        [sys.executable, "-c", "import sys\n" + code, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+HOMES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "KERAS_HOME")
+NO_NETWORK = """
+def refuse(event, arguments):
+    if event.startswith("socket.") and event not in ("socket.gethostname",):
+        raise AssertionError(f"{event} {arguments}")
+
+sys.addaudithook(refuse)
+"""
+DECIMAL_COMMA = """
+import locale
+
+locale.setlocale(locale.LC_NUMERIC, "comma")
+assert locale.localeconv()["decimal_point"] == ","
+assert locale.str(1.5) == "1,5"
+"""
+
+
 @pytest.fixture(scope="module")
-def found_in_new_process(run_python):
-    """Results of many fits, and then of fits that a signal from outside interrupts."""
-    run = run_python(
+def comma(tmp_path_factory):
+    """Environment variables that select a locale with decimal commas, "comma".
+
+    The machine may have no such locale. The file is in glibc's format of LC_NUMERIC: a
+    number for the category, the number of items, their offsets, and the items. These
+    are the decimal point, the thousands separator, the grouping, both characters as
+    numbers, and the encoding.
+    """
+    folder = tmp_path_factory.mktemp("locales")
+    items = [b",\0\0\0", b".\0\0\0", b"\x03\x03\0\0", struct.pack("=I", ord(","))]
+    items += [struct.pack("=I", ord(".")), b"UTF-8\0"]
+    start = 8 + 4 * len(items)
+    offsets = [start + sum(map(len, items[:index])) for index in range(len(items))]
+    (folder / "comma").mkdir()
+    (folder / "comma" / "LC_NUMERIC").write_bytes(
+        struct.pack(f"={2 + len(items)}I", 0x20031115 ^ 1, len(items), *offsets)
+        + b"".join(items)
+    )
+    return {"LOCPATH": str(folder), "LC_NUMERIC": "comma"}
+
+
+def unusual(comma):
+    """Hash seed, a home folder that is not writable, and decimal commas.
+
+    The home folder is a device, because root may write to folders without permission.
+    """
+    return dict.fromkeys(HOMES, os.devnull) | comma | {"PYTHONHASHSEED": "4242"}
+
+
+PARAMS = {
+    "num_layers": 1,
+    "num_hidden": 8,
+    "epochs": 1,
+    "cv": None,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def found_in_new_process(comma):
+    """Results of many fits, and then of fits that a signal from outside interrupts.
+
+    The process has an unusual environment and must not use the network.
+    """
+    code = dedent(
         """
         import ctypes, gc, itertools, json, os, signal, threading, time, warnings
         import numpy as np
@@ -80,7 +155,7 @@ def found_in_new_process(run_python):
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).normal(size=(100, 3))
         y = X[:, 0] > 0
-        params = dict(num_layers=1, num_hidden=8, epochs=1, cv=None, random_state=0)
+        params = json.loads(sys.argv[1])
         clf = SNGPClassifier(num_inducing=16, **params)
         classifiers = itertools.cycle([
             clf,
@@ -119,11 +194,19 @@ def found_in_new_process(run_python):
             np.testing.assert_array_equal(clf.fit(X, y).predict_proba(X), expected)
         found = {"memory_per_fit": (memory_after - memory) / 60}
         found |= {"traces": traces_after - traces, "interrupted": interrupted}
-        print(json.dumps(found))
+        print(json.dumps(found | {"proba": expected.tolist()}))
         """
     )
+    run = run_in(unusual(comma), NO_NETWORK + DECIMAL_COMMA + code, json.dumps(PARAMS))
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+def test_one_fit_in_an_unusual_environment(found_in_new_process):
+    """A float in JSON has all of its digits."""
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    clf = SNGPClassifier(num_inducing=16, **PARAMS).fit(X, X[:, 0] > 0)
+    assert_array_equal(found_in_new_process["proba"], clf.predict_proba(X))
 
 
 def test_interrupt_signal_at_any_moment(found_in_new_process):
@@ -132,6 +215,7 @@ def test_interrupt_signal_at_any_moment(found_in_new_process):
 
 
 def test_memory_and_traces_stay_flat_over_many_fits(found_in_new_process):
+    # In 60 fits 3 MB, half of what a single network takes that is not reused.
     assert found_in_new_process["memory_per_fit"] < 50_000  # bytes
     assert found_in_new_process["traces"] == 0
 
@@ -182,56 +266,6 @@ def digest_of_predictions():
     return digest.hexdigest()
 
 
-def run_in(environment, code, *arguments, cwd=None):
-    """Return a completed process that ran `code` with further environment variables."""
-    return subprocess.run(
-        [sys.executable, "-c", "import sys\n" + code, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-HOMES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "KERAS_HOME")
-NO_NETWORK = """
-def refuse(event, arguments):
-    if event.startswith("socket.") and event not in ("socket.gethostname",):
-        raise AssertionError(f"{event} {arguments}")
-
-sys.addaudithook(refuse)
-"""
-DECIMAL_COMMA = """
-import locale
-
-locale.setlocale(locale.LC_NUMERIC, "comma")
-assert locale.localeconv()["decimal_point"] == ","
-assert locale.str(1.5) == "1,5"
-"""
-
-
-@pytest.fixture
-def comma(tmp_path):
-    """Environment variables that select a locale with decimal commas, "comma".
-
-    The machine may have no such locale. The file is in glibc's format of LC_NUMERIC: a
-    number for the category, the number of items, their offsets, and the items. These
-    are the decimal point, the thousands separator, the grouping, both characters as
-    numbers, and the encoding.
-    """
-    items = [b",\0\0\0", b".\0\0\0", b"\x03\x03\0\0", struct.pack("=I", ord(","))]
-    items += [struct.pack("=I", ord(".")), b"UTF-8\0"]
-    start = 8 + 4 * len(items)
-    offsets = [start + sum(map(len, items[:index])) for index in range(len(items))]
-    (tmp_path / "comma").mkdir()
-    (tmp_path / "comma" / "LC_NUMERIC").write_bytes(
-        struct.pack(f"={2 + len(items)}I", 0x20031115 ^ 1, len(items), *offsets)
-        + b"".join(items)
-    )
-    return {"LOCPATH": str(tmp_path), "LC_NUMERIC": "comma"}
-
-
 def test_network_access_is_noticed():
     """The code that the next test runs first raises an error."""
     run = run_in({}, NO_NETWORK + "import socket; socket.create_connection(('::1', 1))")
@@ -240,22 +274,19 @@ def test_network_access_is_noticed():
 
 @pytest.mark.slow
 def test_environment_does_not_change_the_results(comma, tmp_path):
-    """Hash seed, a home folder that is not writable, no network and decimal commas.
+    """Classifiers, and the command line in the same process.
 
-    The home folder is a device, because root may write to folders without permission.
-    The command line runs in the same process: it reads and writes tables with decimal
-    points in every locale.
+    It reads and writes tables with decimal points in every locale.
     """
     X = np.random.default_rng(0).normal(size=(80, 2))
     table = pd.DataFrame(X, columns=["a", "b"]).assign(kind=X[:, 0] > 0)
     table.to_csv(tmp_path / "train.csv", index=False)
-    environment = dict.fromkeys(HOMES, os.devnull) | comma | {"PYTHONHASHSEED": "4242"}
     code = NO_NETWORK + DECIMAL_COMMA + inspect.getsource(digest_of_predictions)
     code += "print(digest_of_predictions())\nprint('end', file=sys.stderr)\n"
     code += "from sksngp.__main__ import main\nmain(sys.argv[1:])"
     arguments = ["--data", "train.csv", "--target", "kind", "--score", "train.csv"]
     arguments += ["--output", "scored.csv", "--epochs", "1"]
-    run = run_in(environment, code, *arguments, cwd=tmp_path)
+    run = run_in(unusual(comma), code, *arguments, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stderr.startswith("end")
     assert run.stdout.split()[0] == digest_of_predictions()

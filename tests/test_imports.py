@@ -18,6 +18,7 @@ BELOW = {
     "sources": set(),
     "_validation": {"sources"},
     "blas": set(),
+    "_lanczos": {"blas"},
     "device": set(),
     "startup": {"compiled"},
     "body": {"body_network", "startup"},
@@ -42,7 +43,13 @@ BELOW = {
     "rows": {"distributed", "projection", "sources"},
     "input_distance": {"blas", "posterior", "rows"},
     "networks": {"architecture"},
-    "body_network": {"architecture", "body", "networks", "seeded_layers"},
+    "body_network": {
+        "_lanczos",
+        "architecture",
+        "body",
+        "networks",
+        "seeded_layers",
+    },
     "compiled": {"architecture", "body_network", "device", "networks", "startup"},
     "training": {"_progress", "compiled", "device", "distributed", "rows"},
     "pool": {"architecture", "body_network", "compiled", "device", "startup"},
@@ -79,6 +86,7 @@ BELOW = {
         "_export",
         "_held_out",
         "_prediction",
+        "_progress",
         "_selection",
         "_validation",
         "_younger",
@@ -186,6 +194,23 @@ def test_room_does_not_import_tensorflow_at_its_top(name):
         if isinstance(node, ast.ImportFrom)
     }
     assert not imported & {"tensorflow", "tf_keras", "official"}
+
+
+def test_the_table_lists_each_module():
+    files = {file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py")}
+    assert {str(file.with_suffix("")) for file in files} == BELOW.keys()
+
+
+#: This file tests the first one; the second one is a constant.
+WITHOUT_TEST_FILE = {"__init__", "_version"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BELOW) - WITHOUT_TEST_FILE))
+def test_each_module_has_a_test_file(name):
+    """Its own, or that of the package that it is in."""
+    package, _, module = name.rpartition("/")
+    file = f"test_{(package or module).strip('_')}.py"
+    assert (Path(__file__).parent / file).is_file()
 
 
 def test_importing_the_package_imports_no_heavy_library():

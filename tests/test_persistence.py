@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
+from common import CROSS_FITTED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -39,6 +40,17 @@ def assert_rejected(tmp_path, data, match=None):
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=match):
         load(path)
+
+
+def test_cross_fitted_model(small, iris, tmp_path, outputs):
+    X, y = iris
+    clf = small(SNGPClassifier, **CROSS_FITTED).fit(X, y)
+    save(clf, tmp_path / "model")
+    same = load(tmp_path / "model")
+    assert_array_equal(outputs(same, X), outputs(clf, X))
+    assert same.candidates_ == clf.candidates_
+    assert same.num_layers_ == clf.num_layers_
+    assert_array_equal(same.ood_scores_, clf.ood_scores_)
 
 
 def test_loaded_model_equals_the_saved_one(make, iris, tmp_path, outputs):

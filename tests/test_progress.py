@@ -1,13 +1,16 @@
 import io
 import os
+import re
 import termios
 from contextlib import redirect_stderr
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sksngp
-from sksngp._progress import LOG_INTERVAL, progress
+from sksngp import ResNetClassifier
+from sksngp._progress import LOG_INTERVAL, expect_networks, one_report, progress
 
 
 class Clock:
@@ -102,6 +105,81 @@ def test_nothing_to_report_writes_nothing(log, kwargs):
     assert content(log) == ""
 
 
+# Several networks
+
+
+def train_networks(stream, networks=3, epochs=20, seconds=1.0, expected=None):
+    """Report the epochs of several networks with `stream` as standard error."""
+    clock = Clock()
+    with redirect_stderr(stream), one_report():
+        expect_networks(networks if expected is None else expected)
+        for _ in range(networks):
+            with progress(epochs, unit="epoch", clock=clock) as report:
+                for epoch in range(epochs):
+                    clock.now += seconds
+                    report(loss=f"{1 / (epoch + 1):.3f}")
+
+
+def test_networks_of_a_job_share_the_lines(log):
+    train_networks(log)
+    assert content(log).splitlines() == [
+        "network 1/3, epoch 10/20, 10 s, loss=0.100",
+        "network 1/3, epoch 20/20, 20 s, loss=0.050",
+        "network 2/3, epoch 10/20, 30 s, loss=0.100",
+        "network 2/3, epoch 20/20, 40 s, loss=0.050",
+        "network 3/3, epoch 10/20, 50 s, loss=0.100",
+        "network 3/3, epoch 20/20, 60 s, loss=0.050",
+    ]
+
+
+def test_a_short_job_is_one_line(log):
+    train_networks(log, seconds=0.1)
+    assert content(log) == "network 3/3, epoch 20/20, 6 s, loss=0.050\n"
+
+
+def test_a_job_of_one_network_does_not_count_networks(log):
+    train_networks(log, networks=1, seconds=0.0)
+    assert content(log) == "epoch 20/20, 0 s, loss=0.050\n"
+
+
+def test_more_networks_than_expected(log):
+    train_networks(log, networks=2, seconds=0.0, expected=1)
+    assert content(log) == "network 2/2, epoch 20/20, 0 s, loss=0.050\n"
+
+
+def test_an_error_ends_the_report_of_a_job(log):
+    with pytest.raises(ZeroDivisionError), redirect_stderr(log), one_report():
+        expect_networks(3)
+        with progress(5, unit="epoch", clock=Clock()) as report:
+            report()
+            raise ZeroDivisionError
+    assert content(log) == "network 1/3, epoch 1/5, 0 s\n"
+    work(log, 1, total=1, seconds=0.0)  # a report of its own
+    assert content(log).endswith("epoch 1/1, 0 s, loss=1.000\n")
+
+
+def test_the_networks_of_a_fit_share_the_lines(log, small, moons):
+    """Three folds for each of two depths, and the final network."""
+    clf = small(ResNetClassifier, num_layers="auto", cv=3, epochs=2, verbose=1)
+    with redirect_stderr(log):
+        clf.fit(*moons)
+    *lines, last = content(log).splitlines()
+    assert last.startswith("network 7/7, epoch 2/2, ")
+    assert f"loss={clf.loss_curve_[-1]:.4f}" in last
+    seconds = [int(re.search(r", (\d+) s,", line).group(1)) for line in lines]
+    assert (np.diff([0, *seconds]) >= LOG_INTERVAL - 1).all()  # rounded
+
+
+def test_an_inner_fit_has_a_report_of_its_own(log):
+    with redirect_stderr(log), one_report():
+        expect_networks(2)
+        with progress(1, unit="epoch", clock=Clock()) as report:
+            report()
+            train_networks(log, networks=1, seconds=0.0)
+        assert content(log) == "epoch 20/20, 0 s, loss=0.050\n"
+    assert content(log).splitlines()[1:] == ["network 1/2, epoch 1/1, 0 s"]
+
+
 class Full(io.StringIO):
     def write(self, text):
         raise OSError("No space left on device")
@@ -144,6 +222,25 @@ def test_a_terminal_shows_a_bar():
     shown = terminal.getvalue()
     assert "\r" in shown and "100%|" in shown and "100/100" in shown
     assert "loss=0.010" in shown
+
+
+def test_networks_of_a_job_share_the_bar():
+    terminal = Terminal()
+    train_networks(terminal, networks=3, epochs=20)
+    shown = terminal.getvalue()
+    assert shown.count("\n") == 1  # a bar ends in one
+    assert "60/60" in shown and "network=3/3" in shown and "loss=0.050" in shown
+
+
+def test_a_bar_ends_full_if_networks_stop_early():
+    terminal = Terminal()
+    with redirect_stderr(terminal), one_report():
+        expect_networks(2)
+        for epochs in (3, 20):
+            with progress(20, unit="epoch") as report:
+                for _ in range(epochs):
+                    report()
+    assert "23/23" in terminal.getvalue()
 
 
 def test_a_pseudo_terminal_shows_a_bar():

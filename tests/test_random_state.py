@@ -2,13 +2,39 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+import pytest
+from common import CROSS_FITTED
 from numpy.testing import assert_array_equal
 
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
 
-def test_int(make, moons, outputs):
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+]
+
+
+recipes = pytest.mark.parametrize(
+    ("Classifier", "params"),
+    [*((Classifier, {}) for Classifier in CLASSIFIERS), (SNGPClassifier, CROSS_FITTED)],
+    ids=[*(Classifier.__name__ for Classifier in CLASSIFIERS), "cross-fitted"],
+)
+
+
+@recipes
+def test_int(small, moons, outputs, Classifier, params):
     X, y = moons
+    make = partial(small, Classifier, **params)
     first, second, other, unseeded = (
         make(random_state=seed).fit(X, y) for seed in (7, 7, 8, None)
     )
@@ -32,14 +58,17 @@ def test_random_state_instance(make_two, moons):
     assert (first != second).any()
 
 
-def test_fits_in_threads_equal_serial_fits(make, moons, outputs):
+@recipes
+def test_fits_in_threads_equal_serial_fits(small, moons, outputs, Classifier, params):
     def fit(seed):
-        clf = make(random_state=seed, early_stopping=seed % 2 == 1).fit(*moons)
+        held_out = params or {"early_stopping": seed % 2 == 1}
+        clf = small(Classifier, random_state=seed, **held_out).fit(*moons)
         return outputs(clf, moons[0])
 
+    num_fits = 4 if params else 6
     with ThreadPoolExecutor(4) as executor:
-        found = list(executor.map(fit, range(8)))
-    assert_array_equal(found, [fit(seed) for seed in range(8)])
+        found = list(executor.map(fit, range(num_fits)))
+    assert_array_equal(found, [fit(seed) for seed in range(num_fits)])
 
 
 def test_global_random_states_are_unchanged(make, moons):
