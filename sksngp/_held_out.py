@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import reprlib
 import warnings
 from numbers import Integral
@@ -16,13 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from . import ood
 from ._selection import Samples, Splits
 from ._validation import check_rows, checks_parameters
+from .exceptions import FewSamplesWarning
 from .sources import MatrixLike, RowSource
 
 #: Folds that ``cv="auto"`` makes of at most so many samples.
 NUM_FOLDS = 5
 MOST_ROWS_IN_FOLDS = 2000
-#: Distinct rows of a stream of `partial_fit` calls that set its threshold.
-STREAM_SCORES = 1000
 
 
 class HeldOutMixin:
@@ -86,10 +84,10 @@ class HeldOutMixin:
         self : object
             The estimator, with new `ood_scores_` and `ood_threshold_`.
 
-        Warns
-        -----
-        UserWarning
-            If the rows are too few for `ood_alpha`; no row will be flagged.
+        Raises
+        ------
+        ValueError
+            If the rows are too few for `ood_alpha`. The threshold stays as it was.
 
         Examples
         --------
@@ -110,7 +108,14 @@ class HeldOutMixin:
         fitted = copy.copy(self)
         fitted._check_parameters()
         rows = check_rows(fitted, X, reset=False)
-        fitted._set_threshold(fitted._predict_valid(rows, self._ood_score))
+        needed = ood.rows_needed(fitted.ood_alpha)
+        if len(rows) < needed:
+            raise ValueError(
+                f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
+                f"at least {needed}: with fewer, no threshold keeps that rate. Pass "
+                "more samples or increase ood_alpha; the threshold stays as it was."
+            )
+        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,
@@ -244,19 +249,10 @@ class HeldOutMixin:
                 held_out[own] &= not held_out[own].all()
         return held_out
 
-    def _score_held_out(
-        self, X: np.ndarray | RowSource, afresh: bool, depth: int = 1
-    ) -> None:
-        """Set the threshold by rows that were not trained on, and by earlier ones."""
-        rows = ood.digests(X, self._split)
-        scores = self._predict_valid(X, self._ood_score)
-        if not afresh and self._ood_rows is not None:
-            rows = np.append(self._ood_rows, rows)
-            scores = np.append(self.ood_scores_, scores)
-        if not afresh:
-            rows, scores = ood.latest_scores(rows, scores, STREAM_SCORES)
-        self._ood_rows = rows
-        self._set_threshold(scores, depth=depth)
+    def _score_held_out(self, X: np.ndarray | RowSource, depth: int = 0) -> None:
+        """Set the threshold by rows that were not trained on."""
+        self._ood_rows = ood.digests(X, self._split)
+        self._set_threshold(self._predict_valid(X, self._ood_score), depth + 1)
 
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
@@ -266,18 +262,25 @@ class HeldOutMixin:
             )
 
     def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
+        self._apply_threshold(scores)
+        self._warn_of_few(len(scores), depth + 1)
+
+    def _apply_threshold(self, scores: NDArray[np.float64]) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
-        if math.isinf(threshold):
+        self.ood_threshold_ = ood.above_rounding(threshold)
+
+    def _warn_of_few(self, number: int, depth: int = 0) -> None:
+        """Warn if no row is flagged for so few scores of held-out rows."""
+        if number < ood.rows_needed(self.ood_alpha):
             warnings.warn(
                 f"predict_ood will flag no row: ood_alpha={self.ood_alpha} requires at "
                 f"least {ood.rows_needed(self.ood_alpha)} unique samples that were not "
-                f"trained on, got {len(scores)} (cross-fitting requires "
+                f"trained on, got {number} (cross-fitting requires "
                 f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
                 "samples is held out). Increase ood_alpha, or call calibrate_ood with "
                 "more samples.",
-                UserWarning,
+                FewSamplesWarning,
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )
-        self.ood_threshold_ = ood.above_rounding(threshold)

@@ -29,6 +29,7 @@ from .uncertainty import entropy_of_logits, normalised_entropy
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
+    from ._stream import StreamState
     from .body import Body
 
 #: Factors of the mean squared distance between hidden representations that
@@ -340,12 +341,16 @@ class SNGPClassifier(BaseNetworkClassifier):
         return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
-        features = len(samples.labels) * int(self.num_inducing)
-        self._computes_output = (
-            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
-        )
+        self._computes_output = self._output_is_small(len(samples.labels))
         depths = super()._depths_to_compare(samples, splits)
         return depths if self._computes_output else depths[-1:]
+
+    def _output_is_small(self, num_rows: int) -> bool:
+        """Whether the output layer is computed rather than trained."""
+        features = num_rows * int(self.num_inducing)
+        return (
+            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
+        )
 
     def _candidate_logits(
         self,
@@ -424,8 +429,16 @@ class SNGPClassifier(BaseNetworkClassifier):
             "output/bias": mode.bias.astype(dtype),
         }
 
-    def _after_chunk(self, rows: Rows | StreamedRows) -> None:
-        self._absorb(rows, afresh=not hasattr(self, "posterior_"))
+    def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
+        if state.fitted:
+            self._absorb(rows, afresh=False)
+            return
+        self._computes_output = self._output_is_small(len(rows.labels))
+        computed = self._computes_output and self.kernel_scale == "auto"
+        self._finish(rows, DEFAULT_KERNEL_FACTOR if computed else None)
+
+    def _forgets(self) -> bool:
+        return self.cov_momentum > 0
 
     def _constrain_weights(self) -> None:
         self.weights_ = self._bounded(self.weights_)
