@@ -229,25 +229,11 @@ class HeldOutMixin:
                 break
         return held_out
 
-    def _hold_out_of_stream(
-        self,
-        X: np.ndarray | RowSource,
-        labels: np.ndarray,
-        weights: np.ndarray,
-        rng: np.random.Generator,
-        first: bool,
-    ) -> NDArray[np.bool_]:
-        """Choose rows of a chunk by themselves: other chunks are not at hand."""
-        if first:
-            self._split, self._cross_fitted = int(rng.integers(2**63)), None
-            cutoff = ood.cutoff_of_share(self.validation_fraction)
-            self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
-        held_out = self._hold_out_below(X, labels)
-        if first:  # some rows of each class must be there to start with
-            for label in np.unique(labels):
-                own = (labels == label) & (weights > 0)
-                held_out[own] &= not held_out[own].all()
-        return held_out
+    def _start_holding_out(self, rng: np.random.Generator) -> None:
+        """Choose the hash by which rows of a stream are held out."""
+        self._split, self._cross_fitted = int(rng.integers(2**63)), None
+        cutoff = ood.cutoff_of_share(self.validation_fraction)
+        self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 
     def _score_held_out(self, X: np.ndarray | RowSource, depth: int = 0) -> None:
         """Set the threshold by rows that were not trained on."""

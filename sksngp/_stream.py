@@ -24,23 +24,27 @@ if TYPE_CHECKING:
 
 #: Rows that are learned together, unless more come at once. Of the first rows it is
 #: an eighth.
-ROWS_TOGETHER = 8
+ROWS_TOGETHER = 32
 #: How often a row is trained on, in a stream of few rows, ...
-MOST_VISITS = 20
+MOST_VISITS = 10
 #: ... and in one of many, most of which come from memory.
 FEWEST_VISITS = 2
 #: Rows from memory that are trained on beside each new row, at least.
 REPEATS = 3
 #: Rows that are trained on so often, all visits together, before visits become fewer.
 VISITS_OF_FIRST_ROWS = 2**17
+#: Steps that a new model is trained for at least, or as many as there are rows.
+FEWEST_STEPS = 40
 #: A new model is drawn whenever a stream has grown by this factor, ...
-GROWTH = 2.0
+GROWTH = 3.0
 #: ... until it has had so many rows.
 LAST_START = 2048
 #: Column means and scales follow the stream whenever it has grown by this factor.
 GROWTH_BETWEEN_SCALES = 1.25
 #: Standard deviations beyond which a fit's scales do not follow a value.
 FARTHEST = 10.0
+#: How many more rows are held out, at first, than a threshold needs.
+MARGIN = 1.5
 #: Latest held-out rows of a stream, which set its threshold.
 STREAM_SCORES = 1000
 #: What is computed from a stream's network when it is first asked for.
@@ -153,6 +157,9 @@ class StreamMixin:
     dtype: str
     _ood_score: str
     _split: int
+    _cutoffs: NDArray[np.uint64]
+    _cross_fitted: NDArray[np.uint64] | None
+    validation_fraction: float
 
     # State of this class.
     _stream: StreamState | None
@@ -168,7 +175,6 @@ class StreamMixin:
         def _check_architecture(self, architecture: dict[str, Any]) -> None: ...
         def _check_parameters(self) -> None: ...
         def _constrain_weights(self) -> None: ...
-        def _hold_out_of_stream(self, *args: Any) -> NDArray[np.bool_]: ...
         def _memory_needs(self, *args: Any) -> list[Need]: ...
         def _predict_valid(self, X: Any, what: str) -> NDArray[np.float64]: ...
         def _project(
@@ -179,6 +185,7 @@ class StreamMixin:
             self, scores: NDArray[np.float64], depth: int = 0
         ) -> None: ...
         def _start(self, *args: Any) -> None: ...
+        def _start_holding_out(self, rng: np.random.Generator) -> None: ...
         def _train(self, *args: Any, **kwargs: Any) -> None: ...
         def _warn_of_few(self, number: int, depth: int = 0) -> None: ...
     else:
@@ -229,11 +236,8 @@ class StreamMixin:
         check_memory(self._memory_needs(architecture, *checked.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = self._rng(0 if first else self.n_iter_)
-        held_out = self._hold_out_of_stream(checked, labels, weights, rng, first)
-        hashes = ood.digests(checked, self._split)
-        if state is not None:  # what was trained on once is never held out
-            held_out &= ~np.isin(hashes, state.memory.hashes)
         if first:
+            self._start_holding_out(rng)
             self.architecture_ = architecture
             self.temperature_, self.n_iter_, self.loss_curve_ = 1.0, 0, []
         else:
@@ -242,6 +246,8 @@ class StreamMixin:
             self.temperature_ = float(self.temperature)
         if state is None:
             state = self._new_stream(checked, first)
+        hashes = ood.digests(checked, self._split)
+        held_out = self._hold_out_of_stream(hashes, labels, state)
         chunk = checked, labels, weights, hashes, held_out
         state = replace(state, pending=[*state.pending, chunk])
         if state.is_due():
@@ -273,6 +279,39 @@ class StreamMixin:
                 f"classes of the first call: {reprlib.repr(self.classes_.tolist())}."
             )
         return self.classes_
+
+    def _hold_out_of_stream(
+        self, hashes: NDArray[np.uint64], labels: NDArray[np.int32], state: StreamState
+    ) -> NDArray[np.bool_]:
+        """Choose rows of a chunk by themselves: other chunks are not at hand."""
+        unique, index = np.unique(hashes, return_inverse=True)
+        share = self._share_to_hold_out(len(unique), state)
+        cutoffs = np.maximum(self._cutoffs, np.uint64(ood.cutoff_of_share(share)))
+        # A row with several labels is held out if all of these say so.
+        held_out = (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
+        # Rows stay where they were.
+        held_out |= np.isin(hashes, state.held_out.hashes)
+        known = np.isin(hashes, state.memory.hashes)
+        for chunk in map(_Chunk._make, state.pending):
+            held_out |= np.isin(hashes, chunk.hashes[chunk.held_out])
+            known |= np.isin(hashes, chunk.hashes[~chunk.held_out])
+        if self._cross_fitted is not None:
+            known |= np.isin(hashes, self._cross_fitted)
+        held_out &= ~known
+        if not state.fitted and not state.started:
+            for label in np.unique(labels):  # some of each class, to start with
+                held_out[labels == label] &= not held_out[labels == label].all()
+        return held_out
+
+    def _share_to_hold_out(self, size: int, state: StreamState) -> float:
+        """Share of `size` unique rows to hold out: more until they set a threshold."""
+        share = self.validation_fraction
+        if share == 0 or state.fitted:
+            return share
+        missing = ood.rows_needed(self.ood_alpha) - len(state.held_out)
+        waiting = sum(int(chunk[4].sum()) for chunk in state.pending)
+        more = MARGIN * (missing - waiting) / size
+        return max(share, min(more, ood.LARGEST_SHARE))
 
     def _new_stream(self, X: np.ndarray | RowSource, first: bool) -> StreamState:
         """State of a stream that starts here, or that goes on from a `fit`."""
@@ -326,7 +365,9 @@ class StreamMixin:
         self.weights_ = {**self.weights_, "output/bias": even}
         rows, _ = self._project(X, labels, weights)
         self._before_training(rows, rng)
-        self._train_for(rows, MOST_VISITS, rng)
+        steps = -(-len(labels) // (self.batch_size or len(labels)))
+        epochs = max(MOST_VISITS, min(FEWEST_STEPS // steps, len(labels)))
+        self._train_for(rows, epochs, rng)
         return state
 
     def _follow_scales(self, state: StreamState) -> StreamState:
