@@ -22,19 +22,20 @@ from .stream_memory import StreamMemory, capacity, empty_memory, reach
 if TYPE_CHECKING:
     from .body import Body
 
-#: Rows that are learned together, unless more come at once. Of the first rows it is
-#: an eighth.
+#: Chunks of fewer rows wait for others, ...
+FEWEST_AT_ONCE = 8
+#: ... until there are so many rows, or an eighth of those that came before.
 ROWS_TOGETHER = 32
 #: How often a row is trained on, in a stream of few rows, ...
-MOST_VISITS = 10
+MOST_VISITS = 50
 #: ... and in one of many, most of which come from memory.
-FEWEST_VISITS = 2
+FEWEST_VISITS = 4
+#: Visits per row times rows, in between.
+VISITS = 2**14
 #: Rows from memory that are trained on beside each new row, at least.
 REPEATS = 3
-#: Rows that are trained on so often, all visits together, before visits become fewer.
-VISITS_OF_FIRST_ROWS = 2**17
-#: Steps that a new model is trained for at least, or as many as there are rows.
-FEWEST_STEPS = 40
+#: How often the rows in memory are trained on when a new model is drawn.
+VISITS_OF_NEW_MODEL = 30
 #: A new model is drawn whenever a stream has grown by this factor, ...
 GROWTH = 3.0
 #: ... until it has had so many rows.
@@ -70,10 +71,13 @@ class StreamState:
     ----------
     memory, held_out : StreamMemory
         Rows to train on again, and rows that are never trained on.
-    pending : list of tuple
-        Rows, labels, weights and hashes that wait to be learned.
     bounds : float64 ndarray of shape (2, n_features)
         Values beyond these are trained on as if they were at them.
+    seed : int
+        With which models are drawn: one after the other from the same random values.
+    pending : list of tuple
+        Chunks that wait to be learned: rows, labels, weights, hashes and which rows are
+        held out.
     trained : dict
         The network as training left it, without what `derived` replaces.
     fitted : dict
@@ -88,18 +92,25 @@ class StreamState:
     memory: StreamMemory
     held_out: StreamMemory
     bounds: NDArray[np.float64]
-    pending: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    seed: int
+    pending: list[tuple[Any, ...]] = field(default_factory=list)
     trained: dict[str, Any] = field(default_factory=dict)
     fitted: dict[str, Any] = field(default_factory=dict)
     started: int = 0
     scaled: int = 0
     derived: dict[str, Any] = field(default_factory=dict)
 
-    def is_due(self) -> bool:
-        """Whether enough rows wait to be learned."""
+    def size(self) -> int:
+        """Return the number of rows that came, those that wait among them."""
         waiting = sum(len(chunk[1]) for chunk in self.pending)
+        return self.memory.seen + self.held_out.seen + waiting
+
+    def is_due(self) -> bool:
+        """Return whether the rows that wait are to be learned now."""
         seen = self.memory.seen + self.held_out.seen
-        return waiting >= min(ROWS_TOGETHER, max(1, seen // 8))
+        together = min(ROWS_TOGETHER, max(1, seen // 8))
+        few = len(self.pending[-1][1]) < FEWEST_AT_ONCE
+        return not few or self.size() - seen >= together
 
     def outgrows_model(self) -> bool:
         """Whether a new model is drawn, by more rows than there were for the last."""
@@ -168,6 +179,7 @@ class StreamMixin:
         weights_: dict[str, np.ndarray]
         ood_scores_: NDArray[np.float64]
 
+        def _apply_threshold(self, scores: NDArray[np.float64]) -> None: ...
         def _architecture(self, fitted: Body | None = None) -> dict[str, Any]: ...
         def _before_training(
             self, rows: Rows | StreamedRows, rng: np.random.Generator
@@ -210,6 +222,65 @@ class StreamMixin:
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
+        """Learn a chunk of a stream.
+
+        A chunk may hold one row or many, of one class or all. The network is trained on
+        it together with rows of earlier chunks: the classifier keeps a random sample of
+        at most 2,000 rows, and as many of each class as it can, whose order does not
+        matter. Until a stream has had some thousand rows, new models are drawn from
+        these rows as it grows. The column means and scales follow the stream, and one
+        row in a hundred with values far from all others changes little. Chunks of fewer
+        than 8 rows wait until there are 32 (or an eighth of the rows so far), and
+        predictions do not know them before. What predictions need beside the network is
+        computed when the first prediction asks for it.
+
+        A share `validation_fraction` of all rows, chosen by their values, is never
+        trained on, however often it is passed; it is larger at first, until the rows
+        suffice for a threshold. The scores that the current model gives the latest
+        1,000 of these rows set the out-of-distribution threshold.
+
+        After a `fit`, whose rows are not kept, a chunk is gone over once.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+            As for `fit`; or images, of shape (n_samples, height, width, channels).
+        y : array-like of shape (n_samples,)
+            As for `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of the stream; needed in the first call, and the same or
+            left out in later ones.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As for `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; also if `y` holds a class that `classes` does not, if
+            ``early_stopping=True`` or if ``class_weight="balanced"``.
+
+        Warns
+        -----
+        FewSamplesWarning
+            In the first call, if it has too few samples for a threshold.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_moons
+        >>> from sksngp import SNGPClassifier
+        >>> X, y = make_moons(400, noise=0.1, random_state=0)
+        >>> clf = SNGPClassifier(num_layers=2, num_inducing=256, random_state=0)
+        >>> for start in range(0, 400, 100):
+        ...     chunk = slice(start, start + 100)
+        ...     clf = clf.partial_fit(X[chunk], y[chunk], classes=[0, 1])
+        >>> clf.score(X, y) > 0.9
+        True
+        """
         fitted = copy.copy(self)
         fitted._partial_fit(X, y, classes, sample_weight)
         self.__dict__ = fitted.__dict__
@@ -245,7 +316,7 @@ class StreamMixin:
         if self.temperature != "auto":
             self.temperature_ = float(self.temperature)
         if state is None:
-            state = self._new_stream(checked, first)
+            state = self._new_stream(checked, first, int(rng.integers(2**63)))
         hashes = ood.digests(checked, self._split)
         held_out = self._hold_out_of_stream(hashes, labels, state)
         chunk = checked, labels, weights, hashes, held_out
@@ -284,11 +355,15 @@ class StreamMixin:
         self, hashes: NDArray[np.uint64], labels: NDArray[np.int32], state: StreamState
     ) -> NDArray[np.bool_]:
         """Choose rows of a chunk by themselves: other chunks are not at hand."""
-        unique, index = np.unique(hashes, return_inverse=True)
-        share = self._share_to_hold_out(len(unique), state)
-        cutoffs = np.maximum(self._cutoffs, np.uint64(ood.cutoff_of_share(share)))
+        _, index = np.unique(hashes, return_inverse=True)
+        place = state.size() + np.arange(len(hashes))
+        cutoffs = np.where(
+            place < self._rows_with_larger_share(state),
+            np.uint64(ood.cutoff_of_share(ood.LARGEST_SHARE)),
+            self._cutoffs[labels],
+        )
         # A row with several labels is held out if all of these say so.
-        held_out = (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
+        held_out = (np.bincount(index, hashes > cutoffs) == 0)[index]
         # Rows stay where they were.
         held_out |= np.isin(hashes, state.held_out.hashes)
         known = np.isin(hashes, state.memory.hashes)
@@ -303,22 +378,20 @@ class StreamMixin:
                 held_out[labels == label] &= not held_out[labels == label].all()
         return held_out
 
-    def _share_to_hold_out(self, size: int, state: StreamState) -> float:
-        """Share of `size` unique rows to hold out: more until they set a threshold."""
-        share = self.validation_fraction
-        if share == 0 or state.fitted:
-            return share
-        missing = ood.rows_needed(self.ood_alpha) - len(state.held_out)
-        waiting = sum(int(chunk[4].sum()) for chunk in state.pending)
-        more = MARGIN * (missing - waiting) / size
-        return max(share, min(more, ood.LARGEST_SHARE))
+    def _rows_with_larger_share(self, state: StreamState) -> float:
+        """First rows, of which more are held out: until they set a threshold."""
+        if state.fitted or not 0 < self.validation_fraction < ood.LARGEST_SHARE:
+            return 0
+        return MARGIN * ood.rows_needed(self.ood_alpha) / ood.LARGEST_SHARE
 
-    def _new_stream(self, X: np.ndarray | RowSource, first: bool) -> StreamState:
+    def _new_stream(
+        self, X: np.ndarray | RowSource, first: bool, seed: int
+    ) -> StreamState:
         """State of a stream that starts here, or that goes on from a `fit`."""
         nothing = empty_memory(X, len(self.classes_))
         bounds = np.array([[-np.inf], [np.inf]])
         if first:
-            return StreamState(nothing, nothing, bounds)
+            return StreamState(nothing, nothing, bounds, seed)
         fitted = {
             name: self.__dict__[name] for name in DERIVED if name in self.__dict__
         }
@@ -328,7 +401,7 @@ class StreamMixin:
             mean, scale = scaler_of_columns(scaler, X.shape[1])
             bounds = np.stack([mean - FARTHEST * scale, mean + FARTHEST * scale])
         trained = {name: fitted[name] for name in _TRAINED if name in fitted}
-        return StreamState(nothing, nothing, bounds, trained=trained, fitted=fitted)
+        return StreamState(nothing, nothing, bounds, seed, [], trained, fitted)
 
     def _learn(self, state: StreamState, rng: np.random.Generator) -> StreamState:
         """Train on the rows that have waited, and on rows from memory."""
@@ -353,20 +426,18 @@ class StreamMixin:
     def _draw_anew(self, state: StreamState, rng: np.random.Generator) -> StreamState:
         """Draw a model and train it on the rows in memory."""
         seen = state.memory.seen
-        state = replace(
-            state, bounds=reach(state.memory.X), started=seen, scaled=seen
-        )
+        state = replace(state, bounds=reach(state.memory.X), started=seen, scaled=seen)
         X, labels, weights = state.remembered()
         before = self.n_iter_, self.loss_curve_
-        self._start(self.architecture_, X, labels, weights, rng)
+        drawn = np.random.default_rng(state.seed)
+        self._start(self.architecture_, X, labels, weights, drawn)
         self.n_iter_, self.loss_curve_ = before
         # The rows so far need not show how frequent classes are.
         even = np.zeros_like(self.weights_["output/bias"])
         self.weights_ = {**self.weights_, "output/bias": even}
         rows, _ = self._project(X, labels, weights)
-        self._before_training(rows, rng)
-        steps = -(-len(labels) // (self.batch_size or len(labels)))
-        epochs = max(MOST_VISITS, min(FEWEST_STEPS // steps, len(labels)))
+        self._before_training(rows, drawn)
+        epochs = min(VISITS_OF_NEW_MODEL, len(labels), 1 + VISITS // len(labels))
         self._train_for(rows, epochs, rng)
         return state
 
@@ -401,13 +472,13 @@ class StreamMixin:
             self._train_for(joined(new), 1, rng)
             return
         again = min(len(state.memory), max(self.batch_size or size, REPEATS * size))
-        visits = np.clip(
-            VISITS_OF_FIRST_ROWS / state.memory.seen, FEWEST_VISITS, MOST_VISITS
-        )
+        visits = np.clip(VISITS / state.memory.seen, FEWEST_VISITS, MOST_VISITS)
         X, labels, weights = state.remembered()
+        # On average they weigh what a row of the stream does.
         weights *= state.memory.totals.sum() / state.memory.seen / weights.mean()
         drawn = rng.choice(len(labels), again, replace=False)
-        old, _ = self._project(X[drawn], labels[drawn], weights[drawn])
+        projected = self.projection_(X[drawn], self.dtype)
+        old = Rows(projected, labels[drawn], weights[drawn])
         epochs = max(1, round(visits * size / (size + again)))
         self._train_for(joined([*new, old]), epochs, rng)
 
@@ -418,8 +489,8 @@ class StreamMixin:
         before = self.n_iter_, self.loss_curve_
         self._train(rows, rng, [self.learning_rate] * epochs, streaming=True)
         self._constrain_weights()
-        self.n_iter_ = before[0] + 1
-        self.loss_curve_ = [*before[1], self.loss_curve_[-1]]
+        loss = np.mean(self.loss_curve_[len(before[1]) :])
+        self.n_iter_, self.loss_curve_ = before[0] + 1, [*before[1], float(loss)]
 
     def _derive(self, state: StreamState) -> dict[str, Any]:
         """Compute what predictions need."""

@@ -87,9 +87,11 @@ class StreamMemory:
         all_hashes = np.append(self.hashes, hashes)
         arrival = np.append(self.arrival, self.seen + np.arange(len(labels)))
         # A row with two labels is two rows.
-        mixed = all_hashes ^ (all_labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+        mixed = all_hashes ^ (
+            all_labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        )
         _, first, index = np.unique(mixed, return_index=True, return_inverse=True)
-        weight = np.bincount(index, np.append(self.weights, weights))
+        weight = np.bincount(index, np.append(self.weights, weights)).astype(float)
         last = np.zeros(len(first), np.int64)
         np.maximum.at(last, index, arrival)
         if latest:
