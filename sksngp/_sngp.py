@@ -101,8 +101,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
         squared distance of the training samples in the untrained network are compared
         by the log loss on held-out samples; without such samples it is 1 times that
-        distance. While the network is trained it is 1/16 of it, and it stays there in
-        `partial_fit` and if the samples are too many for the output layer to be
+        distance, as it is in `partial_fit`. While the network is trained it is 1/16 of
+        it, and it stays there if the samples are too many for the output layer to be
         computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
         a few features.
     ridge_penalty : float, default=0.1
@@ -110,7 +110,8 @@ class SNGPClassifier(BaseNetworkClassifier):
     cov_momentum : float, default=-1
         -1 sums the precision exactly over all rows. A value in (0, 1) keeps a
         moving average over batches of `batch_size` rows instead, which forgets
-        the older chunks of a `partial_fit` stream.
+        the older chunks of a `partial_fit` stream: of that, the latest 2,000 rows are
+        kept rather than a sample of all.
     covariance : {"shared", "per_class"}, default="shared"
         One covariance for all classes, as in the tutorial, or the paper's
         Laplace form with one for each, at 8 K M^2 bytes. The latter needs
@@ -433,6 +434,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         if state.fitted:
             self._absorb(rows, afresh=False)
             return
+        if self._forgets():  # as much as all batches of the stream would have
+            self.cov_momentum **= state.memory.seen / len(rows.labels)
         self._computes_output = self._output_is_small(len(rows.labels))
         computed = self._computes_output and self.kernel_scale == "auto"
         self._finish(rows, DEFAULT_KERNEL_FACTOR if computed else None)

@@ -45,6 +45,9 @@ class StreamMemory:
         Weight of all rows that came, by class.
     seen : int, default=0
         Number of rows that came.
+    most : int, default=2**62
+        Number of rows that a class can keep. It only falls: a row that would be kept
+        later is never given up before.
     """
 
     X: np.ndarray
@@ -54,6 +57,7 @@ class StreamMemory:
     arrival: NDArray[np.int64]
     totals: NDArray[np.float64]
     seen: int = 0
+    most: int = 2**62
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,10 +98,13 @@ class StreamMemory:
         weight = np.bincount(index, np.append(self.weights, weights)).astype(float)
         last = np.zeros(len(first), np.int64)
         np.maximum.at(last, index, arrival)
+        most = self.most
         if latest:
             kept = np.argsort(last)[-limit:]
         else:
-            kept = _smallest_of_each(all_labels[first], all_hashes[first], limit)
+            order, place = _places(all_labels[first], all_hashes[first])
+            most = min(most, _most_of_each(place, limit))
+            kept = order[place < most]
         kept = kept[np.argsort(first[kept])]  # rows that are known already come first
         rows = first[kept]
         known = rows[rows < len(self)]
@@ -111,6 +118,7 @@ class StreamMemory:
             last[kept],
             self.totals + np.bincount(labels, weights, minlength=len(self.totals)),
             self.seen + len(labels),
+            most,
         )
 
     def sample_weights(self) -> NDArray[np.float64]:
@@ -167,17 +175,22 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     return bounds
 
 
-def _smallest_of_each(
-    labels: NDArray[np.int32], ranks: NDArray[np.uint64], limit: int
-) -> NDArray[np.intp]:
-    """Indices of the smallest ranks, of each class as many as of any other."""
+def _places(
+    labels: NDArray[np.int32], ranks: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order by class and rank, and the places of the rows so ordered in their class."""
     order = np.lexsort((ranks, labels))
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
-    place = np.arange(len(labels)) - starts[labels[order]]
-    # The n-th rows of all classes, for growing n, while they fit.
+    return order, np.arange(len(labels)) - starts[labels[order]]
+
+
+def _most_of_each(place: NDArray[np.intp], limit: int) -> int:
+    """Largest number of rows that all classes can keep."""
+    if len(place) <= limit:
+        return 2**62
     taken = np.cumsum(np.bincount(place))
-    return order[place < max(1, np.searchsorted(taken, limit, side="right"))]
+    return max(1, int(np.searchsorted(taken, limit, side="right")))
 
 
 def _blocks(X: np.ndarray | RowSource, mask: NDArray[np.bool_]) -> list[np.ndarray]:
