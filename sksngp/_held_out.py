@@ -49,6 +49,7 @@ class HeldOutMixin:
     _cutoffs: NDArray[np.uint64]
     _ood_rows: NDArray[np.uint64] | None
     _cross_fitted: NDArray[np.uint64] | None  # hashes of samples in the final fit
+    _held_out_of_stream: NDArray[np.uint64] | None  # hashes of samples held out before
 
     if TYPE_CHECKING:  # methods of the classifier
 
@@ -126,7 +127,7 @@ class HeldOutMixin:
         """Choose samples to hold out of a fit: a set of them, or folds in turn."""
         self._split = int(rng.integers(2**63))
         self._cutoffs = np.zeros(len(self.classes_), np.uint64)
-        self._cross_fitted = None
+        self._cross_fitted = self._held_out_of_stream = None
         masks = self._folds(samples)
         if masks:
             # Samples of later fits are held out, unless this fit is trained on them.
@@ -199,8 +200,11 @@ class HeldOutMixin:
     def _hold_out_below(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        """Choose samples by their hash; not those that cross-fitting trained on."""
+        """Choose samples by their hash, unless earlier training has had them."""
         held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        of_stream = getattr(self, "_held_out_of_stream", None)
+        if of_stream is not None:
+            held_out |= np.isin(ood.digests(X, self._split), of_stream)
         known = getattr(self, "_cross_fitted", None)
         if known is not None:
             held_out &= ~np.isin(ood.digests(X, self._split), known)
@@ -231,7 +235,8 @@ class HeldOutMixin:
 
     def _start_holding_out(self, rng: np.random.Generator) -> None:
         """Choose the hash by which rows of a stream are held out."""
-        self._split, self._cross_fitted = int(rng.integers(2**63)), None
+        self._split = int(rng.integers(2**63))
+        self._cross_fitted = self._held_out_of_stream = None
         cutoff = ood.cutoff_of_share(self.validation_fraction)
         self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 

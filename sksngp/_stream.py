@@ -170,6 +170,7 @@ class StreamMixin:
     _split: int
     _cutoffs: NDArray[np.uint64]
     _cross_fitted: NDArray[np.uint64] | None
+    _held_out_of_stream: NDArray[np.uint64] | None
     validation_fraction: float
 
     # State of this class.
@@ -516,11 +517,18 @@ class StreamMixin:
         return False
 
     def _end_stream(self) -> None:
-        """Keep what the stream has learned, and forget its rows."""
+        """Keep what the stream has learned; forget its rows but for their hashes."""
+        state = self.__dict__.get("_stream")
+        if state is None:
+            return
         for name in DERIVED:
             if hasattr(self, name):
                 self.__dict__[name] = getattr(self, name)
-        self.__dict__.pop("_stream", None)
+        del self.__dict__["_stream"]
+        self._held_out_of_stream = state.held_out.hashes
+        before = self._cross_fitted
+        known = state.memory.hashes
+        self._cross_fitted = known if before is None else np.append(before, known)
 
 
 def _merged(pending: list[tuple[Any, ...]]) -> list[_Chunk]:
