@@ -472,7 +472,8 @@ class StreamMixin:
         if state.fitted:  # there is no memory of what it was fitted on
             self._train_for(joined(new), 1, rng)
             return
-        again = min(len(state.memory), max(self.batch_size or size, REPEATS * size))
+        room = (self.batch_size or size) - size  # in a single step
+        again = min(len(state.memory), max(room, REPEATS * size))
         visits = np.clip(VISITS / state.memory.seen, FEWEST_VISITS, MOST_VISITS)
         X, labels, weights = state.remembered()
         # On average they weigh what a row of the stream does.
