@@ -32,7 +32,8 @@ from ._selection import (
     out_of_fold_scores,
     out_of_fold_temperature,
 )
-from ._validation import check_labels, check_training_rows, checks_parameters
+from ._stream import StreamMixin
+from ._validation import check_training_rows, checks_parameters
 from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
 from .body import Body, initial_body_weights
@@ -77,6 +78,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 class BaseNetworkClassifier(
+    StreamMixin,
     HeldOutMixin,
     PredictionMixin,
     ExportMixin,
@@ -300,9 +302,6 @@ class BaseNetworkClassifier(
     def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
         """Fit what follows from the trained network and its training samples."""
 
-    def _after_chunk(self, rows: Rows | StreamedRows) -> None:
-        """Update what follows from the network with a chunk of a stream."""
-
     def _held_out_parts(
         self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
     ) -> NDArray[np.float64]:
@@ -450,6 +449,9 @@ class BaseNetworkClassifier(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> None:
         self._check_parameters()
+        if self.warm_start:
+            self._end_stream()
+        self.__dict__.pop("_stream", None)
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
         checked, labels, weights, index, self.classes_ = check_training_rows(
@@ -554,117 +556,15 @@ class BaseNetworkClassifier(
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         self._combine_scores(out_of_fold_scores(trial, samples, splits), samples.X)
-        self._score_held_out(select(samples.X, held_out), afresh=True, depth=2)
+        self._score_held_out(select(samples.X, held_out), depth=2)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
         if self.temperature != "auto":
             return float(self.temperature)
         return out_of_fold_temperature(trial) if splits.any() else 1.0
 
-    @checks_parameters
-    def partial_fit(
-        self,
-        X: MatrixLike,
-        y: ArrayLike,
-        classes: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Self:
-        """Go once over a chunk of a stream.
-
-        The columns' means and variances follow the stream; the projection and
-        the kernel scale are those of the first chunk, which should therefore
-        not be tiny. A share `validation_fraction` of all rows, chosen by their
-        values, is never trained on, however often it is passed; the latest scores of
-        1,000 of these set the out-of-distribution threshold.
-
-        Parameters
-        ----------
-        X : array-like or dataframe of shape (n_samples, n_features)
-            As for `fit`; or images, of shape (n_samples, height, width, channels).
-        y : array-like of shape (n_samples,)
-            As for `fit`.
-        classes : array-like of shape (n_classes,), default=None
-            All classes of the stream; needed in the first call, and the same or
-            left out in later ones.
-        sample_weight : array-like of shape (n_samples,), default=None
-            As for `fit`.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            As for `fit`; also if `y` holds a class that `classes` does not, if
-            ``early_stopping=True`` or if ``class_weight="balanced"``.
-        """
-        fitted = copy.copy(self)
-        fitted._partial_fit(X, y, classes, sample_weight)
-        self.__dict__ = fitted.__dict__
-        return self
-
-    def _partial_fit(
-        self,
-        X: MatrixLike,
-        y: ArrayLike,
-        classes: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        self._check_parameters()
-        first = not hasattr(self, "weights_")
-        known = self._check_stream(classes, first)
-        checked, labels, weights, _, self.classes_ = check_training_rows(
-            self, X, y, sample_weight, known_classes=known, reset=first
-        )
-        architecture = self._architecture(
-            None if first else self.architecture_.get("body")
-        )
-        check_memory(self._memory_needs(architecture, *checked.shape))
-        # Later chunks must not repeat the shuffles and masks of the first.
-        rng = _generator(self.random_state, 0 if first else self.n_iter_)
-        held_out = self._hold_out_of_stream(checked, labels, weights, rng, first)
-        learnt = np.where(held_out, 0.0, weights)
-        if first:
-            self._start(architecture, checked, labels, learnt, rng)
-        else:
-            self._check_architecture(architecture)
-            self.projection_ = self.projection_.update(checked, learnt)
-        if learnt.any():
-            rows, _ = self._project(checked, labels, weights, held_out)
-            if first:
-                self._before_training(rows, rng)
-            self._train(rows, rng, [self.learning_rate], streaming=True)
-            self._constrain_weights()
-            self._after_chunk(rows)
-        if self.temperature != "auto":
-            self.temperature_ = float(self.temperature)
-        elif first:
-            self.temperature_ = 1.0
-        self._score_held_out(select(checked, held_out), afresh=first)
-
-    def _check_stream(self, classes: ArrayLike | None, first: bool) -> np.ndarray:
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "partial_fit does not support class_weight='balanced': a chunk does "
-                "not show the balance of the stream. Pass a dict of weights."
-            )
-        if first:
-            if classes is None:
-                raise ValueError("classes must be passed in the first partial_fit.")
-            check_labels(classes, "classes")
-            return np.unique(classes)
-        if classes is not None and not np.array_equal(
-            np.unique(classes), self.classes_
-        ):
-            raise ValueError(
-                f"classes={reprlib.repr(np.unique(classes).tolist())} differs from the "
-                f"classes of the first call: {reprlib.repr(self.classes_.tolist())}."
-            )
-        return self.classes_
+    def _rng(self, *spawn_key: int) -> np.random.Generator:
+        return _generator(self.random_state, *spawn_key)
 
     def _check_architecture(self, architecture: dict[str, Any]) -> None:
         """Refuse further training of what was fitted with other parameters."""

@@ -92,8 +92,9 @@ validation_fraction : float in [0, 1), default=0.1
     to stop. The fraction is raised up to a quarter if fewer than ``1 / ood_alpha - 1``
     samples would be held out. If a quarter is too few as well, or if it is 0,
     `predict_ood` does not flag any sample until `calibrate_ood` is called, and a
-    warning is raised. The first fit chooses these samples; later fits with
-    `warm_start`, and `partial_fit`, hold out the same samples and others like them.
+    `sksngp.exceptions.FewSamplesWarning` is raised. The first fit chooses these
+    samples; later fits with `warm_start`, and `partial_fit`, hold out the same samples
+    and others like them.
 n_iter_no_change : int, default=10
     Epochs without improvement before `early_stopping` stops.
 temperature : "auto" or float, default="auto"

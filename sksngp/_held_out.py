@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import reprlib
 import warnings
 from numbers import Integral
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import ood
 from ._selection import Samples, Splits
 from ._validation import check_rows, checks_parameters
+from .exceptions import FewSamplesWarning
 from .sources import MatrixLike, RowSource
 
 #: Folds that ``cv="auto"`` makes of at most so many samples.
@@ -23,8 +23,6 @@ NUM_FOLDS = 5
 MOST_ROWS_IN_FOLDS = 2000
 #: Keys of the hash that are tried for a held-out set without very common samples.
 KEYS_TO_TRY = 10
-#: Distinct rows of a stream of `partial_fit` calls that set its threshold.
-STREAM_SCORES = 1000
 
 
 class HeldOutMixin:
@@ -54,6 +52,7 @@ class HeldOutMixin:
     _cutoffs: NDArray[np.uint64]
     _ood_rows: NDArray[np.uint64] | None
     _cross_fitted: NDArray[np.uint64] | None  # hashes of samples in the final fit
+    _held_out_of_stream: NDArray[np.uint64] | None  # hashes of samples held out before
 
     if TYPE_CHECKING:  # methods of the classifier
 
@@ -89,10 +88,10 @@ class HeldOutMixin:
         self : object
             The estimator, with new `ood_scores_` and `ood_threshold_`.
 
-        Warns
-        -----
-        UserWarning
-            If the rows are too few for `ood_alpha`; no row will be flagged.
+        Raises
+        ------
+        ValueError
+            If the rows are too few for `ood_alpha`. The threshold stays as it was.
 
         Examples
         --------
@@ -113,7 +112,14 @@ class HeldOutMixin:
         fitted = copy.copy(self)
         fitted._check_parameters()
         rows = check_rows(fitted, X, reset=False)
-        fitted._set_threshold(fitted._predict_valid(rows, self._ood_score))
+        needed = ood.rows_needed(fitted.ood_alpha)
+        if len(rows) < needed:
+            raise ValueError(
+                f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
+                f"at least {needed}: with fewer, no threshold keeps that rate. Pass "
+                "more samples or increase ood_alpha; the threshold stays as it was."
+            )
+        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,
@@ -124,7 +130,7 @@ class HeldOutMixin:
         """Choose samples to hold out of a fit: a set of them, or folds in turn."""
         self._split = int(rng.integers(2**63))
         self._cutoffs = np.zeros(len(self.classes_), np.uint64)
-        self._cross_fitted = None
+        self._cross_fitted = self._held_out_of_stream = None
         masks = self._folds(samples)
         if masks:
             # Samples of later fits are held out, unless this fit is trained on them.
@@ -197,8 +203,11 @@ class HeldOutMixin:
     def _hold_out_below(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        """Choose samples by their hash; not those that cross-fitting trained on."""
+        """Choose samples by their hash, unless earlier training has had them."""
         held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        of_stream = getattr(self, "_held_out_of_stream", None)
+        if of_stream is not None:
+            held_out |= np.isin(ood.digests(X, self._split), of_stream)
         known = getattr(self, "_cross_fitted", None)
         if known is not None:
             held_out &= ~np.isin(ood.digests(X, self._split), known)
@@ -248,39 +257,17 @@ class HeldOutMixin:
                 break
         return held_out
 
-    def _hold_out_of_stream(
-        self,
-        X: np.ndarray | RowSource,
-        labels: np.ndarray,
-        weights: np.ndarray,
-        rng: np.random.Generator,
-        first: bool,
-    ) -> NDArray[np.bool_]:
-        """Choose rows of a chunk by themselves: other chunks are not at hand."""
-        if first:
-            self._split, self._cross_fitted = int(rng.integers(2**63)), None
-            cutoff = ood.cutoff_of_share(self.validation_fraction)
-            self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
-        held_out = self._hold_out_below(X, labels)
-        if first:  # some rows of each class must be there to start with
-            for label in np.unique(labels):
-                own = (labels == label) & (weights > 0)
-                held_out[own] &= not held_out[own].all()
-        return held_out
+    def _start_holding_out(self, rng: np.random.Generator) -> None:
+        """Choose the hash by which rows of a stream are held out."""
+        self._split = int(rng.integers(2**63))
+        self._cross_fitted = self._held_out_of_stream = None
+        cutoff = ood.cutoff_of_share(self.validation_fraction)
+        self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 
-    def _score_held_out(
-        self, X: np.ndarray | RowSource, afresh: bool, depth: int = 1
-    ) -> None:
-        """Set the threshold by rows that were not trained on, and by earlier ones."""
-        rows = ood.digests(X, self._split)
-        scores = self._predict_valid(X, self._ood_score)
-        if not afresh and self._ood_rows is not None:
-            rows = np.append(self._ood_rows, rows)
-            scores = np.append(self.ood_scores_, scores)
-        if not afresh:
-            rows, scores = ood.latest_scores(rows, scores, STREAM_SCORES)
-        self._ood_rows = rows
-        self._set_threshold(scores, depth=depth)
+    def _score_held_out(self, X: np.ndarray | RowSource, depth: int = 0) -> None:
+        """Set the threshold by rows that were not trained on."""
+        self._ood_rows = ood.digests(X, self._split)
+        self._set_threshold(self._predict_valid(X, self._ood_score), depth + 1)
 
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
@@ -290,18 +277,25 @@ class HeldOutMixin:
             )
 
     def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
+        self._apply_threshold(scores)
+        self._warn_of_few(len(scores), depth + 1)
+
+    def _apply_threshold(self, scores: NDArray[np.float64]) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
         threshold = ood.threshold(scores, self.ood_alpha)
-        if math.isinf(threshold):
+        self.ood_threshold_ = ood.above_rounding(threshold)
+
+    def _warn_of_few(self, number: int, depth: int = 0) -> None:
+        """Warn if no row is flagged for so few scores of held-out rows."""
+        if number < ood.rows_needed(self.ood_alpha):
             warnings.warn(
                 f"predict_ood will flag no row: ood_alpha={self.ood_alpha} requires at "
                 f"least {ood.rows_needed(self.ood_alpha)} unique samples that were not "
-                f"trained on, got {len(scores)} (cross-fitting requires "
+                f"trained on, got {number} (cross-fitting requires "
                 f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
                 "samples is held out). Increase ood_alpha, or call calibrate_ood with "
                 "more samples.",
-                UserWarning,
+                FewSamplesWarning,
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )
-        self.ood_threshold_ = ood.above_rounding(threshold)

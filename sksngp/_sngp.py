@@ -33,6 +33,7 @@ from .uncertainty import entropy_of_logits, normalised_entropy
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
+    from ._stream import StreamState
     from .body import Body
     from .sources import RowSource
 
@@ -115,8 +116,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
         squared distance of the training samples in the untrained network are compared
         by the log loss on held-out samples; without such samples it is 1 times that
-        distance. While the network is trained it is 1/16 of it, and it stays there in
-        `partial_fit` and if the samples are too many for the output layer to be
+        distance, as it is in `partial_fit`. While the network is trained it is 1/16 of
+        it, and it stays there if the samples are too many for the output layer to be
         computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
         a few features.
     ridge_penalty : float, default=0.1
@@ -124,7 +125,8 @@ class SNGPClassifier(BaseNetworkClassifier):
     cov_momentum : float, default=-1
         -1 sums the precision exactly over all rows. A value in (0, 1) keeps a
         moving average over batches of `batch_size` rows instead, which forgets
-        the older chunks of a `partial_fit` stream.
+        the older chunks of a `partial_fit` stream: of that, the latest 2,000 rows are
+        kept rather than a sample of all.
     covariance : {"shared", "per_class"}, default="shared"
         One covariance for all classes, as in the tutorial, or the paper's
         Laplace form with one for each, at 8 K M^2 bytes. The latter needs
@@ -274,10 +276,10 @@ class SNGPClassifier(BaseNetworkClassifier):
     kernel_scale_: float
     noise_: NDArray[np.float64]
     posterior_: posterior.Posterior
+    input_distance_: InputDistance | None
     _prior_variance: float
+    _surprisals: tuple[Surprisal, Surprisal] | None
 
-    input_distance_: InputDistance | None = None
-    _surprisals: tuple[Surprisal, Surprisal] | None = None
 
     _ood_score = "ood"
     _depths = (0, 2, 6)
@@ -289,6 +291,11 @@ class SNGPClassifier(BaseNetworkClassifier):
         "ridge_penalty",
         "cov_momentum",
     )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "weights_" in state:  # fitted before there was a second score
+            state = {"input_distance_": None, "_surprisals": None, **state}
+        super().__setstate__(state)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -361,12 +368,16 @@ class SNGPClassifier(BaseNetworkClassifier):
         return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
-        features = len(samples.labels) * int(self.num_inducing)
-        self._computes_output = (
-            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
-        )
+        self._computes_output = self._output_is_small(len(samples.labels))
         depths = super()._depths_to_compare(samples, splits)
         return depths if self._computes_output else depths[-1:]
+
+    def _output_is_small(self, num_rows: int) -> bool:
+        """Whether the output layer is computed rather than trained."""
+        features = num_rows * int(self.num_inducing)
+        return (
+            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
+        )
 
     def _candidate_logits(
         self,
@@ -450,10 +461,20 @@ class SNGPClassifier(BaseNetworkClassifier):
             "output/bias": mode.bias.astype(dtype),
         }
 
-    def _after_chunk(self, rows: Rows | StreamedRows) -> None:
-        self._absorb(rows, afresh=not hasattr(self, "posterior_"))
-        if self.input_distance_ is not None:
-            self.input_distance_ = self.input_distance_.absorb(rows)
+    def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
+        if state.fitted:
+            self._absorb(rows, afresh=False)
+            if self.input_distance_ is not None:
+                self.input_distance_ = self.input_distance_.absorb(rows)
+            return
+        if self._forgets():  # as much as all batches of the stream would have
+            self.cov_momentum **= state.memory.seen / len(rows.labels)
+        self._computes_output = self._output_is_small(len(rows.labels))
+        computed = self._computes_output and self.kernel_scale == "auto"
+        self._finish(rows, DEFAULT_KERNEL_FACTOR if computed else None)
+
+    def _forgets(self) -> bool:
+        return self.cov_momentum > 0
 
     def _constrain_weights(self) -> None:
         self.weights_ = self._bounded(self.weights_)

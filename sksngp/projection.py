@@ -106,12 +106,20 @@ class InputProjection:
     def _standardise(self, rows: np.ndarray, dtype: DTypeLike) -> NDArray[np.float64]:
         return standardise(self.scaler, rows, LARGEST[np.dtype(dtype).name], self.tail)
 
-    def update(self, X: np.ndarray | RowSource, weights: np.ndarray) -> InputProjection:
-        """Take more rows into the column means and variances; keep the kernel."""
+    def rescaled(
+        self,
+        X: np.ndarray | RowSource,
+        weights: np.ndarray,
+        before: StandardScaler | None = None,
+    ) -> InputProjection:
+        """Take the column means and variances of other rows; keep the kernel.
+
+        With `before`, the rows that it was fitted on count as well.
+        """
         if self.scaler is None:
             return self
-        scaler = copy.deepcopy(self.scaler)
-        channels = len(scaler.mean_)
+        scaler = StandardScaler() if before is None else copy.deepcopy(before)
+        channels = len(self.scaler.mean_)
         return replace(self, scaler=_fit_scaler(scaler, X, weights, channels))
 
 

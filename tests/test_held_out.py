@@ -10,8 +10,9 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
-from sksngp import ResNetClassifier, SNGPClassifier, _held_out, training
+from sksngp import ResNetClassifier, SNGPClassifier, _stream, training
 from sksngp.datasets import two_moons
+from sksngp.exceptions import FewSamplesWarning
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +66,18 @@ def test_distant_samples_are_flagged(small):
 
 def test_warning_for_too_few_samples(make_two, iris):
     X, y = iris
-    for clf in (make_two(), make_two(validation_fraction=0)):
-        for fit in (clf.fit, clf.partial_fit):
-            kwargs = {} if fit == clf.fit else {"classes": [0, 1, 2]}
-            with pytest.warns(UserWarning, match="=0.05 .* 19 unique .* got 0") as told:
-                fit(X[::10], y[::10], **kwargs)
+    for params in ({}, {"validation_fraction": 0}):
+        for how in ("fit", "partial_fit"):
+            clf = make_two(**params)
+            kwargs = {} if how == "fit" else {"classes": [0, 1, 2]}
+            with pytest.warns(
+                FewSamplesWarning, match=r"=0.05 .* 19 unique .* got \d "
+            ) as told:
+                getattr(clf, how)(X[::10], y[::10], **kwargs)
             assert [warning.filename for warning in told] == [__file__]
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
             assert_array_equal(clf.ood_pvalue(X), 1.0)
-            del clf.weights_
     # A calibration set is all that is missing.
     clf = make_two(validation_fraction=0).fit(X[::2], y[::2]).calibrate_ood(X[1::2])
     assert np.isfinite(clf.ood_threshold_)
@@ -144,14 +147,21 @@ def test_held_out_samples_stay_held_out(small, moons, monkeypatch, train, random
         random_state = np.random.RandomState(0)
     clf = small(ResNetClassifier, epochs=1, warm_start=True, random_state=random_state)
     trained, held = set(), set()
-    project = clf._project
+    project, learn = ResNetClassifier._project, ResNetClassifier._learn
 
-    def record(self, X, labels, weights, held_out):
+    def record(self, X, labels, weights, held_out=None):
+        held_out = np.zeros(len(X), bool) if held_out is None else held_out
         for row, out in zip(X, held_out, strict=True):
             (held if out else trained).add(row.tobytes())
-        return project.__func__(self, X, labels, weights, held_out)
+        return project(self, X, labels, weights, held_out)
+
+    def record_stream(self, state, rng):
+        state = learn(self, state, rng)
+        held.update(row.tobytes() for row in state.held_out.X)
+        return state
 
     monkeypatch.setattr(ResNetClassifier, "_project", record)
+    monkeypatch.setattr(ResNetClassifier, "_learn", record_stream)
     train(clf, *moons)
     assert len(held) >= 10
     assert not trained & held
@@ -163,7 +173,7 @@ def test_held_out_samples_stay_held_out(small, moons, monkeypatch, train, random
 def test_threshold_of_partial_fit_follows_the_latest_samples(
     make_two, blobs, monkeypatch
 ):
-    monkeypatch.setattr(_held_out, "STREAM_SCORES", 200)
+    monkeypatch.setattr(_stream, "STREAM_SCORES", 200)
     X, y = blobs
     clf = make_two()
     for batch in np.array_split(np.arange(3000), 15):
@@ -179,7 +189,9 @@ def test_repeated_samples_count_once(make_two, moons):
         for part in np.arange(200).reshape(4, 50):
             clf.partial_fit(X[part], y[part], classes=[0, 1])
         sizes.append(len(clf.ood_scores_))
-    assert sizes[0] == sizes[1] == sizes[2] == len(np.unique(clf._ood_rows))
+    assert (
+        sizes[0] == sizes[1] == sizes[2] == len(np.unique(clf._stream.held_out.hashes))
+    )
 
 
 def test_partial_fit_replaces_the_calibration_set(make_two, moons):
@@ -252,5 +264,8 @@ def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
     clf.ood_alpha = 1.5
     with pytest.raises(ValueError, match="ood_alpha"):
         clf.calibrate_ood(X)
-    with pytest.warns(UserWarning, match="no row: .* got 5 "):
-        clf.set_params(ood_alpha=0.05).calibrate_ood(X[:5])
+    clf.set_params(ood_alpha=0.05)
+    with pytest.raises(ValueError, match=r"18 samples, .*ood_alpha=0.05 .* least 19"):
+        clf.calibrate_ood(X[:18])
+    assert vars(clf) == state
+    assert np.isfinite(clf.calibrate_ood(X[:19]).ood_threshold_)
