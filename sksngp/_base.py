@@ -130,6 +130,7 @@ class BaseNetworkClassifier(
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "ood_alpha": [Interval(Real, 0, 1, closed="neither")],
+        "ood_confidence": [Interval(Real, 0, 1, closed="neither"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -160,6 +161,7 @@ class BaseNetworkClassifier(
         class_weight: ClassWeight,
         warm_start: bool,
         ood_alpha: float,
+        ood_confidence: float | None,
         random_state: RandomState,
         verbose: int,
     ) -> None:
@@ -185,6 +187,7 @@ class BaseNetworkClassifier(
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.ood_alpha = ood_alpha
+        self.ood_confidence = ood_confidence
         self.random_state = random_state
         self.verbose = verbose
 

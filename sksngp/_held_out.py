@@ -38,6 +38,7 @@ class HeldOutMixin:
     early_stopping: bool
     learning_rate: float
     ood_alpha: float
+    ood_confidence: float | None
     network: Any
     validation_fraction: float
     warm_start: bool
@@ -76,7 +77,8 @@ class HeldOutMixin:
             Rows in distribution that were not used in `fit`; at least 99 for an
             `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
             samples; for one sample of n rows, the realised share strays by about
-            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. Images may have the shape
+            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. With `ood_confidence`, the promise
+            is for these very rows, and takes more of them. Images may have the shape
             (n_samples, height, width, channels).
         y : object, default=None
             Not used; for consistency with scikit-learn.
@@ -212,7 +214,7 @@ class HeldOutMixin:
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        for at_least in (ood.rows_needed(self.ood_alpha), 0):
+        for at_least in (ood.rows_needed(self.ood_alpha, self.ood_confidence), 0):
             held_out = ood.hold_out(
                 X,
                 labels,
@@ -268,11 +270,15 @@ class HeldOutMixin:
     def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
-        threshold = ood.threshold(scores, self.ood_alpha)
+        threshold = ood.threshold(scores, self.ood_alpha, self.ood_confidence)
         if math.isinf(threshold):
+            rate = f"ood_alpha={self.ood_alpha}"
+            if self.ood_confidence is not None:
+                rate += f" with ood_confidence={self.ood_confidence}"
+            needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
             warnings.warn(
-                f"predict_ood will flag no row: ood_alpha={self.ood_alpha} requires at "
-                f"least {ood.rows_needed(self.ood_alpha)} unique samples that were not "
+                f"predict_ood will flag no row: {rate} requires at "
+                f"least {needed} unique samples that were not "
                 f"trained on, got {len(scores)} (cross-fitting requires "
                 f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
                 "samples is held out). Increase ood_alpha, or call calibrate_ood with "
