@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import ood, pool
 from ._docs import document
+from ._explanation import ExplanationMixin
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
@@ -73,6 +74,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class BaseNetworkClassifier(
     HeldOutMixin,
     PredictionMixin,
+    ExplanationMixin,
     ExportMixin,
     ClassifierMixin,
     YoungerParametersMixin,

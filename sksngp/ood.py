@@ -345,8 +345,8 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     fresh row from the distribution that gave the n scores c_i, in the sense that
     P(p <= alpha) <= alpha for every alpha (Bates et al. 2023, arXiv 2104.08279,
     equation 2). But for rounding of alpha, ``p <= alpha`` where the score is above
-    `threshold` without a `confidence`. The chance is over rows and calibration rows: p-values that share
-    their calibration rows are dependent.
+    `threshold` without a `confidence`. The chance is over rows and calibration rows:
+    p-values that share their calibration rows are dependent.
 
     Parameters
     ----------

@@ -361,9 +361,9 @@ def test_from_scores_shares(ax):
     assert display.flagged_out_ == 2 / 3
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert sorted(texts) == [
-        "known: 25.0% flagged",
+        "known: 1 of 4 flagged (25.0%)",
         "threshold 0.3",
-        "unknown: 66.7% flagged",
+        "unknown: 2 of 3 flagged (66.7%)",
     ]
     assert display.line_.get_xdata()[0] == 0.3
 
@@ -379,6 +379,36 @@ def test_histograms_are_shares_over_common_bins():
         np.testing.assert_allclose(
             heights, np.histogram(part, 10, (0, 1))[0] / len(part)
         )
+
+
+def test_crowded_scores_are_drawn_on_a_logarithmic_scale():
+    rng = np.random.default_rng(0)
+    known, unknown = 10 ** rng.uniform(-4, -2, 300), 10 ** rng.uniform(-2, 0, 90)
+    known[:30] = 0
+    display = OODHistogramDisplay.from_scores(known, unknown, 0.01, bins=4)
+    assert display.ax_.get_xscale() == "log"
+    bars = display.bars_[0][0].get_path().vertices
+    assert bars[:, 1].max() < 0.7  # not all in one bar
+    assert display.flagged_in_ == 0 and display.flagged_out_ == 1
+    linear = OODHistogramDisplay.from_scores(known, unknown, scale="linear")
+    assert linear.ax_.get_xscale() == "linear"
+    plain = OODHistogramDisplay.from_scores([0.1, 0.2], [0.3, 0.9])
+    assert plain.ax_.get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("known", [[0.0, 0.0], [-1.0, 2.0], [0.0, 1e-300]])
+def test_scale_of_extreme_scores(known, ax):
+    display = OODHistogramDisplay.from_scores(known, [0.0, 5.0], ax=ax)
+    assert display.ax_.get_xscale() == ("linear" if min(known) < 0 else "log")
+    total = [part.get_path().vertices[:, 1].max() for (part,) in display.bars_]
+    assert min(total) >= 0.5
+
+
+def test_invalid_scale(ax):
+    with pytest.raises(ValueError, match=r"scale must be .* got 'square'"):
+        OODHistogramDisplay.from_scores([0.1], [0.2], scale="square", ax=ax)
+    with pytest.raises(ValueError, match=r"scale='log' requires .* got -1"):
+        OODHistogramDisplay.from_scores([-1.0], [0.2], scale="log", ax=ax)
 
 
 @pytest.mark.parametrize("threshold", [None, np.inf])
