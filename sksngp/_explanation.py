@@ -56,8 +56,8 @@ class ExplanationMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Samples to explain, such as those flagged; or images, of shape (n_samples,
-            height, width, channels).
+            Samples to explain, such as those flagged, of which there may be none; or
+            images, of shape (n_samples, height, width, channels).
         X_reference : array-like or dataframe of shape (n_reference, n_features)
             In-distribution samples, such as the training set or a few hundred of it.
             The classifier does not keep its training set.

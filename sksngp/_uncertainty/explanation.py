@@ -101,7 +101,7 @@ def explain(
             "X_reference must have at least one sample, and the features of X, of "
             f"shape {X.shape[1:]}; got an X_reference of shape {X_reference.shape}."
         )
-    shape = X.shape[1:] if X.ndim == 4 else image_shape
+    shape = X.shape[1:] if len(X.shape) == 4 else image_shape
     groups = _single_columns(X) if shape is None else list(_patches(shape))
     scores = score(X) if len(X) else np.zeros(0)
     donors = nearest_by_features(X, X_reference, NUM_DONORS)
@@ -290,7 +290,7 @@ def _single_columns(X: Any) -> list[NDArray[np.intp]]:
 def _columns(X: Any) -> Iterator[np.ndarray]:
     """Columns of flat rows, as arrays."""
     if isinstance(X, np.ndarray):
-        yield from X.reshape(len(X), -1).T
+        yield from X.reshape(len(X), int(np.prod(X.shape[1:]))).T
     elif hasattr(X, "iloc"):
         yield from (X.iloc[:, j].to_numpy() for j in range(X.shape[1]))
     else:
