@@ -88,6 +88,7 @@ class DriftDisplay:
             Object that stores what was drawn.
         """
         ax = make_axes(ax, "DriftDisplay.plot")
+        ax.set_yscale("log")
         # A double-precision value may be infinite, and 0 has no logarithm.
         shown = np.clip(self.values, np.finfo(float).tiny, np.finfo(float).max)
         style = {"color": COLORS[0], "label": "value"} | line_style(kwargs)
@@ -103,7 +104,6 @@ class DriftDisplay:
                 color=COLORS[-1],
                 label=f"alarm at sample {self.alarm_at:,}",
             )
-        ax.set_yscale("log")
         set_labels(ax, None, None, "sample", "value of the drift monitor")
         ax.legend(loc="upper left", fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
