@@ -80,8 +80,8 @@ auroc = ood_auroc(-search.score_samples(X_test), -search.score_samples(X_odd))
 print(f"  AUROC of score_samples against shuffled rows {auroc:.3f}")
 
 # %%
-# The functions `sksngp.predict_ood` and `sksngp.predict_uncertainty` find the classifier
-# inside of the search and transform the rows on the way.
+# The functions `sksngp.predict_ood` and `sksngp.predict_uncertainty` find the
+# classifier inside the search and transform the rows on the way.
 # A share ``ood_alpha`` of false alarms is what is asked for on average; a threshold
 # from 40 rows strays, so both shares vary between splits.
 

@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
@@ -214,6 +215,16 @@ def test_no_samples(fitted_two, moons):
 def test_invalid_input(fitted_two, rows, reference, options, match):
     with pytest.raises(ValueError, match=match):
         fitted_two.explain_ood(rows, reference, **options)
+
+
+def test_columns_in_another_order(fitted_two, moons):
+    X = pd.DataFrame(moons[0], columns=["a", "b"])
+    with pytest.raises(ValueError, match="same order, .*'a', 'b'.* got .*'b', 'a'"):
+        fitted_two.explain_ood(X, X[["b", "a"]])
+    with pytest.raises(ValueError, match="a DataFrame of pandas and a ndarray of nump"):
+        fitted_two.explain_ood(X, moons[0])
+    with pytest.raises(TypeError, match=r"pass X_reference.toarray\(\)"):
+        fitted_two.explain_ood(moons[0], csr_array(moons[0]))
 
 
 def test_unfitted(make_two, moons):

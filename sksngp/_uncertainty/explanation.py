@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.neighbors import NearestNeighbors
 
 #: Reference samples that each sample exchanges its features with.
@@ -96,11 +98,7 @@ def explain(
             f"n_neighbors must be an int of at least 1, got {n_neighbors!r}."
         )
     X, X_reference = _table(X, "X"), _table(X_reference, "X_reference")
-    if X.shape[1:] != X_reference.shape[1:] or len(X_reference) == 0:
-        raise ValueError(
-            "X_reference must have at least one sample, and the features of X, of "
-            f"shape {X.shape[1:]}; got an X_reference of shape {X_reference.shape}."
-        )
+    _check_match(X, X_reference)
     shape = X.shape[1:] if len(X.shape) == 4 else image_shape
     groups = _single_columns(X) if shape is None else list(_patches(shape))
     scores = score(X) if len(X) else np.zeros(0)
@@ -115,7 +113,7 @@ def explain(
         compared_with=donors,
         neighbors=neighbors,
         distances=distances,
-        feature_names=_names(X_reference if hasattr(X_reference, "columns") else X),
+        feature_names=_names(X),
         X=X,
     )
 
@@ -265,7 +263,9 @@ def _maps(
 
 def _table(X: Any, name: str) -> Any:
     """An array of two or four dimensions, or a frame."""
-    if hasattr(X, "compute"):
+    if issparse(X):
+        raise TypeError(f"Sparse input is not supported: pass {name}.toarray().")
+    if hasattr(X, "compute"):  # a lazy collection of dask
         X = X.compute()
     X = X if hasattr(X, "columns") else np.asarray(X)
     if isinstance(X, np.ndarray) and X.ndim not in (2, 4):
@@ -275,6 +275,27 @@ def _table(X: Any, name: str) -> Any:
             f"got an array of shape {X.shape}."
         )
     return X
+
+
+def _check_match(X: Any, X_reference: Any) -> None:
+    """Check that columns can be exchanged."""
+    kinds = [type(table).__module__.split(".")[0] for table in (X, X_reference)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            "X and X_reference must both be arrays, or frames of the same library, got "
+            f"a {type(X).__name__} of {kinds[0]} and a {type(X_reference).__name__} of "
+            f"{kinds[1]}."
+        )
+    if X.shape[1:] != X_reference.shape[1:] or len(X_reference) == 0:
+        raise ValueError(
+            "X_reference must have at least one sample, and the features of X, of "
+            f"shape {X.shape[1:]}; got an X_reference of shape {X_reference.shape}."
+        )
+    if _names(X) != _names(X_reference):
+        raise ValueError(
+            "X_reference must have the columns of X in the same order, "
+            f"{reprlib.repr(_names(X))}, got {reprlib.repr(_names(X_reference))}."
+        )
 
 
 def _names(X: Any) -> list[str]:
