@@ -219,7 +219,7 @@ def test_invalid_input(fitted_two, rows, reference, options, match):
 
 def test_columns_in_another_order(fitted_two, moons):
     X = pd.DataFrame(moons[0], columns=["a", "b"])
-    with pytest.raises(ValueError, match="same order, .*'a', 'b'.* got .*'b', 'a'"):
+    with pytest.raises(ValueError, match=r"same order, .*'a', 'b'.* got .*'b', 'a'"):
         fitted_two.explain_ood(X, X[["b", "a"]])
     with pytest.raises(ValueError, match="a DataFrame of pandas and a ndarray of nump"):
         fitted_two.explain_ood(X, moons[0])
