@@ -65,9 +65,11 @@ def test_contributions_do_not_depend_on_batches(table, monkeypatch, size):
     X, reference = table
     score = lambda rows: np.exp(-np.square(rows).sum(axis=1))  # noqa: E731
     expected = plain(X, reference, score)
-    monkeypatch.setattr(explanation, "BATCH_SIZE", 10 * size)
-    found = plain(X, reference, score)
-    assert_allclose(found.contributions, expected.contributions)
+    for name, limit in {"BATCH_SIZE": 10 * size, "BATCH_VALUES": 40 * size}.items():
+        with monkeypatch.context() as limited:
+            limited.setattr(explanation, name, limit)
+            found = plain(X, reference, score)
+        assert_allclose(found.contributions, expected.contributions)
 
 
 @pytest.mark.parametrize("factor", [5, 1e3, 1e30])

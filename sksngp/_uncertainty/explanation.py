@@ -16,8 +16,9 @@ from sklearn.neighbors import NearestNeighbors
 
 #: Reference samples that each sample exchanges its features with.
 NUM_DONORS = 5
-#: Samples scored at once.
+#: Samples scored at once, and the most values of these.
 BATCH_SIZE = 4096
+BATCH_VALUES = 2**24
 #: Images are divided into about so many patches along their longer side.
 NUM_PATCHES = 8
 
@@ -151,7 +152,8 @@ def contributions(
     """
     found = np.empty((len(X), len(groups)))
     k = donors.shape[1]
-    per_batch = max(1, BATCH_SIZE // (2 * k))
+    width = max(1, int(np.prod(X.shape[1:])))
+    per_batch = max(1, min(BATCH_SIZE, BATCH_VALUES // width) // (2 * k))
     for start in range(0, len(X), per_batch):
         rows = np.arange(start, min(start + per_batch, len(X)))
         own = _take(X, np.repeat(rows, k))
@@ -207,7 +209,7 @@ def _comparable(
     X: Any, X_reference: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Tables as numbers, and standard deviations; tiny ones for categories."""
-    n, columns = len(X), []
+    columns = []
     for own, other in zip(_columns(X), _columns(X_reference), strict=True):
         joined = np.concatenate([own, other])
         try:
@@ -215,11 +217,12 @@ def _comparable(
         except (TypeError, ValueError):
             codes, _ = pd.factorize(joined.astype(object))
             values, numeric = np.where(codes < 0, np.nan, codes), False
-        known = values[n:][~np.isnan(values[n:])]
+        known = values[len(own) :][~np.isnan(values[len(own) :])]
         columns.append((values, known.std() if numeric and len(known) else 0.0))
     numbers = np.column_stack([values for values, _ in columns])
     scale = np.array([spread for _, spread in columns])
-    return numbers[:n], numbers[n:], np.maximum(scale, np.finfo(float).tiny)
+    numbers, others = np.split(numbers, [len(X)])
+    return numbers, others, np.maximum(scale, np.finfo(float).tiny)
 
 
 def _neighbors(
