@@ -133,7 +133,8 @@ class DriftMonitor:
     @property
     def value_(self) -> float:
         """Current value of the test martingale."""
-        return float(self.values_[-1]) if self._history else 1.0
+        with np.errstate(over="ignore"):
+            return float(np.exp(self._history[-1])) if self._history else 1.0
 
     @property
     def values_(self) -> NDArray[np.float64]:

@@ -30,8 +30,8 @@ def control_false_discoveries(
 
     This is the procedure of Benjamini and Hochberg [1]_ for p-values of the method
     `ood_pvalue`. These share their calibration scores and are positively dependent,
-    for which the procedure keeps its rate [2]_ (theorem 2). As it compares the samples
-    of a batch with each other, a flag depends on the other samples.
+    for which the procedure keeps its rate [2]_. As it compares the samples of a batch
+    with each other, a flag depends on the other samples.
 
     Parameters
     ----------
