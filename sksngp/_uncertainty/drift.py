@@ -36,9 +36,10 @@ class DriftMonitor:
     stream; equal scores are ordered at random. These p-values are independent and
     uniform if the scores are exchangeable [1]_, while those of `ood_pvalue` share
     their calibration scores, and a test of a long stream of them would discover these.
-    A bet on a change that begins with the s-th sample multiplies its stake with e p^(e
-    - 1) for each later p-value p. The stakes of all s sum to 1 and decrease slowly, so
-    that a change is found about as fast late in a stream as early in it.
+    A bet on a change that begins with the s-th sample multiplies its stake by
+    ``e * p ** (e - 1)`` for this and each later p-value p, for some e between 0 and 1.
+    The stakes of all s sum to 1 and decrease slowly, so that a change late in a stream
+    is found, too.
 
     Scores that become *more usual* do not raise the value.
 
@@ -62,8 +63,8 @@ class DriftMonitor:
     value_ : float
         Current value of the test martingale; 1 before the first sample. It may be
         infinite.
-    values_ : ndarray of shape (min(n_seen_, max_history),)
-        Values after the latest samples.
+    values_ : ndarray of shape (n_values,)
+        Values after the latest samples, at most `max_history` of them.
     n_seen_ : int
         Number of samples seen.
     alarm_ : bool
