@@ -6,6 +6,11 @@ of one data set, fits the classifier with its default parameters for each rate, 
 counts the flags among the fresh rows. The table has the mean share over splits and
 its 95 % band (a normal interval for the mean, as splits are drawn independently).
 
+``--confidence 0.9`` measures `ood_confidence` instead: a classifier is fitted to half
+of each data set, and the other half is taken for the population. 200 calibration sets
+of 200 samples are drawn from it, and the table has the fraction of them that lead to a
+rate of at most `ood_alpha` in the population, with and without the confidence.
+
 The promise is an expectation: single splits lie on both sides of it. It is broken if a
 mean lies above the rate by more than chance allows in any of the lines (Bonferroni);
 the exit status is 1 then. Where too few rows can be held out for a rate, none is
@@ -29,7 +34,7 @@ from sklearn.model_selection import train_test_split
 import sksngp
 from benchmarks.report import table
 from sksngp.datasets import two_moons
-from sksngp.ood import rows_needed
+from sksngp.ood import above_rounding, rows_needed, threshold
 
 RATES = (0.01, 0.05, 0.1)
 DATA = {
@@ -116,13 +121,45 @@ def bands(shares: pd.DataFrame) -> pd.DataFrame:
     return found.assign(broken=mean - strict * error > mean.index.get_level_values(1))
 
 
+def kept(name: str, rate: float, confidence: float | None, draws: int = 200) -> float:
+    """Fraction of calibration sets that lead to at most a rate in the population."""
+    X, y = DATA[name]()
+    X_train, population, y_train, _ = train_test_split(
+        X, y, test_size=0.5, stratify=y, random_state=0
+    )
+    clf = sksngp.SNGPClassifier(
+        num_layers=2, cv=None, random_state=0, ood_alpha=rate
+    ).fit(X_train, y_train)
+    scores, rng = -clf.score_samples(population), np.random.default_rng(0)
+    thresholds = [
+        above_rounding(threshold(rng.choice(scores, 200), rate, confidence))
+        for _ in range(draws)
+    ]
+    return float(np.mean([np.mean(scores > value) <= rate for value in thresholds]))
+
+
+def report_confidence(names, confidence: float) -> None:
+    """Print how often the rate is kept in a single calibration."""
+    lines = [
+        [f"{name}, {rate:.0%}"]
+        + [f"{kept(name, rate, value):.1%}" for value in (None, confidence)]
+        for name, rate in product(names, (0.05, 0.1))
+    ]
+    header = ["data, ood_alpha", "without", f"ood_confidence={confidence:g}"]
+    print(f"Calibration sets that keep the rate, of 200\n\n{table(header, lines)}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--classifier", default="SNGPClassifier")
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
+    parser.add_argument("--confidence", type=float)
     arguments = parser.parse_args()
+    if arguments.confidence is not None:
+        report_confidence(arguments.data, arguments.confidence)
+        return
     found = bands(simulate(arguments.data, arguments.splits, arguments.classifier))
     lines, broken = [], []
     for (name, rate), band in found.iterrows():

@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksngp import SNGPClassifier
+from sksngp import SNGPClassifier, predict_ood, predict_uncertainty
 from sksngp.datasets import shuffle_columns
 from sksngp.metrics import ood_auroc
 
@@ -80,16 +80,13 @@ auroc = ood_auroc(-search.score_samples(X_test), -search.score_samples(X_odd))
 print(f"  AUROC of score_samples against shuffled rows {auroc:.3f}")
 
 # %%
-# The others, ``predict_ood`` and ``predict_uncertainty``, are reached through the last
-# step of the best pipeline: transform by all steps but the last, then ask the last.
+# The functions `sksngp.predict_ood` and `sksngp.predict_uncertainty` find the
+# classifier inside the search and transform the rows on the way.
 # A share ``ood_alpha`` of false alarms is what is asked for on average; a threshold
 # from 40 rows strays, so both shares vary between splits.
 
-pipe = search.best_estimator_
-steps, clf = pipe[:-1], pipe[-1]
 for name, rows in {"test": X_test, "shuffled": X_odd}.items():
-    rows = steps.transform(rows)
     print(
-        f"{name:8} rows: {clf.predict_ood(rows).mean():6.1%} flagged, "
-        f"mean uncertainty {clf.predict_uncertainty(rows).mean():.3f}"
+        f"{name:8} rows: {predict_ood(search, rows).mean():6.1%} flagged, "
+        f"mean uncertainty {predict_uncertainty(search, rows).mean():.3f}"
     )

@@ -142,8 +142,9 @@ ensemble of 10     0.975  0.958  0.862"""
 # A pipeline from text to flags
 # -----------------------------
 #
-# The pipeline takes texts; `predict_ood`, which pipelines don't forward, is asked of
-# the last step. These are the texts out of scope that it finds most and least unusual.
+# The pipeline takes texts. They are embedded once here, and flags asked of the last
+# step; `sksngp.predict_ood` does both. These are the texts out of scope that it finds
+# most and least unusual.
 
 train, test = split(seed=0)
 texts = questions["text"].to_numpy()

@@ -22,7 +22,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp import ResNetClassifier, SNGPClassifier, predict_ood
 
 WRONG, VISIT = 400, 40  # euros
 STATES = np.array(["sound", "worn bearing", "leaking seal"])
@@ -122,7 +122,7 @@ def report(name, pipe):
     """Print what each policy costs, and return the euros a pump."""
     proba = pipe.predict_proba(pumps)
     right = pipe.classes_[proba.argmax(axis=1)] == states
-    flagged = pipe[-1].predict_ood(pipe[:-1].transform(pumps))
+    flagged = predict_ood(pipe, pumps)
     uncertain = WRONG * (1 - proba.max(axis=1)) > VISIT
     everything = np.ones(len(pumps), dtype=bool)
     policies = {

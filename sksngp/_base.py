@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import ood, pool
 from ._docs import document
+from ._explanation import ExplanationMixin
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._prediction import PredictionMixin
@@ -81,6 +82,7 @@ class BaseNetworkClassifier(
     StreamMixin,
     HeldOutMixin,
     PredictionMixin,
+    ExplanationMixin,
     ExportMixin,
     ClassifierMixin,
     YoungerParametersMixin,
@@ -141,6 +143,7 @@ class BaseNetworkClassifier(
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "ood_alpha": [Interval(Real, 0, 1, closed="neither")],
+        "ood_confidence": [Interval(Real, 0, 1, closed="neither"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -171,6 +174,7 @@ class BaseNetworkClassifier(
         class_weight: ClassWeight,
         warm_start: bool,
         ood_alpha: float,
+        ood_confidence: float | None,
         random_state: RandomState,
         verbose: int,
     ) -> None:
@@ -196,6 +200,7 @@ class BaseNetworkClassifier(
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.ood_alpha = ood_alpha
+        self.ood_confidence = ood_confidence
         self.random_state = random_state
         self.verbose = verbose
 

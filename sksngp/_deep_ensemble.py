@@ -97,6 +97,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
+        ood_confidence: float | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -123,6 +124,7 @@ class DeepEnsembleClassifier(BaseNetworkClassifier):
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
+            ood_confidence=ood_confidence,
             random_state=random_state,
             verbose=verbose,
         )

@@ -110,6 +110,14 @@ ood_alpha : float in (0, 1), default=0.05
     in expectation, by the scores of samples that were not trained on. In streams of
     `partial_fit`, and where those rows have also decided when to stop, it holds
     less exactly; `calibrate_ood` on other rows makes up for that.
+ood_confidence : float in (0, 1) or None, default=None
+    Probability with which `ood_alpha` bounds the fraction that this fit flags, over the
+    choice of the samples that set the threshold. None bounds the expected fraction
+    only: some fits flag more, others less. A confidence raises the threshold, and
+    requires more samples: 59 instead of 19 for 0.95 at the default `ood_alpha`
+    (Vovk 2012, arXiv 1209.2673). It is exact after `calibrate_ood`, and approximate
+    after cross-fitting, whose samples are scored by several networks. Like
+    `ood_alpha`, it takes effect in `fit`, `partial_fit` and `calibrate_ood`.
 random_state : int, RandomState instance or None, default=None
     Seeds weights, shuffling, dropout and the choice of held-out rows. An int
     makes results repeatable bit for bit on one machine. Global random states
@@ -149,7 +157,7 @@ ood_scores_ : ndarray
     passed to `calibrate_ood`.
 ood_threshold_ : float
     Out-of-distribution score above which `predict_ood` flags a row; infinite where
-    the rows were too few for `ood_alpha`.
+    the rows were too few for `ood_alpha` and `ood_confidence`.
 weights_ : dict of str to ndarray
     The network's arrays by name.
 projection_ : sksngp.projection.InputProjection

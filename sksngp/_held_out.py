@@ -38,6 +38,7 @@ class HeldOutMixin:
     early_stopping: bool
     learning_rate: float
     ood_alpha: float
+    ood_confidence: float | None
     network: Any
     validation_fraction: float
     warm_start: bool
@@ -78,7 +79,8 @@ class HeldOutMixin:
             Rows in distribution that were not used in `fit`; at least 99 for an
             `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
             samples; for one sample of n rows, the realised share strays by about
-            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. Images may have the shape
+            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. With `ood_confidence`, the promise
+            is for these very rows, and takes more of them. Images may have the shape
             (n_samples, height, width, channels).
         y : object, default=None
             Not used; for consistency with scikit-learn.
@@ -112,7 +114,7 @@ class HeldOutMixin:
         fitted = copy.copy(self)
         fitted._check_parameters()
         rows = check_rows(fitted, X, reset=False)
-        needed = ood.rows_needed(fitted.ood_alpha)
+        needed = ood.rows_needed(fitted.ood_alpha, fitted.ood_confidence)
         if len(rows) < needed:
             raise ValueError(
                 f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
@@ -245,7 +247,7 @@ class HeldOutMixin:
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        for at_least in (ood.rows_needed(self.ood_alpha), 0):
+        for at_least in (ood.rows_needed(self.ood_alpha, self.ood_confidence), 0):
             held_out = ood.hold_out(
                 X,
                 labels,
@@ -283,16 +285,20 @@ class HeldOutMixin:
     def _apply_threshold(self, scores: NDArray[np.float64]) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
-        threshold = ood.threshold(scores, self.ood_alpha)
+        threshold = ood.threshold(scores, self.ood_alpha, self.ood_confidence)
         self.ood_threshold_ = ood.above_rounding(threshold)
 
     def _warn_of_few(self, number: int, depth: int = 0) -> None:
         """Warn if no row is flagged for so few scores of held-out rows."""
-        if number < ood.rows_needed(self.ood_alpha):
+        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
+        if number < needed:
+            rate = f"ood_alpha={self.ood_alpha}"
+            if self.ood_confidence is not None:
+                rate += f" with ood_confidence={self.ood_confidence}"
             warnings.warn(
-                f"predict_ood will flag no row: ood_alpha={self.ood_alpha} requires at "
-                f"least {ood.rows_needed(self.ood_alpha)} unique samples that were not "
-                f"trained on, got {number} (cross-fitting requires "
+                f"predict_ood will flag no row: {rate} requires at least {needed} "
+                f"unique samples that were not trained on, got {number} (cross-fitting "
+                "requires "
                 f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
                 "samples is held out). Increase ood_alpha, or call calibrate_ood with "
                 "more samples.",

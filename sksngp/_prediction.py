@@ -154,7 +154,8 @@ class PredictionMixin:
         bool ndarray of shape (n_samples,)
             True where the out-of-distribution score, minus `score_samples`, exceeds
             `ood_threshold_`. Of fresh rows from the distribution of the rows that set
-            it, that is at most a share `ood_alpha`, in expectation.
+            it, that is at most a share `ood_alpha`, in expectation or, where it is
+            set, with probability `ood_confidence`.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
@@ -169,7 +170,7 @@ class PredictionMixin:
         among theirs, `ood_scores_` (Bates et al. 2023, arXiv 2104.08279, equation 2):
         of rows that do, at most a share alpha has a p-value of alpha or less, in
         expectation and for every alpha. `predict_ood` flags p-values of at most the
-        `ood_alpha` of the last fit or calibration.
+        `ood_alpha` of the last fit or calibration, or of less with `ood_confidence`.
 
         The p-values of several rows are dependent, as all are ranked among the same
         scores; to combine them, see the paper.

@@ -84,6 +84,7 @@ class ResNetClassifier(BaseNetworkClassifier):
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
+        ood_confidence: float | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -110,6 +111,7 @@ class ResNetClassifier(BaseNetworkClassifier):
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
+            ood_confidence=ood_confidence,
             random_state=random_state,
             verbose=verbose,
         )

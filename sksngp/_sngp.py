@@ -233,6 +233,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         class_weight: ClassWeight = None,
         warm_start: bool = False,
         ood_alpha: float = 0.05,
+        ood_confidence: float | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -259,6 +260,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             class_weight=class_weight,
             warm_start=warm_start,
             ood_alpha=ood_alpha,
+            ood_confidence=ood_confidence,
             random_state=random_state,
             verbose=verbose,
         )
@@ -279,7 +281,6 @@ class SNGPClassifier(BaseNetworkClassifier):
     input_distance_: InputDistance | None
     _prior_variance: float
     _surprisals: tuple[Surprisal, Surprisal] | None
-
 
     _ood_score = "ood"
     _depths = (0, 2, 6)

@@ -163,6 +163,7 @@ class StreamMixin:
     n_features_in_: int
     n_iter_: int
     ood_alpha: float
+    ood_confidence: float | None
     projection_: InputProjection
     standardize: bool
     temperature: Any
@@ -389,7 +390,8 @@ class StreamMixin:
         """First rows, of which more are held out: until they set a threshold."""
         if state.fitted or not 0 < self.validation_fraction < ood.LARGEST_SHARE:
             return 0
-        return MARGIN * ood.rows_needed(self.ood_alpha) / ood.LARGEST_SHARE
+        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
+        return MARGIN * needed / ood.LARGEST_SHARE
 
     def _new_stream(
         self, X: np.ndarray | RowSource, first: bool, seed: int

@@ -207,7 +207,14 @@ class CompiledNetwork:
 
     def _hidden(self, projected: tf.Tensor) -> tf.Tensor:
         self.traces += 1
-        return self.networks[0].hidden(projected)
+        if len(self.networks) == 1:
+            return self.networks[0].hidden(projected)
+        if self.architecture.body is not None:
+            return tf.stack([network.hidden(projected) for network in self.networks])
+        parts = zip(self.networks, self._stacks, strict=True)
+        return tf.concat(
+            [network.hidden(projected[stack]) for network, stack in parts], axis=0
+        )
 
     def hidden_of_batch(self, projected: np.ndarray) -> tf.Tensor:
         """Hidden representation as in training: normalised by the rows given."""

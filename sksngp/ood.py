@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from .sources import RowSource, row_blocks, select
 
@@ -297,7 +298,9 @@ def _choose(
     return chosen
 
 
-def threshold(scores: np.ndarray, alpha: float) -> float:
+def threshold(
+    scores: np.ndarray, alpha: float, confidence: float | None = None
+) -> float:
     """Split-conformal threshold on out-of-distribution scores.
 
     Of fresh rows from the distribution that gave `scores`, an expected share of
@@ -305,12 +308,20 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     (Vovk, Gammerman and Shafer 2005; Bates et al. 2023, arXiv 2104.08279,
     equation 2). With fewer than 1 / alpha - 1 rows only infinity promises that.
 
+    The share above the k-th smallest score is itself random, as the scores are: it
+    follows the distribution Beta(n + 1 - k, k) if ties have probability 0, and is
+    smaller otherwise (Vovk 2012, arXiv 1209.2673, proposition 2a). With `confidence`,
+    k is also large enough for that share to be at most `alpha` with this probability.
+
     Parameters
     ----------
     scores : ndarray of shape (n,)
         Higher is more unusual; rows that the scoring model was not trained on.
     alpha : float in (0, 1)
         Rate of false alarms.
+    confidence : float in (0, 1), default=None
+        Probability that the scores lead to a rate of at most `alpha`. None bounds the
+        expected rate only.
 
     Returns
     -------
@@ -321,21 +332,35 @@ def threshold(scores: np.ndarray, alpha: float) -> float:
     >>> import numpy as np
     >>> threshold(np.arange(1.0, 100.0), alpha=0.05)
     95.0
+    >>> threshold(np.arange(1.0, 100.0), alpha=0.05, confidence=0.95)
+    98.0
     """
+    n = len(scores)
     # The tolerance keeps (n + 1) (1 - alpha) = 95.00000000000001 from becoming 96.
-    rank = max(math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9), 1)
-    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+    rank = max(math.ceil((n + 1) * (1 - alpha) - 1e-9), 1)
+    if confidence is not None:
+        # The rate is at most alpha if fewer than k of the n scores lie among the share
+        # 1 - alpha of the smallest, and their number is binomial.
+        rank = max(rank, int(binom.ppf(confidence, n, 1 - alpha)) + 1)
+    return float(np.sort(scores)[rank - 1]) if rank <= n else math.inf
 
 
-def rows_needed(alpha: float) -> int:
+def rows_needed(alpha: float, confidence: float | None = None) -> int:
     """Smallest number of scores for which `threshold` is finite.
 
     Examples
     --------
     >>> rows_needed(0.05), rows_needed(0.01)
     (19, 99)
+    >>> rows_needed(0.05, confidence=0.95)
+    59
     """
-    return max(math.ceil(1 / alpha - 1 - 1e-9), 1)
+    needed = max(math.ceil(1 / alpha - 1 - 1e-9), 1)
+    if confidence is None:
+        return needed
+    # The largest of n scores suffices if (1 - alpha)^n is at most 1 - confidence.
+    sure = math.log1p(-confidence) / math.log1p(-alpha)
+    return max(needed, math.ceil(sure - 1e-9))
 
 
 def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
@@ -345,8 +370,8 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     fresh row from the distribution that gave the n scores c_i, in the sense that
     P(p <= alpha) <= alpha for every alpha (Bates et al. 2023, arXiv 2104.08279,
     equation 2). But for rounding of alpha, ``p <= alpha`` where the score is above
-    `threshold`. The chance is over rows and calibration rows: p-values that share
-    their calibration rows are dependent.
+    `threshold` without a `confidence`. The chance is over rows and calibration rows:
+    p-values that share their calibration rows are dependent.
 
     Parameters
     ----------

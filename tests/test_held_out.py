@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from common import assert_valid_predictions
 from numpy.testing import assert_array_equal
+from scipy.stats import binom
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
@@ -52,6 +53,32 @@ def test_repeated_samples_at_the_threshold(make, seed, validation_fraction):
     assert flags.mean() <= clf.ood_alpha
     for size in range(1, 17):
         assert_array_equal(clf.predict_ood(X[:size]), flags[:size])
+
+
+def test_a_confidence_raises_the_threshold(make, blobs):
+    """The rate is kept in this calibration with a probability of 95%."""
+    X, y = blobs
+    clf = make(epochs=3).fit(X[:1000], y[:1000])
+    clf.calibrate_ood(X[1000:4000])
+    expected = clf.ood_threshold_
+    scores = np.sort(-clf.score_samples(X[1000:4000]))
+    clf.set_params(ood_confidence=0.95)
+    assert_array_equal(clf.predict_ood(X), -clf.score_samples(X) > expected)
+    clf.calibrate_ood(X[1000:4000])
+    rank = int(binom.ppf(0.95, 3000, 0.95)) + 1
+    assert clf.ood_threshold_ == pytest.approx(scores[rank - 1])
+    assert clf.ood_threshold_ >= expected
+    assert clf.predict_ood(X[4000:]).mean() < 0.06
+
+
+def test_a_confidence_holds_out_more_samples_or_warns(make_two, moons):
+    X, y = moons
+    clf = make_two(ood_confidence=0.9).fit(X, y)  # log(0.1) / log(0.95) = 44.9
+    assert len(clf.ood_scores_) >= 45
+    assert np.isfinite(clf.ood_threshold_)
+    with pytest.warns(UserWarning, match="ood_confidence=0.99 requires .* 90 unique"):
+        clf.set_params(ood_confidence=0.99).fit(X, y)
+    assert not clf.predict_ood(1e3 * X).any()
 
 
 def test_distant_samples_are_flagged(small):

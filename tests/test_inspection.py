@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -16,8 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import validate_data
 
-from sksngp import SNGPClassifier
+from sksngp import DriftMonitor, OODExplanation, SNGPClassifier, explain_ood
 from sksngp.inspection import (
+    DriftDisplay,
+    OODExplanationDisplay,
     OODHistogramDisplay,
     ReliabilityDisplay,
     RiskCoverageDisplay,
@@ -361,9 +364,9 @@ def test_from_scores_shares(ax):
     assert display.flagged_out_ == 2 / 3
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert sorted(texts) == [
-        "known: 25.0% flagged",
+        "known: 1 of 4 flagged (25.0%)",
         "threshold 0.3",
-        "unknown: 66.7% flagged",
+        "unknown: 2 of 3 flagged (66.7%)",
     ]
     assert display.line_.get_xdata()[0] == 0.3
 
@@ -379,6 +382,36 @@ def test_histograms_are_shares_over_common_bins():
         np.testing.assert_allclose(
             heights, np.histogram(part, 10, (0, 1))[0] / len(part)
         )
+
+
+def test_crowded_scores_are_drawn_on_a_logarithmic_scale():
+    rng = np.random.default_rng(0)
+    known, unknown = 10 ** rng.uniform(-4, -2, 300), 10 ** rng.uniform(-2, 0, 90)
+    known[:30] = 0
+    display = OODHistogramDisplay.from_scores(known, unknown, 0.01, bins=4)
+    assert display.ax_.get_xscale() == "log"
+    bars = display.bars_[0][0].get_path().vertices
+    assert bars[:, 1].max() < 0.7  # not all in one bar
+    assert display.flagged_in_ == 0 and display.flagged_out_ == 1
+    linear = OODHistogramDisplay.from_scores(known, unknown, scale="linear")
+    assert linear.ax_.get_xscale() == "linear"
+    plain = OODHistogramDisplay.from_scores([0.1, 0.2], [0.3, 0.9])
+    assert plain.ax_.get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("known", [[0.0, 0.0], [-1.0, 2.0], [0.0, 1e-300]])
+def test_scale_of_extreme_scores(known, ax):
+    display = OODHistogramDisplay.from_scores(known, [0.0, 5.0], ax=ax)
+    assert display.ax_.get_xscale() == ("linear" if min(known) < 0 else "log")
+    total = [part.get_path().vertices[:, 1].max() for (part,) in display.bars_]
+    assert min(total) >= 0.5
+
+
+def test_invalid_scale(ax):
+    with pytest.raises(ValueError, match=r"scale must be .* got 'square'"):
+        OODHistogramDisplay.from_scores([0.1], [0.2], scale="square", ax=ax)
+    with pytest.raises(ValueError, match=r"scale='log' requires .* got -1"):
+        OODHistogramDisplay.from_scores([-1.0], [0.2], scale="log", ax=ax)
 
 
 @pytest.mark.parametrize("threshold", [None, np.inf])
@@ -510,3 +543,91 @@ def test_no_line_where_no_row_is_flagged(data, ax):
     clf.ood_threshold_ = np.inf
     display = UncertaintyDisplay.from_estimator(clf, data[0], kind="ood", ax=ax)
     assert display.threshold is None
+
+
+# Drift
+
+
+def test_drift_display_shows_the_values_and_the_alarm(ax):
+    monitor = DriftMonitor(np.arange(99.0), alarm_level=20, random_state=0)
+    monitor.update(np.full(30, 200.0))
+    display = DriftDisplay.from_monitor(monitor, ax=ax, color="red")
+    np.testing.assert_array_equal(display.line_.get_ydata(), monitor.values_)
+    np.testing.assert_array_equal(display.line_.get_xdata(), np.arange(1, 31))
+    assert display.line_.get_color() == "red"
+    assert display.level_.get_ydata()[0] == 20
+    assert display.alarm_line_.get_xdata()[0] == monitor.alarm_at_
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "sample")
+
+
+def test_drift_display_of_a_bounded_history_and_of_none(ax):
+    monitor = DriftMonitor(np.arange(99.0), max_history=5, random_state=0)
+    display = DriftDisplay.from_monitor(monitor, ax=ax)
+    assert len(display.positions) == 0 and display.alarm_line_ is None
+    display = DriftDisplay.from_monitor(monitor.update(np.arange(12.0)), ax=ax)
+    assert display.positions.tolist() == [8, 9, 10, 11, 12]
+
+
+# Explanations
+
+
+@pytest.fixture
+def explanation():
+    X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    return OODExplanation(
+        contributions=np.array([[0.1, 0.3, -0.2], [0.5, 0.0, 0.4]]),
+        scores=np.array([0.4, 0.9]),
+        typical_scores=np.zeros(2),
+        compared_with=np.zeros((2, 5), int),
+        neighbors=np.zeros((2, 5), int),
+        distances=np.zeros((2, 5)),
+        feature_names=["a", "b", "c"],
+        X=X,
+    )
+
+
+def test_bars_are_the_largest_contributions_in_order(explanation, ax):
+    display = OODExplanationDisplay.from_explanation(explanation, ax=ax)
+    assert [bar.get_width() for bar in display.bars_] == [0.3, 0.1, -0.2]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["b = 2", "a = 1", "c = 3"]
+    assert ax.get_title() == "out-of-distribution score 0.4"
+    assert display.map_ is None
+    other = Figure().subplots()
+    display = OODExplanationDisplay.from_explanation(
+        explanation, sample=1, max_features=2, ax=other, color="red"
+    )
+    assert [bar.get_width() for bar in display.bars_] == [0.5, 0.4]
+
+
+def test_bars_of_a_frame_with_text(explanation, ax):
+    X = pd.DataFrame({"a": [1.5, 2.5], "b": ["red", "blue"], "c": [3, 4]})
+    for frame in (X, pl.from_pandas(X)):
+        display = OODExplanationDisplay.from_explanation(
+            replace(explanation, X=frame), ax=ax
+        )
+        names = [label.get_text() for label in display.ax_.get_yticklabels()]
+        assert names == ["b = red", "a = 1.5", "c = 3"]
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 1), (2, 4, 6, 3), (2, 24)])
+def test_map_of_an_image(explanation, ax, shape):
+    maps = np.arange(48.0).reshape(2, 4, 6)
+    found = replace(explanation, contributions=maps, X=np.ones(shape))
+    display = OODExplanationDisplay.from_explanation(found, sample=-1, ax=ax)
+    np.testing.assert_array_equal(display.map_.get_array(), maps[1])
+    assert display.bars_ is None and display.map_.get_clim() == (-47, 47)
+
+
+def test_explanation_from_estimator(data, ax):
+    X, y = data
+    clf = SNGPClassifier(
+        num_layers=1, num_hidden=16, num_inducing=64, cv=None, epochs=5, random_state=0
+    )
+    pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
+    display = OODExplanationDisplay.from_estimator(pipe, X[:4], X, sample=2, ax=ax)
+    expected = explain_ood(pipe, X[:4], X)
+    np.testing.assert_allclose(display.contributions, expected.contributions[2])
+    assert display.score == pytest.approx(expected.scores[2])
+    with pytest.raises(IndexError):
+        OODExplanationDisplay.from_estimator(pipe, X[:4], X, sample=4, ax=ax)

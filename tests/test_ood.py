@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import beta
 
 from sksngp import SNGPClassifier
 from sksngp.datasets import two_moons
@@ -61,6 +62,57 @@ def test_realised_rate_of_false_alarms(n, alpha):
     assert rates.mean() <= alpha + 3 * error
     # No more cautious than the n + 1 steps of the order statistics make it.
     assert rates.mean() >= alpha - 1 / (n + 1) - 3 * error
+
+
+# Threshold with a confidence
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize("confidence", [0.6, 0.9, 0.99])
+@pytest.mark.parametrize("n", [20, 60, 500])
+def test_threshold_with_a_confidence_is_the_smallest_that_keeps_it(
+    n, confidence, alpha
+):
+    """The rate above the k-th smallest of n uniform scores is Beta(n + 1 - k, k)."""
+    found = threshold(np.arange(1.0, n + 1), alpha, confidence)
+    ranks = np.arange(1, n + 1)
+    keeps = beta.cdf(alpha, n + 1 - ranks, ranks) >= confidence
+    expected = max(threshold(np.arange(1.0, n + 1), alpha), [*ranks[keeps], np.inf][0])
+    assert found == expected
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_rate_is_kept_with_the_confidence(ties):
+    rng = np.random.default_rng(0)
+    levels = np.arange(1, 31) / 30
+
+    def rate():
+        scores = rng.random(200)
+        if not ties:
+            return 1 - threshold(scores, 0.1, confidence=0.9)
+        scores = levels[np.searchsorted(levels, scores)]
+        return np.mean(levels > threshold(scores, 0.1, confidence=0.9))
+
+    kept = np.mean([rate() <= 0.1 for _ in range(2000)])
+    error = np.sqrt(0.9 * 0.1 / 2000)
+    assert kept > 0.9 - 3 * error
+    assert ties or kept < 0.95  # no more cautious than it must be
+
+
+@pytest.mark.parametrize("confidence", [1e-9, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.5, 0.99])
+def test_rows_needed_for_a_confidence_are_the_fewest_with_a_threshold(
+    alpha, confidence
+):
+    needed = rows_needed(alpha, confidence)
+    assert np.isfinite(threshold(np.arange(needed), alpha, confidence))
+    assert needed == 1 or np.isinf(threshold(np.arange(needed - 1), alpha, confidence))
+
+
+def test_a_confidence_never_lowers_the_threshold():
+    scores = np.random.default_rng(0).random(300)
+    found = [threshold(scores, 0.1, c) for c in (None, 1e-9, 0.3, 0.6, 0.9, 0.99)]
+    assert found == sorted(found) and found[0] == found[1]
 
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, 0.03, 1 / 3, 0.999, 1 - 1e-12])

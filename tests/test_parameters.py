@@ -89,6 +89,7 @@ INVALID_SHARED = {
     "cv": [1, 2.5, "prefit"],
     "temperature": ["warm", 0, -1.0, np.inf, np.nan],
     "ood_alpha": [0, 1, "auto"],
+    "ood_confidence": [0, 1.0, 95, "high"],
     "random_state": [-1, "seed"],
     "verbose": [-1, "loud"],
 }
@@ -163,6 +164,7 @@ def test_extreme_networks(make, moons, params):
         {"standardize": False},
         {"ood_alpha": 1e-9},
         {"ood_alpha": 0.999},
+        {"ood_confidence": 1e-9},
         {"optimizer": "sgd"},
         {"optimizer": "rmsprop"},
         {"learning_rate_schedule": "cosine"},
@@ -213,6 +215,7 @@ def test_numpy_scalars(make_two, moons, outputs):
         "early_stopping": np.True_,
         "random_state": np.int64(3),
         "ood_alpha": np.float64(0.1),
+        "ood_confidence": np.float32(0.5),
     }
     found = outputs(make_two(**params).fit(*moons), moons[0])
     plain = {name: value.item() for name, value in params.items()}
@@ -241,6 +244,7 @@ def test_changed_parameters_take_effect_in_the_next_fit(fitted, moons, outputs):
         "dtype": "float64",
         "standardize": False,
         "ood_alpha": 0.5,
+        "ood_confidence": 0.9,
         "class_weight": "balanced",
     }
     for name in other.keys() & clf.get_params().keys():

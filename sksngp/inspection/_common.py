@@ -1,10 +1,8 @@
-"""What the displays share: axes, labels, and the way to the classifier."""
+"""What the displays share: colours, axes and labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from sklearn.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,22 +58,3 @@ def line_style(kwargs: dict[str, Any]) -> dict[str, Any]:
     from matplotlib.lines import Line2D
 
     return normalize_kwargs(kwargs, Line2D)
-
-
-def reach(estimator: Any, X: Any, method: str) -> tuple[Any, Any]:
-    """Find the classifier inside searches and pipelines, and X as it gets there.
-
-    scikit-learn forwards `predict_proba` but no method that it does not know.
-    """
-    if hasattr(estimator, "best_estimator_"):
-        return reach(estimator.best_estimator_, X, method)
-    if isinstance(estimator, Pipeline):
-        steps = estimator[:-1]
-        return reach(estimator[-1], steps.transform(X) if len(steps) else X, method)
-    if not hasattr(estimator, method):
-        raise AttributeError(
-            f"{type(estimator).__name__} has no method {method}. It must be a "
-            "classifier of this package, a pipeline that ends in one, or a search "
-            "over either that was fitted with refit=True."
-        )
-    return estimator, X

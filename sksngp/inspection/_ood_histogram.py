@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._common import COLORS, make_axes, reach, require_matplotlib, set_labels
+from .._reach import ood_score, threshold_of
+from ._common import COLORS, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Colour of the scores of unknown rows, beside the first of `COLORS`.
 OOD_COLOR = "#D55E00"
+#: A linear axis crowds scores into few bars if the largest is so many times the median
+#: of known samples.
+CROWDED = 20
 
 
 class OODHistogramDisplay:
@@ -83,6 +87,7 @@ class OODHistogramDisplay:
         ax: Axes | None = None,
         *,
         bins: int | str | Sequence[float] = 30,
+        scale: Literal["auto", "log", "linear"] = "auto",
         names: tuple[str, str] = ("known", "unknown"),
         legend: bool = True,
         xlabel: str = "out-of-distribution score",
@@ -96,11 +101,17 @@ class OODHistogramDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         bins : int, str or sequence of floats, default=30
-            As in :func:`numpy.histogram_bin_edges`; both histograms share them.
+            As in :func:`numpy.histogram_bin_edges`; both histograms share them. On a
+            logarithmic scale, a number or a rule applies to the logarithms.
+        scale : {"auto", "log", "linear"}, default="auto"
+            Scale of the scores. Most scores of known samples are tiny, and would share
+            one bar of a linear scale: "auto" is "log" if no score is negative and the
+            largest is more than 20 times the median of the known samples. Scores of 0
+            are drawn in the first bar of a logarithmic scale.
         names : pair of str, default=("known", "unknown")
             What to call the rows in the legend.
         legend : bool, default=True
-            Whether to add a legend, with the flagged shares.
+            Whether to add a legend, with the numbers of flagged samples.
         xlabel, ylabel : str
             Labels of the axes.
         **kwargs : dict
@@ -110,18 +121,31 @@ class OODHistogramDisplay:
         -------
         OODHistogramDisplay
             Object that stores what was drawn.
+
+        Raises
+        ------
+        ValueError
+            If ``scale="log"`` and scores are negative, or if `scale` is none of the
+            three.
         """
         ax = make_axes(ax, "OODHistogramDisplay.plot")
+        logarithmic = self._is_logarithmic(scale)
         scores = (self.scores_in, self.scores_out)
         shares = [self._flagged(part) for part in scores]
         self.flagged_in_, self.flagged_out_ = shares
-        edges = np.histogram_bin_edges(np.concatenate(scores), bins=bins)
+        if logarithmic:
+            scores = self._clipped()
+            ax.set_xscale("log")
+        edges = _edges(np.concatenate(scores), bins, logarithmic)
         style = {"histtype": "stepfilled", "alpha": 0.55, "linewidth": 1.2, **kwargs}
         self.bars_: list[Any] = []
         for part, share, name, color in zip(
             scores, shares, names, (COLORS[0], OOD_COLOR), strict=True
         ):
-            label = name if share is None else f"{name}: {share:.1%} flagged"
+            label = name
+            if share is not None:
+                flagged = round(share * len(part))
+                label = f"{name}: {flagged:,} of {len(part):,} flagged ({share:.1%})"
             # Shares, not counts: there may be far more rows of one than of the other.
             bars: dict[str, Any] = {"bins": edges, "color": color, "label": label}
             bars |= {"weights": np.full(len(part), 1 / len(part)), "edgecolor": color}
@@ -196,12 +220,10 @@ class OODHistogramDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        classifier, rows_in = reach(estimator, X_in, "score_samples")
-        _, rows_out = reach(estimator, X_out, "score_samples")
         return cls.from_scores(
-            -classifier.score_samples(rows_in),
-            -classifier.score_samples(rows_out),
-            getattr(classifier, "ood_threshold_", None),
+            ood_score(estimator, X_in),
+            ood_score(estimator, X_out),
+            threshold_of(estimator),
             ax=ax,
             bins=bins,
             **kwargs,
@@ -252,10 +274,39 @@ class OODHistogramDisplay:
         )
         return display.plot(ax, bins=bins, **kwargs)
 
+    def _is_logarithmic(self, scale: str) -> bool:
+        """Whether to draw logarithms."""
+        if scale not in ("auto", "log", "linear"):
+            raise ValueError(f"scale must be 'auto', 'log' or 'linear', got {scale!r}.")
+        least = min(self.scores_in.min(), self.scores_out.min())
+        largest = max(self.scores_in.max(), self.scores_out.max())
+        if scale == "log" and least < 0:
+            raise ValueError(
+                f"scale='log' requires scores of at least 0, got {least:g}."
+            )
+        crowded = least >= 0 and largest > CROWDED * np.median(self.scores_in)
+        return scale == "log" or (scale == "auto" and bool(crowded))
+
+    def _clipped(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores that are raised to the smallest positive one."""
+        joined = np.concatenate([self.scores_in, self.scores_out])
+        least = joined[joined > 0].min(initial=1.0)
+        return np.maximum(self.scores_in, least), np.maximum(self.scores_out, least)
+
     def _flagged(self, scores: np.ndarray) -> float | None:
         if self.threshold is None:
             return None
         return float(np.mean(scores > self.threshold))
+
+
+def _edges(
+    scores: np.ndarray, bins: int | str | Sequence[float], logarithmic: bool
+) -> NDArray[np.float64]:
+    """Edges of the bins."""
+    if not logarithmic or not isinstance(bins, int | str):
+        return np.histogram_bin_edges(scores, bins=bins)
+    edges: NDArray[np.float64] = np.histogram_bin_edges(np.log10(scores), bins=bins)
+    return 10.0**edges
 
 
 def _scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._common import COLORS, make_axes, reach, require_matplotlib, set_labels
+from .._reach import find, ood_score, predict_uncertainty, threshold_of
+from ._common import COLORS, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -415,12 +416,8 @@ def _surface(
             f"Got class_of_interest={class_of_interest!r} with kind={kind!r}."
         )
     if kind == "ood":
-        classifier, rows = reach(estimator, rows, "score_samples")
-        threshold = getattr(classifier, "ood_threshold_", np.inf)
-        threshold = threshold if np.isfinite(threshold) else None  # no row is flagged
-        return -classifier.score_samples(rows), _label(kind), threshold
-    classifier, rows = reach(estimator, rows, "predict_uncertainty")
-    return classifier.predict_uncertainty(rows, kind=kind), _label(kind), None
+        return ood_score(estimator, rows), _label(kind), threshold_of(estimator)
+    return predict_uncertainty(estimator, rows, kind=kind), _label(kind), None
 
 
 def _label(kind: Surface) -> str:
@@ -431,9 +428,9 @@ def _probability(
     estimator: Any, rows: Any, class_of_interest: Any
 ) -> tuple[np.ndarray, str]:
     """Probability of one class, or of the most probable one, and its name."""
-    classifier, rows = reach(estimator, rows, "predict_proba")
-    classes = classifier.classes_
-    proba = classifier.predict_proba(rows)
+    find(estimator, "predict_proba")  # raises an error if there is none
+    classes = estimator.classes_
+    proba = estimator.predict_proba(rows)
     if class_of_interest is None:
         if len(classes) > 2:
             return proba.max(axis=1), "probability of the most probable class"
