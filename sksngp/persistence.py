@@ -213,9 +213,10 @@ def _check_archive(data: bytes) -> None:
         check_archive(data)
     except UntrustedError as error:
         raise ModelFileError(
-            f"The model holds types that are not trusted: {error}. The documentation "
-            "of sksngp.persistence says which ones are. Use skops.io directly if you "
-            "know that they are harmless."
+            f"The model holds types that are not trusted: {error}. Left out are code "
+            "of your own and types whose compiled code relies on numbers that a file "
+            "could forge, such as trees; see sksngp.persistence. Use skops.io directly "
+            "if you know that they are harmless."
         ) from None
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else repr(error)
