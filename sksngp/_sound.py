@@ -64,7 +64,9 @@ def _parts(part: Any) -> list[Any]:
         return list(part)
     if isinstance(part, np.ndarray):
         return list(part.flat) if part.dtype.hasobject else []
-    if isinstance(part, type | types.FunctionType | types.ModuleType | types.MethodType):
+    if isinstance(
+        part, type | types.FunctionType | types.ModuleType | types.MethodType
+    ):
         return []
     if type(part).__module__.startswith("scipy."):  # made by its own constructor
         return []
@@ -121,12 +123,16 @@ def _encoder_faults(encoder: OneHotEncoder) -> Iterator[str]:
             yield f"it drops category {index} of {size}"
     mappings = getattr(encoder, "_default_to_infrequent_mappings", None) or []
     for size, mapping in zip(sizes, mappings, strict=False):
-        if mapping is not None and not (
-            np.shape(mapping) == (size,)
-            and np.asarray(mapping).dtype.kind in "iu"
-            and set(np.unique(mapping)) == set(range(1 + int(np.max(mapping))))
-        ):
+        if mapping is not None and not _is_grouping(np.asarray(mapping), size):
             yield "its infrequent categories are not grouped"
+
+
+def _is_grouping(groups: np.ndarray, size: int) -> bool:
+    """Whether an array numbers the groups of so many categories."""
+    if groups.shape != (size,) or groups.dtype.kind not in "iu":
+        return False
+    numbers = np.unique(groups)
+    return np.array_equal(numbers, np.arange(len(numbers)))
 
 
 def _classifier_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:

@@ -146,7 +146,9 @@ class _Tree:
         name = f"{node['__module__']}.{node['__class__']}"
         parts = [f"{loader} {name}".encode()]
         for part in _LOADERS[loader](self, node, name):
-            parts.append(part if isinstance(part, bytes) else self.check(part, depth + 1))
+            parts.append(
+                part if isinstance(part, bytes) else self.check(part, depth + 1)
+            )
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
         # Skops builds the first of nodes that share an identity, and uses it for all.
         if identity and self.digests.setdefault(identity, digest) != digest:
@@ -168,7 +170,9 @@ class _Tree:
         with self.archive.open(entry) as stream:
             dtype, shape, start = _array_header(stream)
         if entry.file_size - start != dtype.itemsize * _product(shape):
-            raise ValueError(f"the array in {name[:80]!r} has another size than it says")
+            raise ValueError(
+                f"the array in {name[:80]!r} has another size than it says"
+            )
         return f"{entry.CRC} {entry.file_size}".encode()
 
 
