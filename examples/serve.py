@@ -389,7 +389,7 @@ class TrialProcess:
 
 def try_within(path, memory):
     """Load and try a model with so many more bytes than TensorFlow takes."""
-    start_tensorflow()
+    start_tensorflow()  # which reserves more addresses than it uses
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
