@@ -29,6 +29,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,8 @@ import numpy as np
 import pandas as pd
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -126,8 +128,13 @@ class Column:
         """What is wrong with a value in a record."""
         if value is None:
             return None if self.nullable else "must not be null"
-        if self.values is not None and value not in self.values:
-            return "is a value that the model does not know"
+        if self.values is not None:
+            known = value in self.values and isinstance(
+                value, str | bool
+            ) == isinstance(self.example, str | bool)
+            return None if known else "is a value that the model does not know"
+        if isinstance(value, bool):
+            return "must not be true or false"
         if self.is_text != isinstance(value, str):
             return f"must be {'text' if self.is_text else 'a number'}"
         if not self.is_text and not -LARGEST <= value <= LARGEST:
@@ -137,8 +144,7 @@ class Column:
     def schema(self):
         """Of the values, for OpenAPI."""
         if self.values is not None:
-            known = {"enum": self.values + [None] * self.nullable}
-            return known
+            return {"enum": self.values + [None] * self.nullable}
         kind = {"type": "string"} if self.is_text else NUMBER
         return {"anyOf": [kind, {"type": "null"}]} if self.nullable else kind
 
@@ -244,7 +250,6 @@ class ServedModel:
             record = pd.DataFrame([{c.name: c.example for c in self.details}])
             record[column.name] = np.nan
             try:
-                self.features(record)
                 self.classifier.predict_proba(self.features(record))
                 column.nullable = True
             except (TypeError, ValueError):
@@ -638,23 +643,22 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
         state = {"replacement": file.replacement} if file.replacement else {}
         return {"status": "ok", **about, **model.about(), **state}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def counts() -> Response:
         text = exposition.generate_latest(metrics.registry)
         return Response(text, media_type=exposition.CONTENT_TYPE_LATEST)
 
-    describe_requests = app.openapi
-
-    def openapi():
-        app.openapi_schema = None  # the model may have been replaced
-        schema = describe_requests()
-        body = {"application/json": {"schema": body_schema(file.current, limits)}}
-        request = {"required": True, "content": body}
-        schema["paths"]["/predict"]["post"]["requestBody"] = request
-        return schema
-
-    app.openapi = openapi
+    app.openapi = partial(describe_api, app, file, limits)
     return app
+
+
+def describe_api(app, file, limits):
+    """OpenAPI document, with the requests that the current model takes."""
+    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    body = {"application/json": {"schema": body_schema(file.current, limits)}}
+    request = {"required": True, "content": body}
+    schema["paths"]["/predict"]["post"]["requestBody"] = request
+    return schema
 
 
 def main():

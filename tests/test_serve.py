@@ -300,6 +300,7 @@ def test_records_are_answered_as_the_model_does(mixed, tmp_path):
     [
         ({"b": "3"}, r"records\[1\].b must be a number"),
         ({"note": 3}, r"records\[1\].note must be text"),
+        ({"c": True}, r"records\[1\].c must not be true or false"),
         ({"note": None}, r"records\[1\].note must not be null"),
         ({"kind": "x"}, r"records\[1\].kind is a value that the model does not know"),
         ({"b": 1e39}, r"records\[1\].b must be a finite number"),
