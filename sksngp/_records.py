@@ -8,6 +8,7 @@ arguments instead, and the object is made from these when the file is loaded.
 from __future__ import annotations
 
 from numbers import Real
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,9 @@ def _replaced_parts(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
         parts = [with_records(part, memo) for part in value]
         same = all(new is old for new, old in zip(parts, value, strict=True))
         return value if same else type(value)(parts)
-    if isinstance(value, type) or not isinstance(getattr(value, "__dict__", 0), dict):
+    if isinstance(value, type | ModuleType):
+        return value
+    if not isinstance(getattr(value, "__dict__", None), dict):
         return value
     attributes = with_records(vars(value), memo)
     if attributes is vars(value):

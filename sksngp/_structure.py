@@ -24,7 +24,7 @@ from ._trusted import NAMED_TYPES, SCALARS, function_names, trusted_classes
 #: Bounds on a file.
 MAX_ENTRIES = 20_000
 MAX_SCHEMA_BYTES = 2**25
-MAX_NODES = 100_000
+MAX_NODES = 60_000
 MAX_DEPTH = 100
 #: Longest number in a schema, and longest header of an array.
 MAX_DIGITS = 400

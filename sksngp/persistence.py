@@ -14,7 +14,7 @@ that a file could forge; sparse matrices; functions and classes of your own; pip
 with `memory`, and vectorizers that read files.
 
 A file is checked before anything in it is built: its archive has no compressed entry,
-its arrays are as long as they say, and it has at most 100,000 objects, 100 levels and
+its arrays are as long as they say, and it has at most 60,000 objects, 100 levels and
 32 MiB of text. Loading takes about three times the size of the file in memory.
 """
 
@@ -34,6 +34,7 @@ from ._records import RECORDS, with_records
 from ._sound import faults, fitted_classifiers, objects
 from ._structure import UntrustedError, check_archive, used_types
 from ._trusted import function_names, trusted_classes
+from .startup import collector_paused
 
 __all__ = [
     "FORMAT",
@@ -160,14 +161,19 @@ def _decode(data: bytes) -> Any:
     body = memoryview(data)[start + _HASH_BYTES :]
     if data[start : start + _HASH_BYTES] != _hash(body):
         raise ModelFileError("The file is damaged: its hash is another.")
-    _check_archive(data)
-    try:
-        model = _skops().load(io.BytesIO(data), trusted=used_types(data))
-    except Exception as error:
-        raise ModelFileError(f"The file's model cannot be built: {error}") from error
+    with collector_paused():  # it would go through many new objects again and again
+        _check_archive(data)
+        model = _built(data)
     _require_classifier(model)
     _check_objects(model)
     return model
+
+
+def _built(data: bytes) -> Any:
+    try:
+        return _skops().load(io.BytesIO(data), trusted=used_types(data))
+    except Exception as error:
+        raise ModelFileError(f"The file's model cannot be built: {error}") from error
 
 
 def _dumps(model: BaseEstimator) -> bytes:
