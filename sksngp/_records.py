@@ -37,9 +37,7 @@ class Record:
 class DistributionRecord(Record):
     """A frozen distribution of `scipy.stats`."""
 
-    def __new__(  # type: ignore[misc]
-        cls, name: str, args: tuple[Any, ...], kwds: dict[str, Any]
-    ) -> Any:
+    def __new__(cls, name: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if name not in DISTRIBUTIONS:
             raise ValueError(f"The distribution {name!r} is not trusted.")
         if not all(isinstance(value, Real) for value in (*args, *kwds.values())):
@@ -50,7 +48,7 @@ class DistributionRecord(Record):
 class FunctionRecord(Record):
     """A function, by its public name."""
 
-    def __new__(cls, name: str) -> Any:  # type: ignore[misc]
+    def __new__(cls, name: str) -> Any:
         if name not in trusted_functions():
             raise ValueError(f"The function {name!r} is not trusted.")
         return trusted_functions()[name]
@@ -59,7 +57,7 @@ class FunctionRecord(Record):
 class SplineRecord(Record):
     """A `scipy.interpolate.BSpline`, whose constructor checks its arrays."""
 
-    def __new__(  # type: ignore[misc]
+    def __new__(
         cls,
         t: np.ndarray,
         c: np.ndarray,

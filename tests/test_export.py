@@ -47,9 +47,11 @@ def test_failed_write_leaves_nothing(fitted_two, tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
-def test_exports_start_tensorflow_as_predictions_do(fitted_two, tmp_path, run_python):
+def test_exports_start_tensorflow_as_predictions_do(
+    fitted_on_moons, tmp_path, run_python
+):
     """Silently, with the threads this process was given, and without Keras 3."""
-    save(fitted_two, tmp_path / "model")
+    save(fitted_on_moons(SNGPClassifier), tmp_path / "model")
     done = run_python(
         """
         import sys
