@@ -252,8 +252,8 @@ class ServedModel:
             try:
                 self.classifier.predict_proba(self.features(record))
                 column.nullable = True
-            except (TypeError, ValueError):
-                pass
+            except Exception as error:  # whatever a transformer makes of it
+                log.debug("%s must not be missing: %s", column.name, error)
 
     def features(self, rows):
         """What the classifier takes of rows."""
