@@ -1,14 +1,17 @@
 """Serve a saved classifier over HTTP: labels, probabilities and flags for rows.
 
-``POST /predict`` takes ``{"rows": [[5.1, 3.5, 1.4, 0.2], ...]}`` and answers with a
-list for each of ``labels``, ``probabilities`` (in the order of ``classes``),
-``epistemic``, ``ood`` and ``ood_pvalue``, and with the ``model`` (a hash of its file)
-that gave them all. ``GET /health`` says what is served; ``GET /metrics`` counts, for
-Prometheus.
+``POST /predict`` takes ``{"rows": [[5.1, 3.5, 1.4, 0.2], ...]}``, or, of models that
+were fitted on dataframes, ``{"records": [{"age": 35, "job": "nurse"}, ...]}`` with the
+names of the columns; columns of text need records. It answers with a list for each of
+``labels``, ``probabilities`` (in the order of ``classes``), ``epistemic``, ``ood`` and
+``ood_pvalue``, and with the ``model`` (a hash of its file) that gave them all.
+``GET /health`` says what is served, ``GET /metrics`` counts, for Prometheus, and
+``GET /openapi.json`` describes the requests that the model takes.
 
 Requests that arrive while others are predicted are predicted next, as one batch. A new
-model saved to the same file is taken up within a second, between two batches; a damaged
-one is refused, and the old one goes on. What a request can cost is bounded by `Limits`.
+model saved to the same file is first loaded and tried in a process of its own, with
+limits of time and memory. The old model answers meanwhile, and goes on if the new one
+is refused; ``GET /health`` says so. What a request can cost is bounded by `Limits`.
 There are no users and no encryption: on a network, put it behind a proxy that has them.
 
 Run: ``python serve.py MODEL.sksngp [--port 8000]`` (``pip install "sksngp[serve]"``)
@@ -18,24 +21,33 @@ import argparse
 import asyncio
 import hashlib
 import logging
+import os
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
 from sksngp.ood import pvalues
 from sksngp.persistence import FORMAT, load
+from sksngp.projection import BLOCK_SIZES
+from sksngp.startup import start_tensorflow
 
 LARGEST = float(np.finfo(np.float32).max)
 log = logging.getLogger("uvicorn.error")  # where uvicorn says what it does
@@ -51,6 +63,8 @@ class Limits:
     batch_rows: int = 1024  # a batch is full with so many
     waiting: int = 128  # requests; further ones are sent away
     connections: int = 512
+    load_seconds: float = 120.0  # until a new model is loaded and tried
+    load_bytes: int = 2**31  # for that, besides four times the file
 
 
 Number = Annotated[
@@ -66,10 +80,124 @@ class Question(BaseModel):
     rows: Annotated[list[Row], Field(fail_fast=True, min_length=1)]
 
 
+Cell = Annotated[float | str | bool | None, Field(union_mode="left_to_right")]
+
+
+class Records(BaseModel):
+    """Body of a request by the names of columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    records: Annotated[list[dict[str, Cell]], Field(fail_fast=True, min_length=1)]
+
+
+class Answer(BaseModel):
+    """What is said of each row."""
+
+    model: str
+    classes: list[Any]
+    labels: list[Any]
+    probabilities: list[list[float]]
+    epistemic: list[float]
+    ood: list[bool]
+    ood_pvalue: list[float]
+
+
+class Refusal(BaseModel):
+    """Why a request is not answered."""
+
+    detail: str
+
+
+@dataclass
+class Column:
+    """What a column of a model takes.
+
+    `values` has those that an encoder knows, if it refuses all others.
+    """
+
+    name: str | None
+    example: Any = 0.0
+    values: list[Any] | None = None
+    nullable: bool = False
+
+    @property
+    def is_text(self):
+        return isinstance(self.example, str)
+
+    def fault(self, value):
+        """What is wrong with a value in a record."""
+        if value is None:
+            return None if self.nullable else "must not be null"
+        if self.values is not None:
+            known = value in self.values and isinstance(
+                value, str | bool
+            ) == isinstance(self.example, str | bool)
+            return None if known else "is a value that the model does not know"
+        if isinstance(value, bool):
+            return "must not be true or false"
+        if self.is_text != isinstance(value, str):
+            return f"must be {'text' if self.is_text else 'a number'}"
+        if not self.is_text and not -LARGEST <= value <= LARGEST:
+            return "must be a finite number that float32 can hold"
+        return None
+
+    def schema(self):
+        """Of the values, for OpenAPI."""
+        if self.values is not None:
+            return {"enum": self.values + [None] * self.nullable}
+        kind = {"type": "string"} if self.is_text else NUMBER
+        return {"anyOf": [kind, {"type": "null"}]} if self.nullable else kind
+
+
+NUMBER = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
+
+
+def columns_of(model):
+    """Columns that a model was fitted on, as far as its transformers tell."""
+    steps = [step for _, step in getattr(model, "steps", [])]
+    if not hasattr(model, "n_features_in_"):
+        if steps and isinstance(steps[0], CountVectorizer):
+            return [Column("text", "")]
+        raise ValueError("its number of columns is unknown")
+    names = getattr(model, "feature_names_in_", [None] * model.n_features_in_)
+    columns = [Column(None if name is None else str(name)) for name in names]
+    encoded = [(steps[:-1], range(len(columns)))]
+    for step in steps[:1]:
+        for name, transformer, _ in getattr(step, "transformers_", []):
+            indices = step._transformer_to_input_indices[name]
+            encoded.append(([transformer], list(indices)))
+    for transformers, indices in encoded:
+        describe([columns[index] for index in indices], transformers)
+    return columns
+
+
+def describe(columns, transformers):
+    """Find out what columns hold, from what is done to them first."""
+    for transformer in transformers:
+        if hasattr(transformer, "steps"):
+            return describe(columns, [step for _, step in transformer.steps])
+        if isinstance(transformer, CountVectorizer):
+            columns[0].example = ""
+            return None
+        if hasattr(transformer, "categories_"):
+            strict = getattr(transformer, "handle_unknown", "error") == "error"
+            for column, known in zip(columns, transformer.categories_, strict=True):
+                known = [value for value in known.tolist() if value == value]
+                known = [value for value in known if value is not None]
+                column.example = known[0] if known else 0.0
+                column.values = known if strict else None
+            return None
+        if not hasattr(transformer, "statistics_"):  # of an imputer
+            return None
+    return None
+
+
 class ServedModel:
     """A classifier, alone or behind a pipeline's steps, and the hash of its file."""
 
     def __init__(self, path):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"No such file: {path}")
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copyfile(path, Path(folder, "model"))  # it may be replaced
             model, self.digest = load(copy), digest_of(copy)
@@ -82,9 +210,15 @@ class ServedModel:
                 f"{path} holds a {type(model).__name__}; what can be served is a "
                 "classifier of sksngp, alone or as the last step of a pipeline."
             )
-        self.columns = model.n_features_in_
-        self.names = getattr(model, "feature_names_in_", None)
-        outputs = self.predict(np.zeros((1, self.columns)))  # TensorFlow is ready then
+        try:
+            self.details = columns_of(model)
+            self.columns = len(self.details)
+            self.is_text_alone = not hasattr(model, "n_features_in_")
+            self.named = self.details[0].name is not None
+            outputs = self.predict(self.example())  # TensorFlow is ready then
+            self.prepare()
+        except Exception as error:
+            raise ValueError(f"{path} cannot predict an example: {error}") from error
         try:
             JSONResponse(self.answer(outputs, slice(None)))
         except (TypeError, ValueError) as error:
@@ -92,10 +226,47 @@ class ServedModel:
                 f"{path} has labels that JSON cannot hold: {error}"
             ) from None
 
+    @property
+    def has_text(self):
+        return any(column.is_text for column in self.details)
+
+    def example(self):
+        """One row, of numbers or as a dataframe."""
+        if not self.has_text:
+            return np.array([[float(column.example) for column in self.details]])
+        return pd.DataFrame([{c.name: c.example for c in self.details}])
+
+    def prepare(self):
+        """Compile what batches of any size need, and try missing values."""
+        for size in BLOCK_SIZES[:-1]:
+            X = self.features(self.example())
+            X = (
+                pd.concat([X] * (size + 1))
+                if hasattr(X, "iloc")
+                else X.repeat(size + 1, 0)
+            )
+            self.classifier.predict_proba(X)
+        for column in self.details if self.named and self.steps else ():
+            record = pd.DataFrame([{c.name: c.example for c in self.details}])
+            record[column.name] = np.nan
+            try:
+                self.classifier.predict_proba(self.features(record))
+                column.nullable = True
+            except Exception as error:  # whatever a transformer makes of it
+                log.debug("%s must not be missing: %s", column.name, error)
+
+    def features(self, rows):
+        """What the classifier takes of rows."""
+        X = rows
+        if self.named and not hasattr(rows, "iloc"):
+            X = pd.DataFrame(rows, columns=[column.name for column in self.details])
+        if self.is_text_alone:
+            X = X["text"]
+        return self.steps.transform(X) if self.steps else X
+
     def predict(self, rows):
         """All that an answer says of each row, as arrays."""
-        X = rows if self.names is None else pd.DataFrame(rows, columns=self.names)
-        X = self.steps.transform(X) if self.steps else X
+        X = self.features(rows)
         proba = self.classifier.predict_proba(X)
         score = -self.classifier.score_samples(X)
         return {
@@ -113,7 +284,10 @@ class ServedModel:
 
     def answers(self, requests):
         """An answer for the rows of each request."""
-        outputs = self.predict(np.concatenate(requests))
+        if all(isinstance(rows, np.ndarray) for rows in requests):
+            outputs = self.predict(np.concatenate(requests))
+        else:
+            outputs = self.predict(pd.concat(requests, ignore_index=True))
         ends = np.cumsum([len(rows) for rows in requests])
         return [
             self.answer(outputs, slice(end - len(rows), end))
@@ -127,8 +301,10 @@ class ServedModel:
 class ModelFile:
     """The model in a file, and the next one when the file is replaced."""
 
-    def __init__(self, path, metrics):
-        self.path, self.metrics = Path(path), metrics
+    def __init__(self, path, metrics, limits=Limits(), check=None):
+        self.path, self.metrics, self.limits = Path(path), metrics, limits
+        self.check = check or TrialProcess(limits)
+        self.replacement = None  # what is said of the new file
         self._tried = stamp_of(path)
         self.current = ServedModel(self.path)
 
@@ -137,23 +313,97 @@ class ModelFile:
         stamp = stamp_of(self.path)
         if stamp in (None, self._tried):
             return
+        self.replacement = {"status": "loading"}
         try:
-            self.current = ServedModel(self.path)
+            self.current = self._load_next()
         except (OSError, MemoryError) as error:  # may pass: the next look tries again
+            self.replacement = {"status": "unreadable", "reason": str(error)}
             log.error("New model not read, %s goes on: %s", self.current.digest, error)
             return
         except Exception as error:  # whatever is wrong with it, the service goes on
             self.metrics.refused.inc()
+            self.replacement = {"status": "refused", "reason": str(error)}
             log.error("New model refused, %s goes on: %s", self.current.digest, error)
         else:
             self.metrics.replaced.inc()
+            self.replacement = None
             log.info("Model replaced by %s", self.current.digest)
         self._tried = stamp
+
+    def _load_next(self):
+        if not self.path.is_file():
+            raise ValueError(f"{self.path} is not a regular file")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copyfile(self.path, Path(folder, self.path.name))
+            self.check(copy)
+            return ServedModel(copy)  # as it was tried, whatever is written meanwhile
 
     async def watch(self, every):
         while True:
             await asyncio.sleep(every)
             await asyncio.to_thread(self.refresh)
+
+    def close(self):
+        """End a trial that is going on."""
+        getattr(self.check, "close", lambda: None)()
+
+
+class TrialProcess:
+    """Loads and tries a model file in a process of its own.
+
+    Whatever the file does there, by its size, its contents or compiled code, the
+    service goes on.
+    """
+
+    def __init__(self, limits):
+        self.limits, self.process = limits, None
+
+    def __call__(self, path):
+        """Raise an error that says why the file is no good."""
+        memory = self.limits.load_bytes + 4 * Path(path).stat().st_size
+        command = [sys.executable, __file__, str(path), "--try-within", str(memory)]
+        paths = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        try:
+            reason, _ = self.process.communicate(timeout=self.limits.load_seconds)
+        except subprocess.TimeoutExpired:
+            raise ValueError(
+                f"It took more than {self.limits.load_seconds:g} s to load."
+            ) from None
+        finally:
+            self.close()
+        if self.process.returncode < 0:
+            raise ValueError(
+                f"It ended a process by signal {-self.process.returncode}."
+            )
+        if self.process.returncode:
+            raise ValueError(reason.strip() or "It ended a process.")
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def try_within(path, memory):
+    """Load and try a model with so many more bytes than TensorFlow takes."""
+    start_tensorflow()  # which reserves more addresses than it uses
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + memory
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        ServedModel(path)
+    except Exception as error:
+        print(str(error) or repr(error))
+        return 1
+    return 0
 
 
 def stamp_of(path):
@@ -248,23 +498,83 @@ async def read_body(request, limits):
     return b"".join(body)
 
 
-def read_rows(body, columns, limits):
+def read_rows(body, model, limits):
     """Rows of a request, or a refusal that says which number is wrong."""
+    if model.named and b'"records"' in body:
+        return read_records(body, model, limits)
+    columns = model.columns
     # Before it is parsed, which takes long for as many lists as a body can hold.
     if body.count(b"[") > limits.rows + 1 or body.count(b",") > limits.rows * columns:
         bound = f"A request may have {limits.rows} rows of {columns} numbers."
         raise HTTPException(413, bound)
-    try:
-        rows = Question.model_validate_json(body).rows
-    except ValidationError as faults:
-        fault = faults.errors(include_url=False, include_input=False)[0]
-        status = 400 if fault["type"] == "json_invalid" else 422
-        raise HTTPException(status, place(fault["loc"]) + fault["msg"]) from None
+    rows = parsed(Question, body).rows
+    if model.has_text:
+        raise HTTPException(422, "The model has columns of text; send records.")
     for number, row in enumerate(rows):
         if len(row) != columns:
             has = f"rows[{number}] has {len(row)} numbers"
             raise HTTPException(422, f"{has}; the model has {columns} columns.")
     return np.array(rows)
+
+
+def read_records(body, model, limits):
+    """Records of a request as a dataframe, or a refusal that says what is wrong."""
+    records = parsed(Records, body).records
+    if len(records) > limits.rows:
+        raise HTTPException(413, f"A request may have {limits.rows} records.")
+    names = [column.name for column in model.details]
+    for number, record in enumerate(records):
+        if record.keys() != set(names):
+            missing = [name for name in names if name not in record]
+            odd = f"lacks {missing[0]!r}" if missing else "has columns of its own"
+            raise HTTPException(
+                422, f"records[{number}] {odd}; the model has the columns {names}."
+            )
+        for column in model.details:
+            fault = column.fault(record[column.name])
+            if fault:
+                raise HTTPException(422, f"records[{number}].{column.name} {fault}.")
+    return pd.DataFrame(records, columns=names).fillna(np.nan)
+
+
+def parsed(kind, body):
+    """A body of a kind, or a refusal that says what is wrong."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as faults:
+        fault = faults.errors(include_url=False, include_input=False)[0]
+        status = 400 if fault["type"] == "json_invalid" else 422
+        raise HTTPException(status, place(fault["loc"]) + fault["msg"]) from None
+
+
+def body_schema(model, limits):
+    """What a request may hold, for OpenAPI."""
+    kinds = []
+    if not model.has_text:
+        row = {"type": "array", "items": NUMBER}
+        row |= {"minItems": model.columns, "maxItems": model.columns}
+        kinds.append(("rows", row))
+    if model.named:
+        columns = {column.name: column.schema() for column in model.details}
+        record = {"type": "object", "properties": columns, "required": list(columns)}
+        kinds.append(("records", record | {"additionalProperties": False}))
+    schemas = [
+        {
+            "type": "object",
+            "properties": {
+                name: {
+                    "type": "array",
+                    "items": items,
+                    "minItems": 1,
+                    "maxItems": limits.rows,
+                }
+            },
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name, items in kinds
+    ]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def refusal(status, reason):
@@ -278,10 +588,14 @@ def place(location):
     return f"{text}: " if text else ""
 
 
-def create_app(path, *, limits=Limits(), poll=1.0):
-    """Application that serves the model in a file, looked at every `poll` seconds."""
+def create_app(path, *, limits=Limits(), poll=1.0, check=None):
+    """Application that serves the model in a file, looked at every `poll` seconds.
+
+    `check` is called with the path of a new file, and raises an error if it is no good;
+    by default it is tried in a process of its own.
+    """
     metrics = Metrics()
-    file = ModelFile(path, metrics)
+    file = ModelFile(path, metrics, limits, check)
     batcher = Batcher(file, limits, metrics)
 
     @asynccontextmanager
@@ -292,22 +606,22 @@ def create_app(path, *, limits=Limits(), poll=1.0):
         await batcher.queue.join()  # what was accepted is answered
         for task in tasks:
             task.cancel()
+        file.close()
 
     app = FastAPI(title="sksngp", lifespan=lifespan)
+    refusals = {status: {"model": Refusal} for status in (400, 408, 413, 422, 503)}
 
     async def answer(request):
-        rows = read_rows(await read_body(request, limits), file.current.columns, limits)
+        rows = read_rows(await read_body(request, limits), file.current, limits)
         try:
             return await batcher.predict(rows)
         except asyncio.QueueFull:
             reason = f"{limits.waiting} requests wait already; try again."
             raise HTTPException(503, reason, {"Retry-After": "1"}) from None
-        except ValueError as error:  # what only the model can see
+        except (TypeError, ValueError) as error:  # what only the model can see
             raise HTTPException(422, str(error)) from None
 
-    body = {"content": {"application/json": {"schema": Question.model_json_schema()}}}
-
-    @app.post("/predict", openapi_extra={"requestBody": body})
+    @app.post("/predict", response_model=Answer, responses=refusals)
     async def predict(request: Request) -> Response:
         status = 500
         try:
@@ -326,14 +640,25 @@ def create_app(path, *, limits=Limits(), poll=1.0):
         model = file.current
         kind = type(model.classifier).__name__
         about = {"classifier": kind, "columns": model.columns, "format": FORMAT}
-        return {"status": "ok", **about, **model.about()}
+        state = {"replacement": file.replacement} if file.replacement else {}
+        return {"status": "ok", **about, **model.about(), **state}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def counts() -> Response:
         text = exposition.generate_latest(metrics.registry)
         return Response(text, media_type=exposition.CONTENT_TYPE_LATEST)
 
+    app.openapi = partial(describe_api, app, file, limits)
     return app
+
+
+def describe_api(app, file, limits):
+    """OpenAPI document, with the requests that the current model takes."""
+    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    body = {"application/json": {"schema": body_schema(file.current, limits)}}
+    request = {"required": True, "content": body}
+    schema["paths"]["/predict"]["post"]["requestBody"] = request
+    return schema
 
 
 def main():
@@ -342,7 +667,15 @@ def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")
     parser.add_argument("--poll", type=float, default=1.0, help="seconds between looks")
+    parser.add_argument(
+        "--try-within",
+        type=int,
+        metavar="BYTES",
+        help="load the model, try it within so much more memory, and end",
+    )
     options = parser.parse_args()
+    if options.try_within is not None:
+        sys.exit(try_within(options.model, options.try_within))
     try:
         app = create_app(options.model, poll=options.poll)
     except (OSError, ValueError) as error:

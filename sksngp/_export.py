@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from .startup import start_tensorflow
+
 if TYPE_CHECKING:
     import tf_keras
 
@@ -41,7 +43,8 @@ class ExportMixin:
         -------
         tf_keras.Model
             From rows, float64 of shape (n, n_features), to probabilities, float64
-            of shape (n, n_classes). It shares nothing with the classifier.
+            of shape (n, n_classes). Models of images take images. It shares nothing
+            with the classifier.
 
         Raises
         ------
@@ -72,6 +75,7 @@ class ExportMixin:
                 f"to_keras has no layers for the samples of network={self.network!r}; "
                 "export_savedmodel has."
             )
+        start_tensorflow()
         from .keras_model import keras_model
 
         return keras_model(self)
@@ -80,11 +84,14 @@ class ExportMixin:
         """Write a TensorFlow SavedModel that serves probabilities and uncertainty.
 
         It needs nothing but TensorFlow where it is loaded. Its signature
-        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features), and
-        returns ``label``, ``probabilities`` (n, n_classes), ``total``, ``aleatoric``,
-        ``epistemic``, ``ood_score``, ``ood_pvalue`` and ``ood``, each of what the
-        methods of the classifier say. Values are not checked, and memory grows with the
-        rows of a call.
+        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features), or of
+        (n, height, width, channels) for models of images. It returns ``label``,
+        ``probabilities`` (n, n_classes), ``total``, ``aleatoric``, ``epistemic``,
+        ``ood_score``, ``ood_pvalue`` and ``ood``, each of what the methods of the
+        classifier say. Scores that agree to 1e-6 with one of the calibration set are
+        tied with it in both, so that rounding does not change flags and p-values.
+        Values are not checked, and memory grows with the rows of a call. tf2onnx
+        (https://github.com/onnx/tensorflow-onnx) converts the directory to ONNX.
 
         Parameters
         ----------
@@ -122,6 +129,7 @@ class ExportMixin:
             raise FileExistsError(
                 f"path={str(path)!r} exists; it must be a new directory."
             )
+        start_tensorflow()
         import tensorflow as tf
 
         from .savedmodel import served_module

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -31,11 +35,20 @@ def write_atomically(
     Raises
     ------
     OSError
-        If the file cannot be written; what was there before is kept.
+        If the file cannot be written, or is a pipe, device or folder; what was there
+        before is kept.
+
+    Notes
+    -----
+    A writer that is killed leaves a scratch file, which the next writer of the same
+    file removes. Those of writers at work are locked, and stay.
     """
     target, scratch = scratch_beside(path)
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise OSError(f"{str(target)!r} is not a regular file.")
+    _remove_abandoned(target)
     try:
-        with open(scratch, "xb") as stream:
+        with _locked(scratch) as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -45,6 +58,28 @@ def write_atomically(
     finally:
         scratch.unlink(missing_ok=True)
     _flush_folder(target.parent)
+
+
+def _locked(scratch: Path) -> IO[bytes]:
+    """A new file that `_remove_abandoned` leaves alone while it is open."""
+    while True:
+        stream = open(scratch, "xb")
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(stream, fcntl.LOCK_SH)
+        if scratch.exists():
+            return stream
+        stream.close()  # it was removed before it was locked
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove scratch files of this file that no process writes to."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{32}}\.tmp")
+    for scratch in target.parent.iterdir() if target.parent.is_dir() else ():
+        if pattern.fullmatch(scratch.name):
+            # Another process may remove it first, and others' files are not ours.
+            with suppress(OSError), open(scratch, "rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                scratch.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

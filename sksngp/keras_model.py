@@ -42,10 +42,16 @@ def keras_model(classifier: Any) -> tf_keras.Model:
     Returns
     -------
     tf_keras.Model
-        From raw rows, float64 of shape (n, n_features), to probabilities (n, K).
+        From raw rows, float64 of shape (n, n_features), or images, to probabilities
+        (n, K).
     """
     arch, weights = classifier.architecture_, classifier.weights_
-    inputs = tf_keras.Input((classifier.n_features_in_,), dtype="float64", name="rows")
+    columns = (classifier.n_features_in_,)
+    shape = getattr(classifier, "image_shape_", None) or columns
+    inputs = tf_keras.Input(shape, dtype="float64", name="rows")
+    rows = inputs
+    if shape != columns:
+        rows = tf_keras.layers.Reshape(columns, dtype="float64")(inputs)
     masks = getattr(classifier, "masks_", [None])
     members = [
         {name: array[member] for name, array in weights.items()}
@@ -55,7 +61,7 @@ def keras_model(classifier: Any) -> tf_keras.Model:
         members = [weights]
     probabilities = []
     for index, member in enumerate(members):
-        projected = _projected(inputs, classifier.projection_, index, arch["dtype"])
+        projected = _projected(rows, classifier.projection_, index, arch["dtype"])
         if arch.get("body") is not None:
             features = _features(projected, classifier, member)
             probabilities.append(_probabilities(features, classifier, member))

@@ -19,11 +19,10 @@ FEWEST_IN_FOLDS = 20
 #: Samples that make up larger fractions of the data and of their class are in no fold.
 LARGEST_IN_FOLDS = 0.05
 LARGEST_IN_FOLDS_OF_CLASS = 0.2
-#: Bounds on how far the scores of equal rows differ where a network is float64, or
-#: a machine's products do not add in one order: a posterior variance loses digits in
-#: proportion to itself, a difference of entropies does not.
-RELATIVE_ROUNDING = 1e-9
-ABSOLUTE_ROUNDING = 1e-14
+#: Scores that agree to this, relative to the larger of one and the score, are tied.
+#: The scores of equal samples differ by rounding, up to 2e-7 between predictions and
+#: exported models.
+TIED = 1e-6
 
 #: A number, or an array of them.
 FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
@@ -398,11 +397,12 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
 
 
 def above_rounding(threshold: FloatOrArray) -> FloatOrArray:
-    """Raise thresholds by more than the scores of equal rows differ.
+    """Raise thresholds by more than the scores of equal samples differ.
 
-    The last digits of a float64 score depend on the rows that are predicted with
-    it. If the row that sets the threshold is a common one, those digits would decide
-    whether a large share of the data is flagged.
+    The last digits of a score depend on the samples that are predicted with it, and on
+    the program that computes it. If the sample that sets the threshold is a common one,
+    those digits would decide whether a large part of the data is flagged. Predictions,
+    p-values and exports all compare scores with thresholds that were raised here.
 
     Parameters
     ----------
@@ -414,10 +414,10 @@ def above_rounding(threshold: FloatOrArray) -> FloatOrArray:
 
     Examples
     --------
-    >>> bool(0.3 < above_rounding(0.3) < 0.3 + 1e-9)
+    >>> bool(0.3 < above_rounding(0.3) < 0.3 + 2e-6)
     True
     """
-    return threshold + RELATIVE_ROUNDING * np.abs(threshold) + ABSOLUTE_ROUNDING
+    return threshold + TIED * np.maximum(1.0, np.abs(threshold))
 
 
 def digests(X: np.ndarray | RowSource, seed: int) -> np.ndarray:

@@ -4,21 +4,37 @@ A file is the line ``sksngp model 1``, the BLAKE2b hash of the rest, and the res
 skops (https://skops.readthedocs.io) makes of the model, arrays and JSON in a ZIP
 archive. Where pickle would run whatever a file tells it to, skops builds objects of
 listed types only.
+
+Models of this package are stored alone or inside of scikit-learn's pipelines, searches,
+votes, stacks and calibrated classifiers, with the transformers, selectors, splitters
+and scorers of scikit-learn, the frozen distributions of SciPy and NumPy's functions
+that `sksngp/_trusted.py` lists. Not stored are trees and forests, support vector
+machines with kernels, neighbors and clusterers, as their compiled code trusts numbers
+that a file could forge; sparse matrices; functions and classes of your own; pipelines
+with `memory`, and vectorizers that read files.
+
+A file is checked before anything in it is built: its archive has no compressed entry,
+its arrays are as long as they say, and it has at most 60,000 objects, 100 levels and
+32 MiB of text. Loading takes about three times the size of the file in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Iterator
+import stat
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
-from ._base import BaseNetworkClassifier
 from ._files import write_atomically
+from ._records import RECORDS, with_records
+from ._sound import faults, fitted_classifiers, objects
+from ._structure import UntrustedError, check_archive, used_types
+from ._trusted import function_names, trusted_classes
+from .startup import collector_paused
 
 __all__ = [
     "FORMAT",
@@ -28,36 +44,14 @@ __all__ = [
     "save",
 ]
 
-#: Types that a file may hold beside those of scikit-learn and NumPy that skops trusts
-#: by itself; for `skops.io.load` too. The last ones are what
-#: searches and calibrated classifiers are made of.
-TRUSTED_TYPES = (
-    "sksngp._deep_ensemble.DeepEnsembleClassifier",
-    "sksngp._mc_dropout.MCDropoutClassifier",
-    "sksngp._resnet.ResNetClassifier",
-    "sksngp._sngp.SNGPClassifier",
-    "sksngp._stream.StreamState",
-    "sksngp.body.Body",
-    "sksngp.input_distance.InputDistance",
-    "sksngp.posterior.Posterior",
-    "sksngp.surprisal.Surprisal",
-    "sksngp.projection.InputProjection",
-    "sksngp.stream_memory.StreamMemory",
-    "sksngp.wide_resnet.WideResNet",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.calibration._TemperatureScaling",
-    "sklearn.metrics._scorer._PassthroughScorer",
-    "sklearn.model_selection._split.KFold",
-    "sklearn.model_selection._split.StratifiedKFold",
-    # What scorers of scikit-learn 1.7 hold: which metadata they ask for.
-    "sklearn.utils._metadata_requests.MetadataRequest",
-    "sklearn.utils._metadata_requests.MethodMetadataRequest",
-)
+#: Names of the types and functions that a file may hold besides numbers, text and
+#: containers; for `skops.io.load` too.
+TRUSTED_TYPES = tuple(sorted(trusted_classes() | function_names() | RECORDS))
 #: Raised with each change that older versions cannot read.
 FORMAT = 1
 _MAGIC = b"sksngp model "
 _HASH_BYTES = 32
+_LONGEST_FIRST_LINE = 64
 
 
 class ModelFileError(ValueError):
@@ -67,11 +61,15 @@ class ModelFileError(ValueError):
 def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model.
 
+    The file holds no training samples: the samples that a stream of `partial_fit` calls
+    remembers are left out, and the loaded classifier goes on as after a `fit`.
+
     Parameters
     ----------
     model : estimator
-        Fitted classifier of this package, or a pipeline or search with one in it and
-        scikit-learn's own types around it.
+        Fitted classifier of this package, or an estimator of scikit-learn with one in
+        it, such as a pipeline or search. The description of the module says what may
+        be around it.
     path : str or path-like
         A file that exists is replaced, as a whole or not at all.
 
@@ -103,9 +101,10 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     >>> bool((same.predict_proba(X) == clf.predict_proba(X)).all())
     True
     """
-    _check_models(model)
-    body = _skops().dumps(model)
-    _refuse_foreign_types(body)
+    _require_classifier(model)
+    body = _dumps(model)
+    _check_archive(body)
+    _check_objects(model)
     first_line = b"%s%d\n" % (_MAGIC, FORMAT)
     write_atomically(
         path, lambda stream: stream.writelines([first_line, _hash(body), body])
@@ -127,9 +126,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ModelFileError
-        If the file isn't such a file, comes from a later version, is damaged, or holds
-        types other than `TRUSTED_TYPES` and those that skops trusts, or arrays that do
-        not fit together.
+        If the file is not such a file, comes from a later version, is damaged, exceeds
+        a bound or the memory, or holds types that are not trusted or objects that are
+        not sound.
     OSError
         If it cannot be read.
     ImportError
@@ -140,19 +139,54 @@ def load(path: str | os.PathLike[str]) -> Any:
     save : Save a model.
     """
     _skops()
-    with open(path, "rb") as stream:
-        return _decode(stream.read())
+    try:
+        return _decode(_read(path))
+    except MemoryError:
+        raise ModelFileError("The file needs more memory than there is.") from None
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    # A pipe that nobody writes to would keep an ordinary `open` waiting.
+    wait_for_nobody = getattr(os, "O_NONBLOCK", 0)
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | wait_for_nobody)
+    ) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ModelFileError(f"{os.fspath(path)!r} is not a regular file.")
+        start = stream.read(_LONGEST_FIRST_LINE)
+        _check_first_line(start)  # before the rest, which may be long, is read
+        stream.seek(0)
+        return stream.read()
 
 
 def _decode(data: bytes) -> Any:
-    body = _checked_body(data)
-    _refuse_foreign_types(body)
+    start = _check_first_line(data[:_LONGEST_FIRST_LINE])
+    body = memoryview(data)[start + _HASH_BYTES :]
+    if data[start : start + _HASH_BYTES] != _hash(body):
+        raise ModelFileError("The file is damaged: its hash is another.")
+    with collector_paused():  # it would go through many new objects again and again
+        _check_archive(data)
+        model = _built(data)
+    _require_classifier(model)
+    _check_objects(model)
+    return model
+
+
+def _built(data: bytes) -> Any:
     try:
-        model = _skops().loads(body, trusted=list(TRUSTED_TYPES))
+        return _skops().load(io.BytesIO(data), trusted=used_types(data))
     except Exception as error:
         raise ModelFileError(f"The file's model cannot be built: {error}") from error
-    _check_models(model)
-    return model
+
+
+def _dumps(model: BaseEstimator) -> bytes:
+    try:
+        return _skops().dumps(with_records(model))
+    except RecursionError:
+        reason = "it holds itself, or has too many levels"
+    except Exception as error:
+        reason = str(error)
+    raise ModelFileError(f"The model cannot be stored: {reason}.")
 
 
 def _skops() -> ModuleType:
@@ -165,82 +199,54 @@ def _skops() -> ModuleType:
     return skops.io
 
 
-def _hash(body: bytes) -> bytes:
+def _hash(body: bytes | memoryview) -> bytes:
     return hashlib.blake2b(body, digest_size=_HASH_BYTES).digest()
 
 
-def _checked_body(data: bytes) -> bytes:
-    """What follows the first line and the hash, if it is what was written."""
-    line, newline, rest = data.partition(b"\n")
+def _check_first_line(data: bytes) -> int:
+    """Return where the hash begins."""
+    line, newline, _ = data.partition(b"\n")
     version = line.removeprefix(_MAGIC)
     if not (newline and line.startswith(_MAGIC) and version.isdigit()):
         raise ModelFileError("The file is not a model saved by sksngp.")
-    if int(version[:9]) != FORMAT:
+    if int(version) != FORMAT:
         raise ModelFileError(
             f"The file has format {version[:9].decode()}; this version of sksngp reads "
             f"format {FORMAT}."
         )
-    body = rest[_HASH_BYTES:]
-    if rest[:_HASH_BYTES] != _hash(body):
-        raise ModelFileError("The file is damaged: its hash is another.")
-    return body
+    return len(line) + 1
 
 
-def _refuse_foreign_types(body: bytes) -> None:
+def _check_archive(data: bytes) -> None:
     try:
-        types = _skops().get_untrusted_types(data=body)
-    except Exception as error:
-        raise ModelFileError(f"The file's model cannot be read: {error}") from error
-    foreign = sorted(set(types) - set(TRUSTED_TYPES))
-    if foreign:
+        check_archive(data)
+    except UntrustedError as error:
         raise ModelFileError(
-            f"The model holds types that are not trusted: {', '.join(foreign)}. Use "
-            "skops.io directly if you know that they are harmless."
-        )
+            f"The model holds types that are not trusted: {error}. Left out are code "
+            "of your own and types whose compiled code relies on numbers that a file "
+            "could forge, such as trees; see sksngp.persistence. Use skops.io directly "
+            "if you know that they are harmless."
+        ) from None
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise ModelFileError(f"The file's model cannot be read: {reason}.") from error
 
 
-def _check_models(model: Any) -> None:
-    """Check the classifiers of this package in a model; there must be one."""
-    found = list(_classifiers(model, set()))
-    if not found:
+def _require_classifier(model: Any) -> None:
+    if not fitted_classifiers(model):
         raise ModelFileError(
             "The model holds no fitted classifier of sksngp; use skops.io for others."
         )
-    for classifier in found:
+
+
+def _check_objects(model: Any) -> None:
+    """Check all that a model holds."""
+    for part in objects(model):
         try:
-            faults = list(_faults(classifier))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            faults = [str(error)]
-        if faults:
+            found = list(faults(part))
+        except Exception as error:  # an attribute is missing, or of another type
+            found = [str(error) or repr(error)]
+        if found:
             raise ModelFileError(
-                f"The {type(classifier).__name__} is unsound: {'; '.join(faults)}."
+                f"The {type(part).__name__} is unsound: {'; '.join(found)}."
             )
-
-
-def _faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
-    """What is wrong with the arrays of a fitted classifier."""
-    for name, fitted in classifier._fitted_arrays().items():
-        fault = fitted.fault()
-        if fault:
-            yield f"{name} {fault}"
-    classes = classifier.classes_
-    if not np.array_equal(np.unique(classes), classes):
-        yield "classes_ are not in order, or some occur twice"
-    if not float(classifier.ood_threshold_) >= 0:
-        yield f"ood_threshold_ is {classifier.ood_threshold_}"
-
-
-def _classifiers(part: Any, seen: set[int]) -> Iterator[BaseNetworkClassifier]:
-    """Fitted classifiers of this package anywhere in an estimator's attributes."""
-    if id(part) in seen or isinstance(part, (str, bytes, np.ndarray)):
-        return
-    seen.add(id(part))
-    if isinstance(part, BaseNetworkClassifier):
-        if hasattr(part, "weights_"):
-            yield part
-    elif isinstance(part, BaseEstimator):
-        yield from _classifiers(vars(part), seen)
-    elif isinstance(part, (dict, list, tuple)):
-        # Nothing made here goes into `seen`: its id would come again once it is gone.
-        for item in part.values() if isinstance(part, dict) else part:
-            yield from _classifiers(item, seen)

@@ -38,8 +38,8 @@ def served_module(classifier: Any) -> tf.Module:
     Returns
     -------
     tf.Module
-        ``serve(inputs)``, with inputs float64 of shape (n, n_features), returns a dict
-        of tensors with the names in `OUTPUTS`.
+        ``serve(inputs)``, with inputs float64 of shape (n, n_features), or of the shape
+        of images, returns a dict of tensors with the names in `OUTPUTS`.
     """
     module = tf.Module()
     graph = _graph_of(classifier)
@@ -48,23 +48,47 @@ def served_module(classifier: Any) -> tf.Module:
     calibration = np.sort(above_rounding(classifier.ood_scores_))
     threshold = classifier.ood_threshold_
     num_columns = classifier.n_features_in_
+    shape = [None, *(getattr(classifier, "image_shape_", None) or (num_columns,))]
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         # A loaded signature takes rows of any shape.
-        outputs = graph(tf.ensure_shape(inputs, [None, num_columns]))
+        rows = tf.reshape(tf.ensure_shape(inputs, shape), [-1, num_columns])
+        outputs = graph(rows)
         score = outputs["ood_score"]
-        below = tf.searchsorted(tf.constant(calibration), score, side="left")
-        at_least = tf.cast(len(calibration) - below, tf.float64)
+        at_least = len(calibration) - _count_below(calibration, score)
         return outputs | {
             "label": tf.gather(labels, tf.argmax(outputs["probabilities"], axis=1)),
             "ood_pvalue": (1.0 + at_least) / (1.0 + len(calibration)),
             "ood": score > threshold,
         }
 
-    signature = tf.TensorSpec([None, num_columns], tf.float64, "inputs")
+    signature = tf.TensorSpec(shape, tf.float64, "inputs")
     module.serve = tf.function(serve, input_signature=[signature])
     module.variables_in_use = graph.variables
     return module
+
+
+def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
+    """How many of some ordered numbers are below each value, as float64.
+
+    This is a binary search, as ONNX has nothing like `tf.searchsorted`.
+    """
+    bits = len(ordered).bit_length()
+    padded = tf.constant(np.pad(ordered, (0, 2**bits), constant_values=np.inf))
+    count = tf.zeros_like(values, tf.int32)
+    for bit in reversed(range(bits)):
+        below = tf.gather(padded, count + (2**bit - 1)) < values
+        count += tf.where(below, 2**bit, 0)
+    return tf.cast(count, tf.float64)
+
+
+def _log1p(value: tf.Tensor) -> tf.Tensor:
+    """As `numpy.log1p` of numbers of at least 0, which ONNX lacks."""
+    small = tf.minimum(value, 1e-3)
+    series = small * (
+        1 - small * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small / 5)))
+    )
+    return tf.where(value < 1e-3, series, tf.math.log(1.0 + value))
 
 
 def _labels(classes: np.ndarray) -> tf.Tensor:
@@ -125,7 +149,7 @@ class _Graph(ABC):
 
     def entropy(self, proba: tf.Tensor) -> tf.Tensor:
         """As `uncertainty.normalised_entropy`."""
-        terms = tf.math.multiply_no_nan(-tf.math.log(proba), proba)
+        terms = -proba * tf.math.log(tf.where(proba > 0, proba, 1.0))
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 
 
@@ -237,11 +261,8 @@ class _GaussianProcessGraph(_Graph):
     def probability(self, logits: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
         if self.noise is None:
             return tf.nn.softmax(logits / tf.sqrt(1.0 + self.factor * variance))
-        deviation = tf.sqrt(variance)
-        draws = tf.map_fn(
-            lambda draw: tf.nn.softmax(logits + deviation * draw), self.noise
-        )
-        return tf.reduce_mean(draws, axis=0)
+        draws = logits + tf.sqrt(variance) * self.noise[:, None, :]
+        return tf.reduce_mean(tf.nn.softmax(draws), axis=0)
 
     def entropy_of_logits(self, logits: tf.Tensor) -> tf.Tensor:
         """As `uncertainty.entropy_of_logits`."""
@@ -254,7 +275,7 @@ class _GaussianProcessGraph(_Graph):
             off_value=False,
         )
         others = tf.where(best, tf.zeros_like(shifted), tf.exp(shifted))
-        log_proba = shifted - tf.math.log1p(tf.reduce_sum(others, 1, keepdims=True))
+        log_proba = shifted - _log1p(tf.reduce_sum(others, 1, keepdims=True))
         entropy = -tf.reduce_sum(tf.exp(log_proba) * log_proba, axis=1)
         return tf.clip_by_value(entropy / self.log_classes, 0.0, 1.0)
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
 from sksngp import SNGPClassifier
+from sksngp.persistence import save
 
 
 def test_unfitted_classifiers_are_rejected(make, tmp_path):
@@ -44,3 +45,25 @@ def test_failed_write_leaves_nothing(fitted_two, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         fitted_two.export_savedmodel(tmp_path / "model")
     assert not os.listdir(tmp_path)
+
+
+def test_exports_start_tensorflow_as_predictions_do(
+    fitted_on_moons, tmp_path, run_python
+):
+    """Silently, and with the threads this process was given."""
+    save(fitted_on_moons(SNGPClassifier), tmp_path / "model")
+    done = run_python(
+        """
+        import sys
+        from sksngp.persistence import load
+
+        load(sys.argv[1]).to_keras()
+        import tensorflow as tf
+
+        threads = tf.config.threading
+        print(threads.get_intra_op_parallelism_threads())
+        """,
+        tmp_path / "model",
+    )
+    assert done.stdout.split() == ["1"], done.stderr
+    assert done.stderr == ""

@@ -59,3 +59,38 @@ def test_permissions_are_kept_and_links_written_through(tmp_path):
     assert link.is_symlink()
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, run_python):
+    path, other = tmp_path / "file", tmp_path / ".file.notes.tmp"
+    other.write_bytes(b"of somebody else")
+    code = """
+        import os, signal, sys
+        from sksngp._files import write_atomically
+
+        write_atomically(sys.argv[1], lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    """
+    assert run_python(code, path).returncode == -9
+    assert len(os.listdir(tmp_path)) == 2
+    write_atomically(path, lambda stream: stream.write(b"new"))
+    assert sorted(os.listdir(tmp_path)) == [other.name, "file"]
+
+
+def test_scratch_files_of_writers_at_work_stay(tmp_path):
+    path = tmp_path / "file"
+
+    def write(stream):
+        write_atomically(path, lambda inner: inner.write(b"inner"))
+        stream.write(b"outer")
+
+    write_atomically(path, write)
+    assert path.read_bytes() == b"outer"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_pipes_and_devices_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null", tmp_path):
+        with pytest.raises(OSError, match="not a regular file"):
+            write_atomically(path, lambda stream: None)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

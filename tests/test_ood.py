@@ -149,12 +149,14 @@ def test_rate_of_false_alarms_of_a_fitted_classifier(small):
     assert 0.1 - 1 / 40 - 3 * error < np.mean(rates) <= 0.1 + 3 * error
 
 
-@pytest.mark.parametrize("score", [0.0, 1e-12, 1e-6, 0.3, 1.0])
-def test_rounding_stays_below_the_threshold_and_little_else(score):
-    raised = above_rounding(score)
-    for rounded in (score * (1 + 1e-10), score + 1e-15):
-        assert rounded < raised
-    assert raised <= score * (1 + 1e-8) + 1e-13
+@pytest.mark.parametrize("score", [0.0, 1e-12, 1e-6, 0.3, 1.0, 50.0])
+def test_scores_that_agree_to_a_millionth_are_tied(score):
+    tolerance = 1e-6 * max(score, 1.0)
+    assert score + 0.99 * tolerance < above_rounding(score) < score + 1.01 * tolerance
+    near, higher = score + 0.9 * tolerance, score + 1.1 * tolerance
+    np.testing.assert_array_equal(
+        pvalues(np.array([near, higher]), np.array([score])), [1.0, 0.5]
+    )
 
 
 # P-values

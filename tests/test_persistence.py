@@ -234,3 +234,18 @@ def test_untrusted_types_are_rejected(tmp_path, saved):
         )
 
     assert_rejected(tmp_path, sealed(saved, change), "not trusted")
+
+
+def test_samples_of_a_stream_stay_out_of_the_file(make_two, moons, tmp_path):
+    X, y = moons
+    clf = make_two()
+    for part in np.array_split(np.arange(len(X)), 4):
+        clf.partial_fit(X[part], y[part], classes=[0, 1])
+    save(clf, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    np.testing.assert_array_equal(loaded.score_samples(X), clf.score_samples(X))
+    assert not hasattr(loaded, "_stream")
+    assert clf._stream is not None
+    loaded.partial_fit(X[:50], y[:50])
+    assert loaded.score(X, y) > 0.5

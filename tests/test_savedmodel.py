@@ -12,8 +12,10 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
+    savedmodel,
 )
 from sksngp.ood import pvalues
+from sksngp.wide_resnet import WideResNet
 
 CLASSIFIERS = [
     SNGPClassifier,
@@ -104,6 +106,53 @@ def test_outputs_equal_sngp(small, iris, tmp_path, params):
     clf = small(SNGPClassifier, **params).fit(*iris)
     X = rows_near_and_far(iris[0])
     assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
+
+
+def assert_same_flags(found, clf, X):
+    np.testing.assert_array_equal(found["ood"], clf.predict_ood(X))
+    np.testing.assert_allclose(found["ood_pvalue"], clf.ood_pvalue(X), atol=1e-12)
+
+
+@pytest.mark.parametrize("params", [{}, *OWN_VARIANTS], ids=str)
+def test_flags_of_known_and_of_repeated_samples(small, params, tmp_path):
+    """On a grid, most new samples repeat training or calibration samples."""
+    rng = np.random.default_rng(0)
+    X, fresh = rng.integers(0, 3, (2, 400, 4)).astype(float)
+    y = (X[:, 0] + X[:, 1] + rng.normal(size=len(X)) > 2).astype(int)
+    clf = small(SNGPClassifier, ood_alpha=0.2, **params).fit(X, y)
+    X = np.concatenate([X, fresh])
+    assert_same_flags(serve(clf, X, tmp_path / "1"), clf, X)
+    clf.calibrate_ood(fresh[:200])
+    assert_same_flags(serve(clf, X, tmp_path / "2"), clf, X)
+
+
+def test_flags_of_all_classifiers(make, iris, tmp_path):
+    clf = make(ood_alpha=0.2).fit(*iris)
+    X = rows_near_and_far(iris[0])
+    assert_same_flags(serve(clf, X, tmp_path / "1"), clf, X)
+
+
+def test_images(small, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4, 4, 1)), np.arange(60) % 2
+    clf = small(ResNetClassifier, network=WideResNet(), epochs=1).fit(X, y)
+    assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
+    np.testing.assert_allclose(clf.to_keras()(X), clf.predict_proba(X), atol=1e-5)
+
+
+def test_logarithms_are_precise():
+    values = np.array([0.0, 1e-300, 1e-20, 1e-9, 9.9e-4, 1e-3, 1.1e-3, 0.5, 9.0])
+    found = savedmodel._log1p(tf.constant(values)).numpy()
+    np.testing.assert_allclose(found, np.log1p(values), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 9, 100])
+def test_numbers_below(size):
+    rng = np.random.default_rng(size)
+    ordered = np.sort(rng.integers(0, 50, size).astype(float))
+    values = np.concatenate([ordered, [-1.0, 100.0, np.inf], rng.random(20) * 50])
+    found = savedmodel._count_below(ordered, tf.constant(values)).numpy()
+    np.testing.assert_array_equal(found, np.searchsorted(ordered, values))
 
 
 def test_columns_with_large_offsets(make, moons, tmp_path):

@@ -14,13 +14,23 @@ import pytest
 from numpy.testing import assert_array_equal
 from prometheus_client.parser import text_string_to_metric_families
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from examples import serve
-from examples.serve import Limits, ServedModel, create_app, digest_of
+from examples.serve import (
+    Limits,
+    ServedModel,
+    TrialProcess,
+    create_app,
+    digest_of,
+)
 from sksngp import SNGPClassifier
 from sksngp.persistence import load, save
 
@@ -59,9 +69,13 @@ def gate(path, monkeypatch):
     return gate
 
 
+def accept(path):
+    """Stand in for the trial process, which takes seconds."""
+
+
 @asynccontextmanager
-async def serving(path, **limits):
-    app = create_app(path, limits=Limits(**limits), poll=0.01)
+async def serving(path, check=accept, **limits):
+    app = create_app(path, limits=Limits(**limits), poll=0.01, check=check)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -235,6 +249,130 @@ def test_labels_that_json_cannot_hold(small, iris, path, tmp_path):
             return await predict(client, iris[0])
 
     assert asyncio.run(run()).json()["classes"] == ["a", "b", "ö"]
+
+
+# Records
+
+
+@pytest.fixture(scope="module")
+def mixed(small, iris):
+    """A pipeline with columns of text, and the dataframe it was fitted on."""
+    frame = pd.DataFrame(iris[0], columns=["sepal length", "b", "c", "d"])
+    frame["kind"] = np.where(frame["b"] > 3, "wide", "narrow")
+    frame["note"] = np.where(frame["c"] > 4, "a long leaf", "one short leaf")
+    frame["place"] = np.where(frame["d"] > 1, "here", "there")
+    columns = ColumnTransformer(
+        [
+            (
+                "numbers",
+                make_pipeline(SimpleImputer(), StandardScaler()),
+                ["sepal length", "b", "c", "d"],
+            ),
+            ("kind", OneHotEncoder(), ["kind"]),
+            ("note", TfidfVectorizer(), "note"),
+            ("place", OneHotEncoder(handle_unknown="ignore"), ["place"]),
+        ],
+        sparse_threshold=0,
+    )
+    model = make_pipeline(columns, small(SNGPClassifier, epochs=1))
+    return model.fit(frame, iris[1]), frame
+
+
+def post_records(path, records):
+    return post(path, json.dumps({"records": records}).encode())
+
+
+def test_records_are_answered_as_the_model_does(mixed, tmp_path):
+    model, frame = mixed
+    save(model, tmp_path / "model")
+    records = frame[::10].to_dict("records")
+    records[0] = {**records[0], "b": None, "place": "elsewhere"}
+    response = post_records(tmp_path / "model", records)
+    assert response.status_code == 200, response.text
+    X = pd.DataFrame(records).fillna(np.nan)
+    assert_array_equal(response.json()["probabilities"], model.predict_proba(X))
+    flags = model[-1].predict_ood(model[:-1].transform(X))
+    assert response.json()["ood"] == flags.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"b": "3"}, r"records\[1\].b must be a number"),
+        ({"note": 3}, r"records\[1\].note must be text"),
+        ({"c": True}, r"records\[1\].c must not be true or false"),
+        ({"note": None}, r"records\[1\].note must not be null"),
+        ({"kind": "x"}, r"records\[1\].kind is a value that the model does not know"),
+        ({"b": 1e39}, r"records\[1\].b must be a finite number"),
+        ({"more": 1}, r"records\[1\] has columns of its own; .*'sepal length'"),
+        ({"b": [1]}, r"records\[1\]b"),
+    ],
+    ids=str,
+)
+def test_invalid_records_are_named(mixed, tmp_path, change, reason):
+    model, frame = mixed
+    save(model, tmp_path / "model")
+    records = frame[:2].to_dict("records")
+    records[1].update(change)
+    response = post_records(tmp_path / "model", records)
+    assert response.status_code == 422
+    assert re.search(reason, response.json()["detail"])
+
+
+def test_incomplete_records_and_rows_of_a_model_of_text(mixed, tmp_path):
+    model, frame = mixed
+    save(model, tmp_path / "model")
+    record = frame[:1].to_dict("records")[0]
+    del record["note"]
+    response = post_records(tmp_path / "model", [record])
+    assert response.status_code == 422 and "lacks 'note'" in response.json()["detail"]
+    response = post(tmp_path / "model", b'{"rows": [[1, 2, 3, 4, 5, 6, 7]]}')
+    assert response.status_code == 422 and "send records" in response.json()["detail"]
+
+
+def test_texts_alone(small, iris, tmp_path):
+    texts = np.where(iris[1] > 0, "a wide leaf", "one narrow leaf")
+    model = make_pipeline(
+        TfidfVectorizer(), TruncatedSVD(2), small(SNGPClassifier, epochs=1)
+    ).fit(texts, iris[1])
+    save(model, tmp_path / "model")
+    response = post_records(tmp_path / "model", [{"text": text} for text in texts[:3]])
+    assert_array_equal(response.json()["probabilities"], model.predict_proba(texts[:3]))
+
+
+def test_columns_with_names_take_rows_and_records(small, iris, path, tmp_path):
+    frame = pd.DataFrame(iris[0], columns=list("abcd"))
+    save(small(SNGPClassifier, epochs=1).fit(frame, iris[1]), tmp_path / "named")
+    records = post_records(tmp_path / "named", frame[:3].to_dict("records"))
+    rows = post(tmp_path / "named", json.dumps({"rows": iris[0][:3].tolist()}).encode())
+    assert records.status_code == 200 and records.json() == rows.json()
+    null = post_records(tmp_path / "named", [dict.fromkeys("abcd")])
+    assert null.status_code == 422 and "null" in null.json()["detail"]
+    unnamed = post_records(path, frame[:3].to_dict("records"))
+    assert unnamed.status_code == 422
+
+
+def test_openapi_describes_the_requests_of_the_model(path, mixed, tmp_path):
+    async def schema_of(file):
+        async with serving(file) as client:
+            schema = (await client.get("/openapi.json")).json()
+        operation = schema["paths"]["/predict"]["post"]
+        assert {"200", "400", "408", "413", "422", "503"} <= operation[
+            "responses"
+        ].keys()
+        return operation["requestBody"]["content"]["application/json"]["schema"]
+
+    rows = asyncio.run(schema_of(path))["properties"]["rows"]
+    assert rows["maxItems"] == 1000
+    assert rows["items"]["minItems"] == rows["items"]["maxItems"] == 4
+    save(mixed[0], tmp_path / "mixed")
+    record = asyncio.run(schema_of(tmp_path / "mixed"))["properties"]["records"][
+        "items"
+    ]
+    assert record["properties"]["kind"] == {"enum": ["narrow", "wide"]}
+    assert record["properties"]["note"] == {"type": "string"}
+    assert {"type": "null"} in record["properties"]["b"]["anyOf"]
+    assert record["required"] == list(mixed[1])
 
 
 # Refusals
@@ -450,6 +588,63 @@ def test_a_batch_has_one_model_and_one_fault_fails_alone(
     assert_right(old.json(), before, X[:5])
     assert late.status_code == 422 and "4 features" in late.json()["detail"]
     assert_right(new.json(), load(narrow), X[:3, :2])
+
+
+def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
+    tried, result = threading.Event(), []
+
+    def check(file):
+        assert tried.wait(60)
+        raise ValueError("no good")
+
+    async def run():
+        async with serving(path, check=check) as client:
+            replace(path, saved[1])
+
+            async def is_loading():
+                health = (await client.get("/health")).json()
+                return health.get("replacement") == {"status": "loading"}
+
+            await until(is_loading)
+            result.append((await predict(client, iris[0])).json()["classes"])
+            tried.set()
+            await until(lambda: has_count(client, "models_refused_total", 1))
+            result.append((await client.get("/health")).json())
+
+    asyncio.run(run())
+    assert result[0] == ["a", "b", "ö"]
+    assert result[1]["classes"] == ["a", "b", "ö"]
+    assert result[1]["replacement"] == {"status": "refused", "reason": "no good"}
+
+
+def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
+    TrialProcess(Limits())(path)  # a good file
+    with pytest.raises(ValueError, match=r"(?i)memory|ended a process"):
+        TrialProcess(Limits(load_bytes=0))(path)
+    with pytest.raises(ValueError, match=r"more than 0\.01 s to load"):
+        TrialProcess(Limits(load_seconds=0.01))(path)
+    crash = tmp_path / "crash.py"
+    crash.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(serve, "__file__", str(crash))
+    with pytest.raises(ValueError, match="by signal 11"):
+        TrialProcess(Limits())(path)
+
+
+def test_a_trial_says_why_a_file_is_refused(tmp_path):
+    (tmp_path / "model").write_bytes(b"sksngp model 1\n" + bytes(100))
+    with pytest.raises(ValueError, match="damaged"):
+        TrialProcess(Limits())(tmp_path / "model")
+
+
+def test_a_pipe_in_place_of_the_file_is_refused(path, iris):
+    async def run():
+        async with serving(path) as client:
+            path.unlink()
+            os.mkfifo(path)
+            await until(lambda: has_count(client, "models_refused_total", 1))
+            return await predict(client, iris[0])
+
+    assert asyncio.run(run()).status_code == 200
 
 
 # Counts

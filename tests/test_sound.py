@@ -1,0 +1,157 @@
+"""Forged attributes that an object's methods would not check are found."""
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sksngp import ResNetClassifier, SNGPClassifier, WideResNet
+from sksngp._sound import faults, objects
+from sksngp.persistence import ModelFileError, save
+
+
+@pytest.fixture
+def clf(small, iris):
+    return small(SNGPClassifier, num_inducing=16, num_hidden=4, epochs=1).fit(*iris)
+
+
+def assert_unsound(model, match, tmp_path):
+    with pytest.raises(ModelFileError, match=match):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_layers", 10**9),
+        ("num_layers", -1),
+        ("num_layers", 1.5),
+        ("members", 10**12),
+        ("num_inducing", 10**12),
+        ("num_hidden", 0),
+        ("num_outputs", "3"),
+        ("dtype", "float16"),
+        ("optimizer", "x"),
+        ("mixed", "x"),
+        ("dropout", "yes"),
+        ("more", 1),
+    ],
+)
+def test_counts_are_those_of_the_arrays(clf, tmp_path, field, value):
+    clf.architecture_ = {**clf.architecture_, field: value}
+    assert_unsound(clf, "SNGPClassifier is unsound", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("classes_", np.array([0.0, np.nan, 1.0])),
+        ("classes_", np.array([2, 1, 0])),
+        ("classes_", [0, 1, 2]),
+        ("classes_", np.zeros(3, [("a", "f8")])),
+        ("ood_threshold_", float("nan")),
+        ("ood_scores_", np.array([np.inf])),
+        ("weights_", {"output/kernel": 1}),
+        ("temperature_", 0.0),
+        ("epochs", -1),
+        ("n_features_in_", 5),
+    ],
+)
+def test_attributes_of_classifiers(clf, tmp_path, name, value):
+    setattr(clf, name, value)
+    assert_unsound(clf, r"SNGPClassifier is unsound|an array has the type", tmp_path)
+
+
+def test_classifiers_inside_of_other_objects(clf, iris, tmp_path):
+    frozen = CalibratedClassifierCV(FrozenEstimator(clf)).fit(*iris)
+    kernel = clf.weights_["output/kernel"].copy()
+    kernel[0, 0] = np.nan
+    clf.weights_ = {**clf.weights_, "output/kernel": kernel}
+    for model in (frozen, make_pipeline(StandardScaler(), frozen)):
+        assert_unsound(model, "SNGPClassifier is unsound: output/kernel", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"depth": 10 + 6 * 10**8}, "depth"),
+        ({"width": 10**6}, "width"),
+    ],
+)
+def test_counts_of_a_wide_residual_network(small, iris, tmp_path, change, match):
+    clf = small(
+        ResNetClassifier, network=WideResNet(), image_shape=(2, 2, 1), epochs=1
+    ).fit(*iris)
+    clf.architecture_["body"].network.set_params(**change)
+    assert_unsound(clf, match, tmp_path)
+
+
+def test_parameters_that_name_files(clf, iris, tmp_path):
+    fitted = make_pipeline(StandardScaler(), clf).fit(*iris)
+    fitted.set_params(memory=str(tmp_path))
+    assert_unsound(fitted, "memory must be None", tmp_path)
+    for kind in (CountVectorizer, TfidfVectorizer):
+        assert any("local files" in fault for fault in faults(kind(input="filename")))
+
+
+@pytest.mark.parametrize("jobs", [-(10**6), 10**6])
+def test_many_processes(clf, iris, tmp_path, jobs):
+    class Jobs(StandardScaler):
+        n_jobs = jobs
+
+    assert any("n_jobs" in fault for fault in faults(Jobs()))
+
+
+def test_parameters_are_valid():
+    with pytest.raises(ValueError, match="strategy"):
+        list(faults(SimpleImputer(strategy="x")))
+
+
+def test_vocabularies_number_their_terms():
+    vectorizer = CountVectorizer().fit(["one two"])
+    assert not list(faults(vectorizer))
+    for vocabulary in ({"one": 0, "two": 2}, {"one": 10**9}, {"one": -1}, {"a": 0.5}):
+        vectorizer.vocabulary_ = vocabulary
+        assert list(faults(vectorizer)) == ["vocabulary_ does not number its terms"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_n_features_outs", [1]),
+        ("_n_features_outs", [10**9]),
+        ("_drop_idx_after_grouping", np.array([-5], object)),
+        ("_drop_idx_after_grouping", np.array([7], object)),
+        ("_default_to_infrequent_mappings", [np.array([0, 1, 10**9])]),
+        ("_default_to_infrequent_mappings", [np.array([0, -9, 1])]),
+        ("_default_to_infrequent_mappings", [np.array([0, 1])]),
+    ],
+)
+def test_columns_of_one_hot_encoders(name, value):
+    encoder = OneHotEncoder(min_frequency=2).fit([["a"]] * 3 + [["b"]] * 3 + [["c"]])
+    assert not list(faults(encoder))
+    setattr(encoder, name, value)
+    assert list(faults(encoder))
+
+
+def test_positions_of_random_states():
+    generator = np.random.RandomState(0)
+    assert not list(faults(generator))
+    state = generator.get_state(legacy=False)
+    state["state"]["pos"] = 10**6
+    generator.set_state(state)
+    assert list(faults(generator)) == ["its position is 1000000"]
+
+
+def test_objects_that_hold_themselves():
+    model = StandardScaler()
+    model.inner = {"a": [model]}
+    model.inner["b"] = np.array([{"deep": (1.5,)}, None], object)
+    found = list(objects(model))
+    assert sum(part is model for part in found) == 1
+    assert 1.5 in [part for part in found if isinstance(part, float)]
