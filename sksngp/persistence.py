@@ -32,6 +32,7 @@ __all__ = [
 #: by itself; for `skops.io.load` too. The last ones are what
 #: searches and calibrated classifiers are made of.
 TRUSTED_TYPES = (
+    "numpy.dtype",  # of what a SimpleImputer was fitted on
     "sksngp._deep_ensemble.DeepEnsembleClassifier",
     "sksngp._mc_dropout.MCDropoutClassifier",
     "sksngp._resnet.ResNetClassifier",
