@@ -183,7 +183,7 @@ def _why_identifiers(
     if steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
         return "it counts the rows (--keep trains on it)"
     num_unique = cells[is_number].nunique()  # not of floats: identifiers may be long
-    if (present % 1 == 0).all() and num_unique > len(present) / 2:
+    if (present % 1 == 0).all() and num_unique >= len(present) / 2:
         # A row that is given twice has the same identifier twice.
         if num_unique == len(table.cells[is_number].drop_duplicates()):
             return (

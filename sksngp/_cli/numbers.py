@@ -29,7 +29,7 @@ _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 #: Formats of times, the preferred ones first; "clock" is a time of day.
 FORMATS = ("ISO8601", "clock", *(d + c for d in _DATES for c in _CLOCKS))
 
-_CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+_CLOCK = r"\d{1,2}:[0-5]\d(:[0-5]\d(\.\d+)?)?"
 _ENGLISH_THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"
 _DOTTED_THOUSANDS = r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"
 _DECIMAL_COMMA = re.compile(rf"{_DOTTED_THOUSANDS}|[+-]?\d*,\d+([eE][+-]?\d+)?")

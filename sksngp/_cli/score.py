@@ -211,8 +211,8 @@ def _report_cells(
         if unseen.any():
             texts = features.values.loc[unseen, name].unique()
             report.say(
-                f"  never seen in training: {name!r} in {unseen.sum():,} row(s), such as "
-                f"{listed(texts.tolist(), 3)}"
+                f"  never seen in training: {name!r} in {unseen.sum():,} row(s), such "
+                f"as {listed(texts.tolist(), 3)}"
             )
     if scores.by_cell.any():
         report.say(
@@ -224,9 +224,9 @@ def _report_cells(
 def _report_too_few(model: Model, alpha: float, report: Report) -> None:
     report.say(
         f"  {model.source} has too few rows for flags by score: a false-alarm rate of "
-        f"{100 * alpha:.3g}% requires at least {rows_for_flags(alpha):,} different rows that "
-        f"can be held out, and {model.num_distinct:,} of its {model.num_rows:,} rows "
-        "are different. Sort by ood_score instead."
+        f"{100 * alpha:.3g}% requires at least {rows_for_flags(alpha):,} different "
+        f"rows that can be held out, and {model.num_distinct:,} of its "
+        f"{model.num_rows:,} rows are different. Sort by ood_score instead."
     )
 
 

@@ -13,7 +13,7 @@ from .features import Features
 #: Fraction of the false positive rate that may be spent on unusual cells.
 BUDGET = 0.5
 #: Largest fraction of missing cells in training at which one is unusual.
-MOSTLY_PRESENT = 0.1
+MOSTLY_PRESENT = 0.05
 
 
 def rare_events(
@@ -57,7 +57,7 @@ def rare_events(
 def describe_cells(features: Features, columns: Sequence[Column]) -> np.ndarray:
     """Describe the unusual cells of each row.
 
-    Missing cells count where at most a tenth of the training rows lack a value.
+    Missing cells count where at most a twentieth of the training rows lack a value.
 
     Returns
     -------
