@@ -307,6 +307,23 @@ def test_report(run):
     assert "b" not in page.elements  # of the names
 
 
+@pytest.mark.browser
+def test_report_in_a_browser(run, tmp_path):
+    from matplotlib.image import imread
+
+    run(frame(120, 0), frame(40, 1), "--report", "r.html")
+    picture, dump = tmp_path / "r.png", ["chromium", "--headless", "--no-sandbox"]
+    dump += ["--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    dump += ["--window-size=1000,3000", f"--screenshot={picture}"]
+    subprocess.run([*dump, f"file://{tmp_path}/r.html"], check=True, timeout=120)
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[:2] == (3000, 1000)
+    # Text begins at the top, and the figures below it have their colors.
+    assert pixels[:150].min() < 0.2
+    colored = np.ptp(pixels, axis=2) > 0.2
+    assert colored.mean() > 0.005
+
+
 # Errors
 
 
