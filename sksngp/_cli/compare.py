@@ -77,6 +77,7 @@ def compare(
     -------
     list of classifiers, fitted
     """
+    print(textwrap.fill(SETTING_IN_WORDS, WIDTH), flush=True)
     fitted, results = [], []
     for name, cls in CLASSIFIERS.items():
         print(f"Training {cls.__name__} ...", file=sys.stderr)
@@ -151,9 +152,10 @@ def _accuracies(results: Sequence[Result]) -> str:
         select(results, key=lambda result: result.accuracy) for select in (min, max)
     )
     if high.accuracy - low.accuracy <= TIE:
+        span = dict.fromkeys((f"{low.accuracy:.1%}", f"{high.accuracy:.1%}"))
         return (
             "on rows like those trained on, all four are right about equally often "
-            f"({low.accuracy:.1%} to {high.accuracy:.1%})"
+            f"({' to '.join(span)})"
         )
     return (
         f"on rows like those trained on, {low.name} is right least often "
@@ -175,9 +177,8 @@ def run_two_moons(options: argparse.Namespace) -> None:
         flush=True,
     )
     data = InOut(X_train=X, y_train=y, X_test=X_test, y_test=y_test, X_ood=X_ood)
-    print(textwrap.fill(SETTING_IN_WORDS, WIDTH), flush=True)
-    classifiers_ = compare(data, options, "the rows of the far blob")
-    figure = draw(classifiers_, X, y, X_ood)
+    fitted = compare(data, options, "the rows of the far blob")
+    figure = draw(fitted, X, y, X_ood)
     write_atomically(
         options.picture, lambda stream: figure.savefig(stream, format="png", dpi=120)
     )
@@ -259,11 +260,11 @@ def run_digits(options: argparse.Namespace) -> None:
         flush=True,
     )
     digits = " and ".join(f"{digit}s" for digit in UNKNOWN_DIGITS)
-    compare(data, options, f"the handwritten {digits}, which none has seen")
-    print(
+    fitted = compare(data, options, f"the handwritten {digits}, which none has seen")
+    notes = (
         "A row is flagged when its out-of-distribution score exceeds the classifier's "
-        "threshold, set\nfor a share of 5 % among known rows. Seconds: to train, and "
-        "to predict and flag all test\nrows; the first of all includes TensorFlow's "
-        "start.",
-        flush=True,
+        f"threshold, set for at most {100 * fitted[0].ood_alpha:.3g}% of known rows in "
+        "expectation. Seconds: to train, and to predict and flag all test rows; the "
+        "first of all includes TensorFlow's start."
     )
+    print(textwrap.fill(notes, WIDTH), flush=True)

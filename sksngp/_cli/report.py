@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }}
 div.scroll {{ overflow-x: auto }}
 table {{ border-collapse: collapse; margin: 1em 0 }}
-caption {{ text-align: left; font-weight: bold; padding: 0.3em 0 }}
+caption {{ text-align: left; font-weight: bold; white-space: nowrap }}
 th, td {{ border-bottom: 1px solid #ccc; padding: 0.2em 0.8em; text-align: left }}
 img {{ max-width: 100% }}
 figure {{ margin: 1em 0 }}

@@ -272,22 +272,9 @@ def report_accuracy(
 def _show(
     model: Model, new: NewData, scores: Scores, cells: np.ndarray, report: Report
 ) -> None:
-    """Add the most unusual rows and the distribution of scores to the page."""
+    """Add the distribution of scores and the most unusual rows to the page."""
     from matplotlib.figure import Figure
 
-    order = np.lexsort((-scores.score, ~scores.flags))[:NUM_ROWS_SHOWN]
-    shown = new.table.cells.iloc[order].copy()
-    results = {
-        "row": order + 1,
-        "flagged": np.where(scores.flags[order], "yes", "no"),
-        "prediction": scores.prediction[order],
-        "probability": scores.proba.max(axis=1)[order].round(3),
-        "p-value": scores.pvalue[order].round(4),
-        "unusual cells": cells[order],
-    }
-    summary = pd.DataFrame(results, index=shown.index)
-    # A table may have columns of these names.
-    report.table(pd.concat([summary, shown], axis=1), "The most unusual rows")
     classifier = model.pipeline[-1]
     if len(classifier.ood_scores_):
         figure = Figure(figsize=(6.5, 4), layout="constrained")
@@ -302,3 +289,16 @@ def _show(
             "Out-of-distribution scores of held-out training rows and of the new "
             "table. Rows to the right of the dashed line are flagged.",
         )
+    order = np.lexsort((-scores.score, ~scores.flags))[:NUM_ROWS_SHOWN]
+    shown = new.table.cells.iloc[order].copy()
+    results = {
+        "row": order + 1,
+        "flagged": np.where(scores.flags[order], "yes", "no"),
+        "prediction": scores.prediction[order],
+        "probability": scores.proba.max(axis=1)[order].round(3),
+        "p-value": scores.pvalue[order].round(4),
+        "unusual cells": cells[order],
+    }
+    summary = pd.DataFrame(results, index=shown.index)
+    # A table may have columns of these names.
+    report.table(pd.concat([summary, shown], axis=1), "The most unusual rows")
