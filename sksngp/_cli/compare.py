@@ -210,27 +210,9 @@ def draw(
     count = len(classifiers)
     figure = Figure(figsize=(3.9 * count, 7.2), layout="constrained")
     axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
-    points = {"s": 8, "linewidths": 0}
     kinds: list[Literal["probability", "ood"]] = ["probability", "ood"]
-    for row, kind in enumerate(kinds):
-        for ax, classifier in zip(axes[row], classifiers, strict=True):
-            display = UncertaintyDisplay.from_estimator(
-                classifier,
-                X,
-                y=y,
-                kind=kind,
-                X_ood=X_ood,
-                grid_resolution=150,
-                ax=ax,
-                colorbar=False,
-                legend=False,
-                scatter_kwargs=points,
-            )
-        # One scale, from 0 to 1, for the whole row.
-        ticks = np.linspace(0, 1, 6)
-        figure.colorbar(
-            display.surface_, ax=axes[row], label=display.label, ticks=ticks, pad=0.01
-        )
+    for row, kind in zip(axes, kinds, strict=True):
+        _draw_row(row, classifiers, X, y=y, X_ood=X_ood, kind=kind)
     for above, below, classifier in zip(*axes, classifiers, strict=True):
         above.set_title(type(classifier).__name__)
         if isinstance(classifier, ResNetClassifier):
@@ -247,6 +229,27 @@ def draw(
         frameon=False,
     )
     return figure
+
+
+def _draw_row(
+    axes: np.ndarray, classifiers: Sequence[ClassifierMixin], X: np.ndarray, **data: Any
+) -> None:
+    """Draw one kind of surface for each classifier, on one scale from 0 to 1."""
+    for ax, classifier in zip(axes, classifiers, strict=True):
+        display = UncertaintyDisplay.from_estimator(
+            classifier,
+            X,
+            grid_resolution=150,
+            ax=ax,
+            colorbar=False,
+            legend=False,
+            scatter_kwargs={"s": 8, "linewidths": 0},
+            **data,
+        )
+    ticks = np.linspace(0, 1, 6)
+    axes[0].figure.colorbar(
+        display.surface_, ax=axes, label=display.label, ticks=ticks, pad=0.01
+    )
 
 
 def run_digits(options: argparse.Namespace) -> None:

@@ -65,15 +65,17 @@ def run_table(options: argparse.Namespace) -> None:
     report = Report(f"sksngp: {options.data}")
     describe(data, report)
     cross_check(data, options, report)
+    model = None
     if new is not None or options.save is not None:
         model = fit(data, options, report)
-        if new is not None:
-            alpha = model.pipeline[-1].ood_alpha
-            score(model, new, alpha, options.output, report)
-        if options.save is not None:
-            save_model(model, options.save)
-            report.say(f"Model saved to {options.save}")
+    if model is not None and new is not None:
+        score(model, new, model.pipeline[-1].ood_alpha, options.output, report)
     _write_report(report, options)
+    if (
+        model is not None and options.save is not None
+    ):  # last: nothing else is lost if it fails
+        save_model(model, options.save)
+        print(f"Model saved to {options.save}", flush=True)
 
 
 def run_model(options: argparse.Namespace) -> None:

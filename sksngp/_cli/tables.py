@@ -1,6 +1,6 @@
 """CSV files of the command line: reading them as text and writing results.
 
-Every cell is read as text, so that a scored table is written back exactly as it came.
+Every cell is read as text, so that a scored table is written back with the same text.
 """
 
 from __future__ import annotations
