@@ -81,6 +81,9 @@ def test_column_without_values(columns, name):
     new = table(**(cells | {name: [""] * 20}))
     with pytest.raises(InputError, match=rf"'{name}' has no values.*--drop {name}"):
         read_features(new, columns)
+    new = table(**(cells | {"number": [""] * 20, "text": ["NA"] * 20}))
+    with pytest.raises(InputError, match="'number', 'text' have no values"):
+        read_features(new, columns)
 
 
 def test_empty_column_by_chance(columns):

@@ -82,8 +82,8 @@ def read_features(table: Table, columns: Sequence[Column]) -> Features:
         )
     features = Features(pd.DataFrame(), pd.DataFrame())
     values, unseen = {}, {}
+    _check_not_empty(table, columns)
     for column in columns:
-        _check_not_empty(table, column)
         if column.kind == "text":
             values[column.name] = _read_text(table, column)
             known = np.isin(values[column.name].astype(str), list(column.counts))
@@ -95,13 +95,20 @@ def read_features(table: Table, columns: Sequence[Column]) -> Features:
     return features
 
 
-def _check_not_empty(table: Table, column: Column) -> None:
-    cells = table.cells[column.name]
-    if is_missing(cells).all() and column.missing ** len(cells) < IMPROBABLE:
+def _check_not_empty(table: Table, columns: Sequence[Column]) -> None:
+    """Raise an InputError if columns lack all values that they had in training."""
+    empty = [
+        column.name
+        for column in columns
+        if is_missing(table.cells[column.name]).all()
+        and column.missing ** len(table) < IMPROBABLE
+    ]
+    if empty:
+        plural = len(empty) > 1
         raise InputError(
-            f"{table.path}: column {column.name!r} has no values; "
-            f"{1 - column.missing:.1%} of the rows had one in training. --drop "
-            f"{column.name} trains without it"
+            f"{table.path}: column{'s' if plural else ''} {listed(empty)} "
+            f"{'have' if plural else 'has'} no values, unlike in the training data; "
+            f"train without by {' '.join(f'--drop {name}' for name in empty)}"
         )
 
 

@@ -71,9 +71,8 @@ def run_table(options: argparse.Namespace) -> None:
     if model is not None and new is not None:
         score(model, new, model.pipeline[-1].ood_alpha, options.output, report)
     _write_report(report, options)
-    if (
-        model is not None and options.save is not None
-    ):  # last: nothing else is lost if it fails
+    if model is not None and options.save is not None:
+        # The last step: if it fails, the results above are not lost.
         save_model(model, options.save)
         print(f"Model saved to {options.save}", flush=True)
 
