@@ -239,7 +239,7 @@ def _draw_row(
         display = UncertaintyDisplay.from_estimator(
             classifier,
             X,
-            grid_resolution=150,
+            grid_resolution=100,
             ax=ax,
             colorbar=False,
             legend=False,
