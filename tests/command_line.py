@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from sksngp.__main__ import main
+from sksngp._cli.main import main
 
 
 def write_csv(path, rows):

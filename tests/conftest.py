@@ -39,9 +39,9 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    _cli_compare,
     pool,
 )
+from sksngp._cli import classifiers
 from sksngp.datasets import two_moons
 from sksngp.uncertainty import KINDS
 
@@ -175,17 +175,16 @@ def no_training(monkeypatch):
 @pytest.fixture
 def small_command_line(monkeypatch):
     """Let the command line train small networks."""
-    make_classifier = _cli_compare.make_classifier
+    make_classifier = classifiers.make_classifier
 
-    def make_small(name, options):
-        clf = make_classifier(name, options)
+    def make_small(name, options, **params):
+        clf = make_classifier(name, options, **params)
         small = {"num_layers": 1, "num_hidden": 16, "learning_rate": 0.02, "cv": None}
         own = {"num_inducing": 256, "num_ensemble": 2}
         small |= {key: own[key] for key in own.keys() & clf.get_params().keys()}
         return clf.set_params(**small)
 
-    monkeypatch.setattr(_cli_compare, "make_classifier", make_small)
-    monkeypatch.setattr("sksngp.__main__.make_classifier", make_small)
+    monkeypatch.setattr(classifiers, "make_classifier", make_small)
 
 
 @pytest.fixture(scope="session")

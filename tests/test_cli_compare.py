@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from sksngp import _cli_compare
-from sksngp.__main__ import main
+from sksngp._cli.classifiers import CLASSIFIERS
+from sksngp._cli.compare import Result, verdict
+from sksngp._cli.main import main
 
 pytestmark = pytest.mark.usefixtures("small_command_line")
 
@@ -16,6 +17,49 @@ def table(out):
     """Return the numbers of the printed table, by classifier."""
     rows = re.findall(r"^(\w+Classifier) +(.*)$", out, re.MULTILINE)
     return {name: [float(x.rstrip("%")) for x in row.split()] for name, row in rows}
+
+
+def sentence(out):
+    """Return what the output says that a table shows, in one line."""
+    found = re.search(r"What this shows: .*? for the\s+others\.", out, re.DOTALL)
+    return " ".join(found[0].split())
+
+
+def result(name, accuracy=0.99, known=0.04, unknown=0.5):
+    return Result(name, accuracy, 0.1, 0.01, 0.9, known, unknown, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "unknown", "part"),
+    [
+        (
+            (0.1, 0.5, 0.3),
+            0.9,
+            "SNGP notices more of what it was never taught than any",
+        ),
+        ((0.1, 0.9, 0.3), 0.5, "SNGP notices less of what it was never taught"),
+        ((0.1, 0.5, 0.3), 0.51, "SNGP notices about as much"),
+    ],
+)
+def test_sentence_follows_from_the_table(others, unknown, part):
+    names = ["ResNetClassifier", "MCDropoutClassifier", "DeepEnsembleClassifier"]
+    results = [
+        result(name, unknown=share, known=known)
+        for name, share, known in zip(names, others, (0.02, 0.06, 0.03), strict=True)
+    ]
+    said = verdict([*results, result("SNGPClassifier", unknown=unknown)], "the rows")
+    assert part in said
+    assert f"the best other, MCDropoutClassifier, {max(others):.0%}" in said
+    assert f"SNGP flags {unknown:.0%} as unlike" in said
+    assert "4.0% for SNGP, 2.0% to 6.0% for the others" in said
+    assert "about equally often (99.0%)" in said
+
+
+def test_sentence_names_losses_of_accuracy():
+    results = [result("ResNetClassifier", 0.9), result("MCDropoutClassifier", 0.95)]
+    said = verdict([*results, result("SNGPClassifier", 0.85)], "the rows")
+    assert "SNGPClassifier is right least often (85.0%)" in said
+    assert "MCDropoutClassifier most often (95.0%)" in said
 
 
 def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
@@ -28,7 +72,7 @@ def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
     assert main(argv) == 0
     out, err = capsys.readouterr()
     rows = table(out)
-    assert list(rows) == [cls.__name__ for cls in _cli_compare.CLASSIFIERS.values()]
+    assert list(rows) == [cls.__name__ for cls in CLASSIFIERS.values()]
     for accuracy, nll, ece, auroc, known, unknown, seconds in rows.values():
         assert accuracy > 0.8 and 0 <= nll < 0.6 and 0 <= ece <= 1
         assert 0 <= auroc <= 1 and 0 <= known <= 100 and 0 <= unknown <= 100
@@ -38,6 +82,8 @@ def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
     assert rows["ResNetClassifier"][3] < 0.7
     assert "15/15" in err  # the progress bar
     assert str(picture) in out
+    assert "SNGP notices more of what it was never taught" in sentence(out)
+    assert "num_layers=6" in out
     assert "Digits" not in out
     pixels = imread(picture)
     assert pixels.shape[0] > 500 and pixels.shape[1] > 1000
@@ -59,6 +105,9 @@ def test_digits_prints_flagged_fractions(capsys, tmp_path, monkeypatch):
     # The entropy of even a small network separates unseen digits from the others.
     assert rows["ResNetClassifier"][5] > 2 * rows["ResNetClassifier"][4]
     assert "classes 8 and 9 (unknown)" in out
+    said = sentence(out)
+    assert "the handwritten 8s and 9s" in said
+    assert f"SNGP flags {rows['SNGPClassifier'][5]:.0f}%" in said
     assert os.listdir(tmp_path) == []
 
 

@@ -1,0 +1,259 @@
+"""Columns of a training table: what each of them holds, and how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .numbers import Parsed, is_ambiguous, is_missing, parse_numbers, parse_times
+from .spelling import Spellings
+from .tables import InputError, Table, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind: TypeAlias = Literal["number", "time", "text"]
+
+#: Smallest number of values that are judged to be a counter or identifiers.
+FEWEST_IDENTIFIERS = 10
+#: Positions of the sample that represents the distribution of a column.
+SAMPLE_SIZE = 200
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass
+class Column:
+    """Content of a column in the training table.
+
+    Parameters
+    ----------
+    name : str
+    kind : {"number", "time", "text"}
+    missing : float
+        Fraction of the cells that are missing or unreadable.
+    words : list of str
+        Words among numbers or times; they count as missing.
+    style : str
+        Format of times.
+    sample : list of float
+        Quantiles of numbers and times, in order.
+    counts : dict of str to int
+        Number of samples of each value of a column of text.
+    spellings : dict of str to str
+        Values of the spellings of a column of text.
+    """
+
+    name: str
+    kind: Kind
+    missing: float = 0.0
+    words: list[str] = field(default_factory=list)
+    style: str = ""
+    sample: list[float] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    spellings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unseen(self) -> float:
+        """Estimated probability that a new sample has a value that is not known.
+
+        This is the fraction of values that occur once (Good and Turing).
+        """
+        total = sum(self.counts.values())
+        return list(self.counts.values()).count(1) / total if total else 0.0
+
+
+@dataclass
+class Choice:
+    """Use of the columns of a training table.
+
+    Parameters
+    ----------
+    columns : list of Column
+        Columns to train on.
+    left_out : dict of str to str
+        Columns that are left out, with the reason.
+    remarks : list of str
+        What was read in an unexpected way.
+    styles : dict of str to list of str
+        Columns by an unusual notation of their numbers.
+    """
+
+    columns: list[Column] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    styles: dict[str, list[str]] = field(default_factory=dict)
+
+
+def choose_columns(
+    table: Table, target: str, drop: Sequence[str] = (), keep: Sequence[str] = ()
+) -> Choice:
+    """Decide which columns of a training table to use, and as what.
+
+    A column holds numbers or times if at most a tenth of its values are other words,
+    and text otherwise. Identifiers are left out: counters, whole numbers that all
+    differ, and texts most of which differ.
+
+    Parameters
+    ----------
+    table : Table
+    target : str
+        Column of the class.
+    drop : sequence of str, default=()
+        Columns to leave out.
+    keep : sequence of str, default=()
+        Columns to use even if they look like identifiers.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    InputError
+        If no column is left to train on, or a number is too large.
+    """
+    choice = Choice()
+    for name in table.cells.columns.drop(target):
+        cells = table.cells[name]
+        if name in drop:
+            choice.left_out[name] = "as --drop says"
+        elif not name:
+            choice.left_out[name] = "it has no name"
+        elif is_missing(cells).all():
+            choice.left_out[name] = "it has no values"
+        else:
+            _add(choice, table, name, keep=name in keep)
+    if not choice.columns:
+        reasons = [f"{name!r}: {reason}" for name, reason in choice.left_out.items()]
+        hint = "; --keep COLUMN trains on a column" if reasons else ""
+        raise InputError(
+            f"{table.path}: no column to train on besides the target {target!r}"
+            + "".join(f"; {reason}" for reason in reasons)
+            + hint
+        )
+    return choice
+
+
+def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
+    """Add one column to the columns to use or to those that are left out."""
+    cells = table.cells[name]
+    numbers = parse_numbers(cells, table.separator)
+    if numbers.tolerable():
+        reason = "" if keep else _why_identifiers(numbers.values, cells, table)
+        if reason:
+            choice.left_out[name] = reason
+            return
+        check_size(numbers.values, cells, table.path)
+        if numbers.style:
+            choice.styles.setdefault(numbers.style, []).append(name)
+        choice.columns.append(_numeric("number", numbers, cells, choice))
+        return
+    times = parse_times(cells)
+    if times is not None:
+        if is_ambiguous(cells, times.style):
+            choice.remarks.append(
+                f"{name!r}: days and months could be exchanged; read as {times.style}"
+            )
+        choice.columns.append(_numeric("time", times, cells, choice))
+        return
+    present = cells[~is_missing(cells)]
+    if present.nunique() > len(present) / 2 and not keep:
+        row = numbers.wrong.argmax()
+        choice.left_out[name] = (
+            "most of its values differ and not all are numbers: "
+            f"{cells[row]!r} in row {row + 1:,}"
+        )
+        return
+    choice.columns.append(_text(cells, choice, numbers))
+
+
+def _why_identifiers(
+    values: NDArray[np.float64], cells: pd.Series, table: Table
+) -> str:
+    """Return why a column of numbers looks like identifiers; "" if it does not."""
+    is_number = ~np.isnan(values)
+    present = values[is_number]
+    if len(present) < FEWEST_IDENTIFIERS or np.isinf(present).any():
+        return ""
+    steps = np.diff(present)
+    if steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
+        return "it counts the rows (--keep trains on it)"
+    num_unique = cells[is_number].nunique()  # not of floats: identifiers may be long
+    if (present % 1 == 0).all() and num_unique >= len(present) / 2:
+        # A row that is given twice has the same identifier twice.
+        if num_unique == len(table.cells[is_number].drop_duplicates()):
+            return (
+                "its values are whole numbers that all differ, as identifiers are "
+                "(--keep trains on it)"
+            )
+    return ""
+
+
+def describe_styles(styles: dict[str, list[str]]) -> list[str]:
+    """Describe unusual notations of numbers, each with its columns."""
+    return [f"read with {style}: {listed(names)}" for style, names in styles.items()]
+
+
+def check_size(values: NDArray[np.float64], cells: pd.Series, path: str) -> None:
+    """Raise an InputError if a number is too large for the network."""
+    too_large = np.abs(values) > _LARGEST
+    if too_large.any():
+        row = too_large.argmax()
+        raise InputError(
+            f"{path}: column {cells.name!r}, row {row + 1:,}: {cells[row]!r} is not a "
+            "finite number that 32-bit floats can hold"
+        )
+
+
+def wrong_words(parsed: Parsed, cells: pd.Series, kind: Kind) -> str:
+    """Describe the cells that hold something else than numbers or times."""
+    words = cells[parsed.wrong]
+    row = parsed.wrong.argmax()
+    one = len(words) == 1
+    return (
+        f"{cells.name!r}: {len(words):,} cell{'' if one else 's'} "
+        f"{'is' if one else 'are'} not a {kind} and "
+        f"{'counts' if one else 'count'} as missing: {listed(words.unique(), 3)} "
+        f"(first in row {row + 1:,})"
+    )
+
+
+def _numeric(kind: Kind, parsed: Parsed, cells: pd.Series, choice: Choice) -> Column:
+    if parsed.wrong.any():
+        choice.remarks.append(wrong_words(parsed, cells, kind))
+    present = np.sort(parsed.values[~np.isnan(parsed.values)])
+    places = np.linspace(0, len(present) - 1, min(SAMPLE_SIZE, len(present)))
+    return Column(
+        name=str(cells.name),
+        kind=kind,
+        missing=float(np.isnan(parsed.values).mean()),
+        words=sorted(cells[parsed.wrong].unique()),
+        style=parsed.style if kind == "time" else "",
+        sample=present[places.round().astype(int)].tolist(),
+    )
+
+
+def _text(cells: pd.Series, choice: Choice, numbers: Parsed) -> Column:
+    name, missing = str(cells.name), is_missing(cells)
+    right = ~np.isnan(numbers.values)
+    if right.sum() > numbers.wrong.sum():
+        choice.remarks.append(
+            f"{name!r}: used as text, as {numbers.wrong.sum():,} of its values are not "
+            f"numbers, such as {cells[numbers.wrong].iloc[0]!r}"
+        )
+    spellings = Spellings.learn(cells[~missing])
+    choice.remarks += [
+        f"{name!r}: {remark}" for remark in spellings.merged() + spellings.apart()
+    ]
+    values, counts = np.unique(spellings.read(cells[~missing]), return_counts=True)
+    return Column(
+        name=name,
+        kind="text",
+        missing=float(missing.mean()),
+        counts=dict(zip(values.tolist(), counts.tolist(), strict=True)),
+        spellings=spellings.values,
+    )

@@ -1,0 +1,273 @@
+"""The command line's comparisons of the four classifiers, and its picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.datasets import load_digits
+
+from .. import ResNetClassifier
+from ..datasets import InOut, hold_out_classes, two_moons, two_moons_ood
+from ..inspection import UncertaintyDisplay
+from ..metrics import ood_auroc
+from . import classifiers
+from .classifiers import CLASSIFIERS, quality
+from .tables import check_writable, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: The digits that count as unknown.
+UNKNOWN_DIGITS = (8, 9)
+#: All four train networks of the tutorial's depth once, without comparing candidates,
+#: which would take minutes. The ensemble has as many members as in the paper on deep
+#: ensembles (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+SETTINGS: dict[str, Any] = {"num_layers": 6, "cv": None}
+SETTINGS_OF = {"deep-ensemble": {"num_ensemble": 5}}
+SETTING_IN_WORDS = (
+    "Each classifier trains networks of six residual blocks once (num_layers=6, "
+    "cv=None; the defaults compare candidates), the deep ensemble five of them."
+)
+#: Differences up to this are not called a win or a loss.
+TIE = 0.02
+WIDTH = 88
+
+
+class Result(NamedTuple):
+    """Measures of a classifier on known and on unknown rows."""
+
+    name: str
+    accuracy: float
+    nll: float
+    ece: float
+    auroc: float
+    flagged_known: float
+    flagged_unknown: float
+    seconds: float
+
+    def line(self) -> str:
+        """Return a row of the printed table."""
+        return (
+            f"{self.name:<22}  {self.accuracy:>8.3f}  {self.nll:>6.3f}  "
+            f"{self.ece:>6.3f}  {self.auroc:>9.3f}  {self.flagged_known:>13.1%}  "
+            f"{self.flagged_unknown:>15.1%}  {self.seconds:>7.1f}"
+        )
+
+
+def compare(
+    data: InOut, options: argparse.Namespace, unknown: str
+) -> list[ClassifierMixin]:
+    """Train the four classifiers and print a table, and what it shows.
+
+    Parameters
+    ----------
+    data : InOut
+    options : Namespace
+    unknown : str
+        Name of the unknown rows in a sentence.
+
+    Returns
+    -------
+    list of classifiers, fitted
+    """
+    print(textwrap.fill(SETTING_IN_WORDS, WIDTH), flush=True)
+    fitted, results = [], []
+    for name, cls in CLASSIFIERS.items():
+        print(f"Training {cls.__name__} ...", file=sys.stderr)
+        start = time.perf_counter()
+        params = SETTINGS | SETTINGS_OF.get(name, {})
+        classifier = classifiers.make_classifier(name, options, **params)
+        classifier.fit(data.X_train, data.y_train)
+        results.append(_measure(classifier, data, start))
+        fitted.append(classifier)
+    print(
+        f"{'classifier':<22}  accuracy     NLL     ECE  OOD AUROC  flagged known  "
+        "flagged unknown  seconds"
+    )
+    print("\n".join(result.line() for result in results))
+    print(textwrap.fill(verdict(results, unknown), WIDTH), flush=True)
+    return fitted
+
+
+def _measure(classifier: ClassifierMixin, data: InOut, start: float) -> Result:
+    proba = classifier.predict_proba(data.X_test)
+    known = quality(data.y_test, proba, classifier.classes_)
+    return Result(
+        name=type(classifier).__name__,
+        accuracy=known.accuracy,
+        nll=known.nll,
+        ece=known.ece,
+        auroc=ood_auroc(
+            -classifier.score_samples(data.X_test),
+            -classifier.score_samples(data.X_ood),
+        ),
+        flagged_known=float(np.mean(classifier.predict_ood(data.X_test))),
+        flagged_unknown=float(np.mean(classifier.predict_ood(data.X_ood))),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def verdict(results: Sequence[Result], unknown: str) -> str:
+    """Say in words what a table of the four classifiers shows.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        The last one is of SNGP.
+    unknown : str
+        Name of the unknown rows in a sentence.
+
+    Returns
+    -------
+    str
+    """
+    *others, sngp = results
+    best = max(others, key=lambda result: result.flagged_unknown)
+    ahead = sngp.flagged_unknown - best.flagged_unknown
+    if ahead > TIE:
+        outcome = "SNGP notices more of what it was never taught than any other"
+    elif ahead < -TIE:
+        outcome = "SNGP notices less of what it was never taught than this one"
+    else:
+        outcome = "SNGP notices about as much of what it was never taught as this one"
+    alarms = [result.flagged_known for result in results]
+    return (
+        f"What this shows: {_accuracies(results)}. Of {unknown}, SNGP flags "
+        f"{sngp.flagged_unknown:.0%} as unlike its training data, and the best other, "
+        f"{best.name}, {best.flagged_unknown:.0%}: {outcome}. False alarms on known "
+        f"rows: {sngp.flagged_known:.1%} for SNGP, {min(alarms[:-1]):.1%} to "
+        f"{max(alarms[:-1]):.1%} for the others."
+    )
+
+
+def _accuracies(results: Sequence[Result]) -> str:
+    low, high = (
+        select(results, key=lambda result: result.accuracy) for select in (min, max)
+    )
+    if high.accuracy - low.accuracy <= TIE:
+        span = dict.fromkeys((f"{low.accuracy:.1%}", f"{high.accuracy:.1%}"))
+        return (
+            "on rows like those trained on, all four are right about equally often "
+            f"({' to '.join(span)})"
+        )
+    return (
+        f"on rows like those trained on, {low.name} is right least often "
+        f"({low.accuracy:.1%}), {high.name} most often ({high.accuracy:.1%}) and SNGP "
+        f"in {results[-1].accuracy:.1%}"
+    )
+
+
+def run_two_moons(options: argparse.Namespace) -> None:
+    """Compare on the tutorial's two moons and draw the picture."""
+    check_writable(options.picture)
+    seed = options.random_state
+    X, y = two_moons(random_state=seed)
+    X_test, y_test = two_moons(random_state=(seed + 1) % 2**32)
+    X_ood = two_moons_ood(random_state=seed)
+    print(
+        f"Two moons: {len(X):,} rows to train on, {len(X_test):,} others to test on "
+        f"(known) and {len(X_ood):,} of a blob far from both (unknown)",
+        flush=True,
+    )
+    data = InOut(X_train=X, y_train=y, X_test=X_test, y_test=y_test, X_ood=X_ood)
+    fitted = compare(data, options, "the rows of the far blob")
+    figure = draw(fitted, X, y, X_ood)
+    write_atomically(
+        options.picture, lambda stream: figure.savefig(stream, format="png", dpi=120)
+    )
+    print(f"Picture of what they are certain of: {options.picture}\n", flush=True)
+
+
+def draw(
+    classifiers: Sequence[ClassifierMixin],
+    X: np.ndarray,
+    y: np.ndarray,
+    X_ood: np.ndarray,
+) -> Figure:
+    """Draw class probability and uncertainty of classifiers of 2-D points.
+
+    Parameters
+    ----------
+    classifiers : sequence of fitted classifiers
+    X : ndarray of shape (n, 2)
+    y : ndarray of shape (n,)
+    X_ood : ndarray of shape (m, 2)
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A column a classifier: probability above, out-of-distribution score below.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(classifiers)
+    figure = Figure(figsize=(3.9 * count, 7.2), layout="constrained")
+    axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
+    kinds: list[Literal["probability", "ood"]] = ["probability", "ood"]
+    for row, kind in zip(axes, kinds, strict=True):
+        _draw_row(row, classifiers, X, y=y, X_ood=X_ood, kind=kind)
+    for above, below, classifier in zip(*axes, classifiers, strict=True):
+        above.set_title(type(classifier).__name__)
+        if isinstance(classifier, ResNetClassifier):
+            below.set_title("(entropy: it has no other score)", fontsize=9)
+    figure.suptitle(
+        "Two moons: above, what each classifier predicts; below, what it says it "
+        "does not know, and (dashed) the threshold for flagging"
+    )
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        markerscale=2,
+        frameon=False,
+    )
+    return figure
+
+
+def _draw_row(
+    axes: np.ndarray, classifiers: Sequence[ClassifierMixin], X: np.ndarray, **data: Any
+) -> None:
+    """Draw one kind of surface for each classifier, on one scale from 0 to 1."""
+    for ax, classifier in zip(axes, classifiers, strict=True):
+        display = UncertaintyDisplay.from_estimator(
+            classifier,
+            X,
+            grid_resolution=100,
+            ax=ax,
+            colorbar=False,
+            legend=False,
+            scatter_kwargs={"s": 8, "linewidths": 0},
+            **data,
+        )
+    ticks = np.linspace(0, 1, 6)
+    axes[0].figure.colorbar(
+        display.surface_, ax=axes, label=display.label, ticks=ticks, pad=0.01
+    )
+
+
+def run_digits(options: argparse.Namespace) -> None:
+    """Compare on handwritten digits, two of which are never trained on."""
+    X, y = load_digits(return_X_y=True)
+    data = hold_out_classes(X, y, UNKNOWN_DIGITS, random_state=options.random_state)
+    print(
+        f"Digits: {len(data.X_ood):,} rows of classes "
+        f"{' and '.join(map(str, UNKNOWN_DIGITS))} (unknown); of the other classes "
+        f"(known) {len(data.X_train):,} to train on, {len(data.X_test):,} to test on",
+        flush=True,
+    )
+    digits = " and ".join(f"{digit}s" for digit in UNKNOWN_DIGITS)
+    fitted = compare(data, options, f"the handwritten {digits}, which none has seen")
+    notes = (
+        "A row is flagged when its out-of-distribution score exceeds the classifier's "
+        f"threshold, set for at most {100 * fitted[0].ood_alpha:.3g}% of known rows in "
+        "expectation. Seconds: to train, and to predict and flag all test rows; the "
+        "first of all includes TensorFlow's start."
+    )
+    print(textwrap.fill(notes, WIDTH), flush=True)

@@ -1,0 +1,148 @@
+"""Cells of a table as features: numbers and text, and what is unusual about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Column, check_size, wrong_words
+from .numbers import Parsed, is_missing, parse_numbers, parse_times
+from .spelling import Spellings
+from .tables import InputError, Table, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A column without values is an error if chance would have left it empty less often.
+IMPROBABLE = 1e-3
+
+
+@dataclass
+class Features:
+    """Columns of a table that a classifier uses.
+
+    Parameters
+    ----------
+    values : DataFrame
+        Numbers and times as float64, text as objects; NaN where a value is missing.
+    unseen : DataFrame of bool
+        True for texts that the training table does not have.
+    remarks : list of str
+        What was read in an unexpected way.
+    styles : dict of str to list of str
+        Columns by an unusual notation of their numbers.
+    """
+
+    values: pd.DataFrame
+    unseen: pd.DataFrame
+    remarks: list[str] = field(default_factory=list)
+    styles: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> pd.DataFrame:
+        """True for missing cells."""
+        return self.values.isna()
+
+    def num_distinct(self) -> int:
+        """Return the number of different samples."""
+        return len(self.values.drop_duplicates())
+
+
+def read_features(table: Table, columns: Sequence[Column]) -> Features:
+    """Turn the columns that a classifier uses into numbers and text.
+
+    Parameters
+    ----------
+    table : Table
+        May have other columns in addition, in any order.
+    columns : sequence of Column
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    InputError
+        If columns are absent or empty, or hold something else than in training.
+    """
+    import pandas as pd
+
+    names = [column.name for column in columns]
+    absent = [name for name in names if name not in table.cells.columns]
+    if absent:
+        plural = "s" if len(absent) > 1 else ""
+        raise InputError(
+            f"{table.path}: lacks the column{plural} {listed(absent)} of the training "
+            "data"
+        )
+    features = Features(pd.DataFrame(), pd.DataFrame())
+    values, unseen = {}, {}
+    _check_not_empty(table, columns)
+    for column in columns:
+        if column.kind == "text":
+            values[column.name] = _read_text(table, column)
+            known = np.isin(values[column.name].astype(str), list(column.counts))
+            unseen[column.name] = ~known & ~pd.isna(values[column.name])
+        else:
+            values[column.name] = _read_numbers(table, column, features)
+            unseen[column.name] = np.zeros(len(table), dtype=bool)
+    features.values, features.unseen = pd.DataFrame(values), pd.DataFrame(unseen)
+    return features
+
+
+def _check_not_empty(table: Table, columns: Sequence[Column]) -> None:
+    """Raise an InputError if columns lack all values that they had in training."""
+    empty = [
+        column.name
+        for column in columns
+        if is_missing(table.cells[column.name]).all()
+        and column.missing ** len(table) < IMPROBABLE
+    ]
+    if empty:
+        plural = len(empty) > 1
+        raise InputError(
+            f"{table.path}: column{'s' if plural else ''} {listed(empty)} "
+            f"{'have' if plural else 'has'} no values, unlike in the training data; "
+            f"train without by {' '.join(f'--drop {name}' for name in empty)}"
+        )
+
+
+def _read_text(table: Table, column: Column) -> np.ndarray:
+    cells = table.cells[column.name]
+    values = Spellings(column.spellings).read(cells)
+    values[is_missing(cells)] = np.nan
+    return values
+
+
+def _read_numbers(
+    table: Table, column: Column, features: Features
+) -> NDArray[np.float64]:
+    """Read a column of numbers or times, and add what is remarkable to `features`."""
+    # A word that was missing in training is missing here.
+    cells = table.cells[column.name]
+    cells = cells.where(~cells.isin(column.words), "")
+    if column.kind == "number":
+        parsed: Parsed | None = parse_numbers(cells, table.separator)
+        assert parsed is not None
+        if parsed.style:
+            features.styles.setdefault(parsed.style, []).append(column.name)
+    else:
+        parsed = parse_times(cells, column.style)
+        if parsed is None:
+            parsed = Parsed(np.full(len(cells), np.nan), ~is_missing(cells))
+    if parsed.wrong.any():
+        if not parsed.tolerable():
+            row = parsed.wrong.argmax()
+            raise InputError(
+                f"{table.path}: column {column.name!r}, row {row + 1:,}: "
+                f"{cells[row]!r} is not a {column.kind}, as the values in the training "
+                f"data are ({parsed.wrong.sum():,} of {len(cells):,} cells are not)"
+            )
+        features.remarks.append(wrong_words(parsed, cells, column.kind))
+    check_size(parsed.values, cells, table.path)
+    return parsed.values

@@ -1,0 +1,158 @@
+"""Numbers and times in cells of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tables import MISSING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Largest fraction of a column's values that may be other words than numbers or times;
+#: a single one always may.
+TOLERANCE = 0.1
+
+DECIMAL_COMMAS = "decimal commas"
+#: Values on which formats of times are tried first.
+_SAMPLE = 100
+_DATES = (
+    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y"),
+)
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+#: Formats of times, the preferred ones first; "clock" is a time of day.
+FORMATS = ("ISO8601", "clock", *(d + c for d in _DATES for c in _CLOCKS))
+
+_CLOCK = r"\d{1,2}:[0-5]\d(:[0-5]\d(\.\d+)?)?"
+_ENGLISH_THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"
+_DOTTED_THOUSANDS = r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"
+_DECIMAL_COMMA = re.compile(rf"{_DOTTED_THOUSANDS}|[+-]?\d*,\d+([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Numbers in a column of text.
+
+    Parameters
+    ----------
+    values : float64 ndarray of shape (n,)
+        NaN if a cell is missing or holds something else.
+    wrong : bool ndarray of shape (n,)
+        True for cells that hold something else.
+    style : str, default=""
+        Description of an unusual notation, or the format of times.
+    """
+
+    values: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+    style: str = ""
+
+    def tolerable(self) -> bool:
+        """Return whether few enough cells hold something else."""
+        num_wrong, num_right = self.wrong.sum(), (~np.isnan(self.values)).sum()
+        return num_right > num_wrong and (
+            num_wrong <= max(1, TOLERANCE * (num_wrong + num_right))
+        )
+
+
+def is_missing(cells: pd.Series) -> NDArray[np.bool_]:
+    """Return a mask of the cells that count as missing."""
+    return cells.isin(MISSING).to_numpy()
+
+
+def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
+    """Read a column as numbers.
+
+    Commas within numbers mark decimals. In a file that is separated by commas they
+    mark thousands instead if each of them is followed by three digits.
+
+    Parameters
+    ----------
+    cells : Series of str
+    separator : str, default=","
+        Separator of the file.
+
+    Returns
+    -------
+    Parsed
+    """
+    parsed = _to_numbers(cells)
+    with_comma = cells[parsed.wrong & cells.str.contains(",")]
+    english = with_comma.str.fullmatch(_ENGLISH_THOUSANDS)
+    if separator == "," and not with_comma.empty and english.all():
+        plain = cells.where(
+            ~cells.str.fullmatch(_ENGLISH_THOUSANDS), cells.str.replace(",", "")
+        )
+        return _to_numbers(plain, "commas between thousands")
+    if not with_comma.str.fullmatch(_DECIMAL_COMMA).any():
+        return parsed
+    dotted = cells.str.fullmatch(_DOTTED_THOUSANDS)
+    plain = cells.where(~dotted, cells.str.replace(".", "", regex=False))
+    comma = cells.str.fullmatch(_DECIMAL_COMMA)
+    plain = plain.where(~comma, plain.str.replace(",", ".", regex=False))
+    return _to_numbers(plain, DECIMAL_COMMAS)
+
+
+def _to_numbers(cells: pd.Series, style: str = "") -> Parsed:
+    import pandas as pd
+
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    return Parsed(values, np.isnan(values) & ~is_missing(cells), style)
+
+
+def parse_times(cells: pd.Series, preferred: str = "") -> Parsed | None:
+    """Read a column as dates or times: days since 1970, or hours of a day.
+
+    Parameters
+    ----------
+    cells : Series of str
+    preferred : str, default=""
+        Format to try first.
+
+    Returns
+    -------
+    Parsed or None
+        None if no format fits.
+    """
+    missing = is_missing(cells)
+    sample = cells[~missing][:_SAMPLE]
+    # Times have digits; this spares most columns of text the formats.
+    if sample.empty or sample.str.contains(r"\d").mean() <= 0.5:
+        return None
+    for name in dict.fromkeys((preferred, *FORMATS)):
+        if name and _to_times(sample, name).tolerable():
+            parsed = _to_times(cells, name)
+            if parsed.tolerable():
+                return parsed
+    return None
+
+
+def _to_times(cells: pd.Series, name: str) -> Parsed:
+    import pandas as pd
+
+    if name == "clock":
+        valid = cells.where(cells.str.fullmatch(_CLOCK), "")
+        short = valid.str.count(":") == 1
+        spans = pd.to_timedelta(valid.where(~short, valid + ":00"), errors="coerce")
+        values = (spans / pd.Timedelta(hours=1)).to_numpy(np.float64)
+    else:
+        # Without a time zone, times count as UTC.
+        times = pd.to_datetime(cells, format=name, errors="coerce", utc=True)
+        since = times - pd.Timestamp(0, tz="UTC")
+        values = (since / pd.Timedelta(days=1)).to_numpy(np.float64)
+    return Parsed(values, np.isnan(values) & ~is_missing(cells), name)
+
+
+def is_ambiguous(cells: pd.Series, name: str) -> bool:
+    """Return whether days and months of a format could be exchanged."""
+    if not name.startswith(("%d/%m", "%m/%d", "%d-%m", "%m-%d")):
+        return False
+    other = {"%d": "%m", "%m": "%d"}
+    swapped = other[name[:2]] + name[2] + other[name[3:5]] + name[5:]
+    return not _to_times(cells, swapped).wrong.any()

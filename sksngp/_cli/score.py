@@ -1,0 +1,304 @@
+"""Scoring a table: predictions, flags, and what the flags may come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..inspection import OODHistogramDisplay
+from ..ood import threshold
+from .columns import Column, describe_styles
+from .features import Features, read_features
+from .labels import commonest, known_labels
+from .model import Model
+from .moved import moved_columns, too_many_flags
+from .numbers import DECIMAL_COMMAS
+from .report import Report
+from .tables import InputError, Table, listed, read_table, write_atomically
+from .train import report_missing, rows_for_flags
+from .unusual import describe_cells, flag_cells, rare_events
+
+#: Columns that scoring adds, in addition to a probability for each class.
+RESULTS = (
+    "prediction",
+    "probability",
+    "ood_score",
+    "ood_pvalue",
+    "out_of_distribution",
+    "unusual_cells",
+)
+#: Rows that the page shows.
+NUM_ROWS_SHOWN = 20
+
+
+@dataclass
+class NewData:
+    """A table to score that was read."""
+
+    table: Table
+    features: Features
+
+
+@dataclass
+class Scores:
+    """Results for the rows of a scored table.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n, n_classes)
+    prediction : ndarray of str, shape (n,)
+    score, pvalue : ndarray of shape (n,)
+        Out-of-distribution scores and their p-values.
+    by_cell, flags : bool ndarray of shape (n,)
+        Rows that are flagged for their cells, and all that are flagged.
+    threshold : float
+        Scores above it are flagged; infinity if training had too few rows.
+    """
+
+    proba: NDArray[np.float64]
+    prediction: np.ndarray
+    score: NDArray[np.float64]
+    pvalue: NDArray[np.float64]
+    by_cell: NDArray[np.bool_]
+    flags: NDArray[np.bool_]
+    threshold: float
+
+    @property
+    def able(self) -> bool:
+        """Whether training had enough rows for flags by score."""
+        return bool(np.isfinite(self.threshold))
+
+
+def read_new_data(path: str, columns: Sequence[Column], classes: np.ndarray) -> NewData:
+    """Read a table to score.
+
+    Parameters
+    ----------
+    path : str
+    columns : sequence of Column
+    classes : ndarray of str
+
+    Returns
+    -------
+    NewData
+
+    Raises
+    ------
+    InputError
+        If the table does not match the training table, or already has a column of
+        the results.
+    """
+    table = read_table(path)
+    names = [*RESULTS, *probability_names(classes)]
+    taken = [name for name in names if name in table.cells.columns]
+    if taken:
+        raise InputError(
+            f"{path}: already has {listed(taken)}, which scoring adds; rename first"
+        )
+    return NewData(table, read_features(table, columns))
+
+
+def probability_names(classes: np.ndarray) -> list[str]:
+    """Return the names of the columns with the probabilities of the classes."""
+    return [f"probability_{label}" for label in classes]
+
+
+def score(
+    model: Model, new: NewData, alpha: float, output: str, report: Report
+) -> None:
+    """Write a table with predictions and flags added, and report on the flags.
+
+    Parameters
+    ----------
+    model : Model
+    new : NewData
+    alpha : float
+        Fraction of rows like those of training that may be flagged.
+    output : str
+    report : Report
+    """
+    scores = _compute(model, new.features, alpha)
+    cells = describe_cells(new.features, model.columns)
+    _write(model, new, scores, cells, output)
+    num_flagged, num_rows = int(scores.flags.sum()), len(scores.flags)
+    report.section("Rows of the new table")
+    report.say(
+        f"{new.table.path}: {num_flagged:,} of {num_rows:,} rows flagged as unlike the "
+        f"training data ({num_flagged / num_rows:.1%}; of rows like it, at most "
+        f"{100 * alpha:.3g}% in expectation); written to {output}"
+    )
+    for remark in [*describe_styles(new.features.styles), *new.features.remarks]:
+        report.say(f"  note: {remark}")
+    _report_cells(model, new.features, scores, report)
+    if not scores.able:
+        _report_too_few(model, alpha, report)
+    if too_many_flags(num_flagged, num_rows, alpha):
+        _report_moves(model, new.features, report)
+    if model.target in new.table.cells.columns:
+        report_accuracy(
+            known_labels(new.table.cells[model.target], model.labels),
+            scores,
+            model.pipeline[-1].classes_,
+            report,
+        )
+    _show(model, new, scores, cells, report)
+
+
+def _compute(model: Model, features: Features, alpha: float) -> Scores:
+    """Predict, and flag rows by their cells and by their scores."""
+    X, classifier = model.pipeline[:-1].transform(features.values), model.pipeline[-1]
+    proba = classifier.predict_proba(X)
+    pvalue = classifier.ood_pvalue(X)
+    events, rate = rare_events(model.columns, alpha)
+    by_cell = flag_cells(features, events)
+    # Scores flag what is left of the promise, as `predict_ood` would.
+    limit = alpha - rate + 1e-9
+    return Scores(
+        proba=proba,
+        prediction=classifier.classes_[proba.argmax(axis=1)],
+        score=-classifier.score_samples(X),
+        pvalue=pvalue,
+        by_cell=by_cell,
+        flags=by_cell | (pvalue <= limit),
+        threshold=threshold(classifier.ood_scores_, limit),
+    )
+
+
+def _write(
+    model: Model, new: NewData, scores: Scores, cells: np.ndarray, output: str
+) -> None:
+    results = dict(
+        zip(
+            RESULTS,
+            (
+                scores.prediction,
+                scores.proba.max(axis=1),
+                scores.score,
+                scores.pvalue,
+                scores.flags,
+                cells,
+            ),
+            strict=True,
+        )
+    )
+    names = probability_names(model.pipeline[-1].classes_)
+    results |= dict(zip(names, scores.proba.T, strict=True))
+    added = pd.concat([new.table.cells, pd.DataFrame(results)], axis=1)
+    commas = DECIMAL_COMMAS in new.features.styles and new.table.separator != ","
+    write_atomically(
+        output,
+        lambda stream: added.to_csv(
+            stream,
+            index=False,
+            float_format="%.6g",
+            sep=new.table.separator,
+            decimal="," if commas else ".",
+        ),
+    )
+
+
+def _report_cells(
+    model: Model, features: Features, scores: Scores, report: Report
+) -> None:
+    """Report the cells that were filled in and the values never seen."""
+    training = {column.name: column.missing for column in model.columns}
+    report_missing(features, report, training)
+    for name, unseen in features.unseen.items():
+        if unseen.any():
+            texts = features.values.loc[unseen, name].unique()
+            report.say(
+                f"  never seen in training: {name!r} in {unseen.sum():,} row(s), such "
+                f"as {listed(texts.tolist(), 3)}"
+            )
+    if scores.by_cell.any():
+        report.say(
+            f"  rows flagged for missing cells or values never seen: "
+            f"{scores.by_cell.sum():,}"
+        )
+
+
+def _report_too_few(model: Model, alpha: float, report: Report) -> None:
+    report.say(
+        f"  {model.source} has too few rows for flags by score: a false-alarm rate of "
+        f"{100 * alpha:.3g}% requires at least {rows_for_flags(alpha):,} different "
+        f"rows that can be held out, and {model.num_distinct:,} of its "
+        f"{model.num_rows:,} rows are different. Sort by ood_score instead."
+    )
+
+
+def _report_moves(model: Model, features: Features, report: Report) -> None:
+    """Name the columns that moved most."""
+    moves = moved_columns(features, model.columns)
+    if not moves:
+        report.say(
+            "  Far more rows are flagged than promised, and no single column moved "
+            "much: values come together that did not in training."
+        )
+        return
+    report.say(
+        "  Far more rows are flagged than promised. Columns that moved most; --drop "
+        "COLUMN trains without one:"
+    )
+    for move in moves:
+        report.say(f"    {move.name!r}: {move.description}")
+
+
+def report_accuracy(
+    truth: np.ndarray, scores: Scores, classes: np.ndarray, report: Report
+) -> None:
+    """Report accuracy on rows with a known class, and how many others are flagged."""
+    known = np.array([label is not None and label in set(classes) for label in truth])
+    missing = np.array([label is None for label in truth])
+    if known.any():
+        right = np.mean(truth[known] == scores.prediction[known])
+        name, share = commonest(truth[known].astype(str))
+        report.say(
+            f"  accuracy on the {known.sum():,} rows of a known class: {right:.3f} "
+            f"(always guessing '{name}': {share:.3f}), flagged "
+            f"{scores.flags[known].mean():.1%}"
+        )
+    unknown = ~known & ~missing
+    if unknown.any():
+        report.say(
+            f"  rows of a class never trained on: {unknown.sum():,}, flagged "
+            f"{scores.flags[unknown].mean():.1%}"
+        )
+
+
+def _show(
+    model: Model, new: NewData, scores: Scores, cells: np.ndarray, report: Report
+) -> None:
+    """Add the distribution of scores and the most unusual rows to the page."""
+    from matplotlib.figure import Figure
+
+    classifier = model.pipeline[-1]
+    if len(classifier.ood_scores_):
+        figure = Figure(figsize=(6.5, 4), layout="constrained")
+        ax = figure.add_subplot()
+        OODHistogramDisplay.from_scores(
+            classifier.ood_scores_, scores.score, ax=ax, names=("training", "new table")
+        )
+        if scores.able:
+            ax.axvline(scores.threshold, color="black", linestyle="dashed")
+        report.picture(
+            figure,
+            "Out-of-distribution scores of held-out training rows and of the new "
+            "table. Rows to the right of the dashed line are flagged.",
+        )
+    order = np.lexsort((-scores.score, ~scores.flags))[:NUM_ROWS_SHOWN]
+    shown = new.table.cells.iloc[order].copy()
+    results = {
+        "row": order + 1,
+        "flagged": np.where(scores.flags[order], "yes", "no"),
+        "prediction": scores.prediction[order],
+        "probability": scores.proba.max(axis=1)[order].round(3),
+        "p-value": scores.pvalue[order].round(4),
+        "unusual cells": cells[order],
+    }
+    summary = pd.DataFrame(results, index=shown.index)
+    # A table may have columns of these names.
+    report.table(pd.concat([summary, shown], axis=1), "The most unusual rows")

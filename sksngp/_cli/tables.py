@@ -1,0 +1,205 @@
+"""CSV files of the command line: reading them as text and writing results.
+
+Every cell is read as text, so that a scored table is written back with the same text.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .. import _files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Cells that count as missing, after blanks around them are stripped.
+MISSING = frozenset(
+    ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+)
+
+#: Separators that are recognized, the preferred one first.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+class InputError(Exception):
+    """An invalid file or option, described in one line."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Content of a CSV file.
+
+    Parameters
+    ----------
+    path : str
+        Path of the file, for messages.
+    cells : DataFrame of str
+        Cells without blanks around them.
+    separator : str
+        One of `SEPARATORS`.
+    """
+
+    path: str
+    cells: pd.DataFrame
+    separator: str = ","
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+def read_table(path: str) -> Table:
+    """Read a UTF-8 file with a header and every cell as text.
+
+    The separator is the one that divides the header into most columns.
+
+    Parameters
+    ----------
+    path : str
+        A local file; addresses are not fetched.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, cannot be read as a table, has no rows below the
+        header or has two columns of the same name.
+    """
+    import pandas as pd
+
+    if not os.path.exists(path):  # unlike Path.exists, never raises
+        raise InputError(f"{path}: no such file")
+    separator = ","
+    try:
+        separator = _find_separator(path)
+        cells = pd.read_csv(
+            path,
+            sep=separator,
+            header=None,  # otherwise pandas renames repeated names
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+            compression=None,
+        )
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text ({error.reason} 0x{error.object[error.start]:02x})"
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path}: the file is empty") from error
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split()).rpartition("error: ")[2]
+        raise InputError(
+            f"{path}: not a CSV table separated by {SEPARATORS[separator]} ({reason})"
+        ) from error
+    return Table(path, _with_header(cells, path), separator)
+
+
+def _find_separator(path: str) -> str:
+    """Return the separator that divides the first line into most fields."""
+
+    def num_fields(separator: str) -> int:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            try:
+                return len(next(csv.reader(stream, delimiter=separator), []))
+            except csv.Error:
+                return 0
+
+    return max(SEPARATORS, key=num_fields)
+
+
+def _with_header(cells: pd.DataFrame, path: str) -> pd.DataFrame:
+    """Turn the first row into the names of the columns."""
+    # Short lines have no text in their last columns.
+    cells = cells.fillna("").apply(lambda column: column.str.strip())
+    names = cells.iloc[0]
+    repeated = names[names.duplicated()]
+    if not repeated.empty:
+        raise InputError(f"{path}: two columns are named {repeated.iloc[0]!r}")
+    if len(cells) < 2:
+        raise InputError(f"{path}: no rows below the header")
+    return cells.iloc[1:].reset_index(drop=True).set_axis(list(names), axis=1)
+
+
+def check_names(table: Table, names: Sequence[str]) -> None:
+    """Raise an InputError if a table lacks one of the columns named by an option."""
+    for name in names:
+        if name not in table.cells.columns:
+            raise InputError(f"{table.path}: no column {name!r}{_suggest(name, table)}")
+
+
+def _suggest(name: str, table: Table) -> str:
+    """End a message on an absent column with similar names and all names."""
+    near = difflib.get_close_matches(name, table.cells.columns)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    if table.cells.shape[1] == 1:
+        hint += "; the file seems to have a single column"
+    return f"{hint}; the columns are {listed(table.cells.columns)}"
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Return at most `limit` quoted names, separated by commas."""
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def check_writable(path: str, inputs: Sequence[str | None] = ()) -> None:
+    """Raise an error if an output cannot be written, before any computation.
+
+    Parameters
+    ----------
+    path : str
+    inputs : sequence of str or None, default=()
+        Files that must not be overwritten; None entries are ignored.
+
+    Raises
+    ------
+    InputError
+    """
+    target = Path(os.path.realpath(path))
+    for source in inputs:
+        if source is not None and target == Path(os.path.realpath(source)):
+            raise InputError(f"{path}: the output would overwrite an input")
+    if not os.path.isdir(target.parent):
+        raise InputError(f"{path}: there is no folder '{target.parent}'")
+    if os.path.exists(target) and not (
+        os.path.isfile(target) and os.access(target, os.W_OK)
+    ):
+        raise InputError(f"{path}: not a file that can be written")
+    _, scratch = _files.scratch_beside(target)
+    try:
+        scratch.touch()
+        scratch.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def write_atomically(path: str, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file completely or not at all, as `_files.write_atomically` does.
+
+    Parameters
+    ----------
+    path : str
+    write : callable
+        Called with a binary stream.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; an existing file is kept.
+    """
+    try:
+        _files.write_atomically(path, write)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error

@@ -1,0 +1,28 @@
+"""Class labels, which are compared as values."""
+
+import pandas as pd
+
+from sksngp._cli.labels import commonest, known_labels, read_labels
+from sksngp._cli.tables import Table
+
+
+def read(*cells):
+    return read_labels(Table("t.csv", pd.DataFrame({"y": cells})), "y")
+
+
+def test_labels_keep_the_spelling_of_training():
+    labels, spellings = read("1.0", "0.0", "1.0", "0.0", "1")
+    assert labels.tolist() == ["1.0", "0.0", "1.0", "0.0", "1.0"]
+    new = known_labels(pd.Series(["1", "0", "", "2"]), spellings)
+    assert new.tolist() == ["1.0", "0.0", None, "2"]
+
+
+def test_labels_in_another_case():
+    labels, spellings = read(*["yes"] * 20, "Yes", *["no"] * 20)
+    assert set(labels) == {"yes", "no"}
+    new = known_labels(pd.Series(["YES", "No", "NA"]), spellings)
+    assert new.tolist() == ["yes", "no", None]
+
+
+def test_commonest_label():
+    assert commonest(read("b", "a", "b", "b")[0]) == ("b", 0.75)

@@ -1,0 +1,94 @@
+"""Numbers and times in cells of text."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sksngp._cli.numbers import FORMATS, is_ambiguous, parse_numbers, parse_times
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1),
+    st.sampled_from([",", ";"]),
+)
+def test_numbers_are_read_as_written(numbers, separator):
+    parsed = parse_numbers(pd.Series([repr(x) for x in numbers]), separator)
+    assert_allclose(parsed.values, numbers, rtol=1e-15)
+    assert not parsed.wrong.any() and parsed.style == ""
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "values", "style"),
+    [
+        (["1,5", "-0,25", "3"], ";", [1.5, -0.25, 3], "decimal commas"),
+        (["1,5", ",25", "1,5e3"], ",", [1.5, 0.25, 1500], "decimal commas"),
+        (["1.234,5", "1.234", "2"], ";", [1234.5, 1234, 2], "decimal commas"),
+        (["1,5", "2.5"], ";", [1.5, 2.5], "decimal commas"),
+        (["1,234", "12,345.5", "7"], ",", [1234, 12345.5, 7], "commas between"),
+        (["1,234", "7,5"], ",", [1.234, 7.5], "decimal commas"),
+        (["1,234"], ";", [1.234], "decimal commas"),
+        (["1e3", "", "NA", "+7"], ",", [1000, np.nan, np.nan, 7], ""),
+    ],
+)
+def test_commas_within_numbers(cells, separator, values, style):
+    parsed = parse_numbers(pd.Series(cells), separator)
+    assert_allclose(parsed.values, values)
+    assert not parsed.wrong.any()
+    assert parsed.style.startswith(style) and bool(parsed.style) == bool(style)
+
+
+def test_words_among_numbers():
+    cells = ["1", "unknown", *map(str, range(20))]
+    parsed = parse_numbers(pd.Series(cells))
+    assert parsed.wrong.tolist() == [False, True] + [False] * 20
+    assert parsed.tolerable()
+    assert not parse_numbers(pd.Series([*cells, "a", "b"])).tolerable()
+    assert parse_numbers(pd.Series(["1", "2", "word"])).tolerable()  # a single one
+    assert not parse_numbers(pd.Series(["1", "word"])).tolerable()
+    assert not parse_numbers(pd.Series(["a", "b"])).tolerable()
+
+
+TIMES = pd.date_range("2024-01-29 01:02:03", periods=40, freq="3h7min5s")
+
+
+@pytest.mark.parametrize("form", [f for f in FORMATS if f.startswith("%")])
+def test_times_in_each_format(form):
+    cells = pd.Series(TIMES.strftime(form))
+    expected = pd.to_datetime(cells, format=form) - pd.Timestamp(0)
+    parsed = parse_times(cells, form)
+    assert_allclose(parsed.values, expected / pd.Timedelta(days=1), rtol=1e-12)
+    assert_allclose(parse_times(cells).values, parsed.values)  # without being told
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1970-01-01", "1970-01-02T12:00", "NA", ""], [0, 1.5, np.nan, np.nan]),
+        (["1970-01-02T00:00:00+01:00", "1970-01-02 00:00:00Z"], [23 / 24, 1]),
+        (["00:30", "23:45:36", "7:00"], [0.5, 23.76, 7]),
+    ],
+)
+def test_iso_times_and_clocks(cells, values):
+    assert_allclose(parse_times(pd.Series(cells)).values, values)
+
+
+@pytest.mark.parametrize("cells", [["a", "b"], ["A1", "B2"], ["99:99"], [""], ["3/4"]])
+def test_no_times(cells):
+    assert parse_times(pd.Series(cells)) is None
+
+
+def test_time_that_is_a_word():
+    parsed = parse_times(pd.Series([*TIMES.strftime("%d.%m.%Y"), "later"]))
+    assert_array_equal(np.flatnonzero(parsed.wrong), [40])
+
+
+def test_exchangeable_days_and_months():
+    days = pd.Series(["01/02/2024", "03/04/2024"])
+    assert is_ambiguous(days, "%d/%m/%Y") and is_ambiguous(days, "%m/%d/%Y")
+    assert not is_ambiguous(pd.Series(["01/02/2024", "13/04/2024"]), "%d/%m/%Y")
+    assert not is_ambiguous(pd.Series(["2024-01-02"]), "ISO8601")
+    american = parse_times(pd.Series(["01/02/2024", "03/14/2024"]))
+    assert american.style == "%m/%d/%Y"
