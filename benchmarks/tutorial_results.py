@@ -3,10 +3,11 @@
 usage: python -m benchmarks.tutorial_results [--seeds N]
 
 The network, the optimizer, the epochs and the batches are the tutorial's
-(`benchmarks.settings`); all samples are trained on, unscaled, and nothing is chosen. For
-SNGP, `kernel_scale` and `ridge_penalty` are the defaults of the library or the tutorial's
-1. Printed are the accuracy on new samples of the two moons and the AUROC with which a
-blob far from both is told from them, by p (1 - p) and by the out-of-distribution score.
+(`benchmarks.settings`); all samples are trained on, unscaled, and nothing is chosen.
+For SNGP, `kernel_scale` and `ridge_penalty` are the defaults of the library or the
+tutorial's 1. Printed are the accuracy on new samples of the two moons and the AUROC
+with which a blob far from both is told from them, by p (1 - p) and by the
+out-of-distribution score.
 """
 
 from __future__ import annotations

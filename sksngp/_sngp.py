@@ -93,8 +93,8 @@ class SNGPClassifier(BaseNetworkClassifier):
       for its class.
 
     Of both, the score is the sum of minus the log probability of a value at least as
-    high, estimated on samples that were not trained on (Fisher's rule). Custom networks,
-    for images and texts, and streams of `partial_fit` only have the first score.
+    high, estimated on samples that were not trained on (Fisher's rule). Custom
+    networks, for images and texts, only have the first score.
 
     Parameters
     ----------
@@ -151,8 +151,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     posterior_ : sksngp.posterior.Posterior
         Factorised posterior precision of the output weights.
     input_distance_ : sksngp.input_distance.InputDistance or None
-        The distance from the training data in the inputs; None for custom networks and
-        streams.
+        The distance from the training data in the inputs; None for custom networks.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal draws for ``inference="monte_carlo"``.
     {shared attributes}

@@ -163,7 +163,7 @@ def weights_of_equals(
     array([2., 1., 2.])
     """
     _, index = np.unique(digests(X, seed=0), return_inverse=True)
-    return np.bincount(index, weights)[index]
+    return np.bincount(index, weights)[index].astype(np.float64)
 
 
 def cutoffs(
