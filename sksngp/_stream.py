@@ -46,6 +46,8 @@ GROWTH_BETWEEN_SCALES = 1.25
 FARTHEST = 10.0
 #: How many more rows are held out, at first, than a threshold needs.
 MARGIN = 1.5
+#: Values are wild beyond this many times the distance between a column's bounds.
+WILD = 4.0
 #: Latest held-out rows of a stream, which set its threshold.
 STREAM_SCORES = 1000
 #: What is computed from a stream's network when it is first asked for.
@@ -128,6 +130,15 @@ class StreamState:
             self.memory.labels[order],
             self.memory.sample_weights()[order],
         )
+
+    def are_tame(self, X: np.ndarray) -> NDArray[np.bool_]:
+        """Return which rows have no value that is wild, far beyond all others.
+
+        A wild row that is held out would be the threshold of a short stream.
+        """
+        low, high = self.bounds
+        margin = WILD * (high - low)
+        return ((low - margin <= X) & (high + margin >= X)).all(axis=1)
 
 
 class _Chunk(NamedTuple):
@@ -245,7 +256,8 @@ class StreamMixin:
         A share `validation_fraction` of all rows, chosen by their values, is never
         trained on, however often it is passed; it is larger at first, until the rows
         suffice for a threshold. The scores that the current model gives the latest
-        1,000 of these rows set the out-of-distribution threshold.
+        1,000 of these rows set the out-of-distribution threshold, but for rows with
+        values that are wild (some hundred standard deviations from the others).
 
         After a `fit`, whose rows are not kept, a chunk is gone over once.
 
@@ -509,7 +521,7 @@ class StreamMixin:
         remembered = state.remembered()
         rows, _ = model._project(*remembered)
         model._finish_stream(rows, state)
-        held_out = state.held_out.X
+        held_out = state.held_out.X[state.are_tame(state.held_out.X)]
         if not state.fitted:
             parts = model._predict_valid(held_out, model._ood_parts)
             model._combine_scores(parts, remembered[0])

@@ -104,7 +104,7 @@ def test_warning_for_too_few_samples(make_two, iris):
             assert [warning.filename for warning in told] == [__file__]
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
-            assert_array_equal(clf.ood_pvalue(X), 1.0)
+            assert (clf.ood_pvalue(1e3 * X) > clf.ood_alpha).all()
     # A calibration set is all that is missing.
     clf = make_two(validation_fraction=0).fit(X[::2], y[::2]).calibrate_ood(X[1::2])
     assert np.isfinite(clf.ood_threshold_)
