@@ -50,6 +50,7 @@ from sksngp.projection import BLOCK_SIZES
 from sksngp.startup import start_tensorflow
 
 LARGEST = float(np.finfo(np.float32).max)
+SCALABLE = 1e30  # of a record's numbers, which the steps of a pipeline may scale
 log = logging.getLogger("uvicorn.error")  # where uvicorn says what it does
 
 
@@ -137,19 +138,20 @@ class Column:
             return "must not be true or false"
         if self.is_text != isinstance(value, str):
             return f"must be {'text' if self.is_text else 'a number'}"
-        if not self.is_text and not -LARGEST <= value <= LARGEST:
-            return "must be a finite number that float32 can hold"
+        if not self.is_text and not -SCALABLE <= value <= SCALABLE:
+            return f"must be a finite number within {SCALABLE:g} of 0"
         return None
 
     def schema(self):
         """Of the values, for OpenAPI."""
         if self.values is not None:
             return {"enum": self.values + [None] * self.nullable}
-        kind = {"type": "string"} if self.is_text else NUMBER
+        kind = {"type": "string"} if self.is_text else number_schema(SCALABLE)
         return {"anyOf": [kind, {"type": "null"}]} if self.nullable else kind
 
 
-NUMBER = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
+def number_schema(largest):
+    return {"type": "number", "minimum": -largest, "maximum": largest}
 
 
 def columns_of(model):
@@ -551,7 +553,7 @@ def body_schema(model, limits):
     """What a request may hold, for OpenAPI."""
     kinds = []
     if not model.has_text:
-        row = {"type": "array", "items": NUMBER}
+        row = {"type": "array", "items": number_schema(LARGEST)}
         row |= {"minItems": model.columns, "maxItems": model.columns}
         kinds.append(("rows", row))
     if model.named:

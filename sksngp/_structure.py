@@ -14,7 +14,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
@@ -311,6 +311,3 @@ _LOADERS: dict[str, Callable[[_Tree, Node, str], Parts]] = {
     "TupleNode": _sequence("builtins.tuple"),
     "TypeNode": _type,
 }
-
-
-__all__ = ["BadZipFile", "UntrustedError", "check_archive", "used_types"]
