@@ -390,7 +390,13 @@ class BaseNetworkClassifier(
             Class labels: strings, booleans or integers. For a pyarrow data set, the
             name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight 2 counts as that row twice.
+            Non-negative sample weights. If None, all samples have equal weight. Integers
+            are counts: a sample of weight 2 is equivalent to two equal samples. All
+            other weights are importances: only their ratios matter, and they are
+            divided by their mean. `class_weight` always gives importances. Held-out
+            samples determine the temperature in proportion to their weights, at the
+            effective number of samples (`sksngp.sample_weight`); `ood_threshold_` is
+            determined by samples without their weights.
 
         Returns
         -------
@@ -407,6 +413,12 @@ class BaseNetworkClassifier(
         MemoryError
             If the network or its posterior cannot fit into memory, before training
             takes any of it.
+
+        Warns
+        -----
+        UserWarning
+            If `sample_weight` consists of integers with a mean above 10, which are
+            used as counts.
         """
         fitted = copy.copy(self)
         fitted._fit(X, y, sample_weight)
@@ -419,10 +431,10 @@ class BaseNetworkClassifier(
         self._check_parameters()
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        checked, labels, weights, index, self.classes_ = check_training_rows(
+        checked, labels, weights, index, self.classes_, counts = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
-        samples = Samples(checked, labels, weights, index)
+        samples = Samples(checked, labels, weights, index, counts)
         self._learning_rates(len(labels))  # raises an error before any work starts
         rng = _generator(self.random_state)
         if warm:
@@ -477,7 +489,7 @@ class BaseNetworkClassifier(
         self, depth: int, samples: Samples, splits: Splits, rng: np.random.Generator
     ) -> Trial:
         """Train a network of a depth for each split."""
-        trial = Trial(depth, [], [], [])
+        trial = Trial(depth, [], [], [], [])
         for held_out in splits.held_out:
             model = copy.copy(self)
             model.num_layers_ = depth
@@ -485,6 +497,7 @@ class BaseNetworkClassifier(
             trial.models.append(model)
             trial.rows.append(rows)
             trial.held_out.append(others)
+            trial.counts.append(samples.counts[held_out])
         return trial
 
     def _train_network(
@@ -516,7 +529,9 @@ class BaseNetworkClassifier(
                 self.temperature_ = float(self.temperature)
             self._set_threshold(self.ood_scores_, depth=1)
             return
-        trial = Trial(self._depth(), [self], [rows], [others])
+        trial = Trial(
+            self._depth(), [self], [rows], [others], [samples.counts[held_out]]
+        )
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         self._score_held_out(select(samples.X, held_out), afresh=True, depth=2)
@@ -552,7 +567,7 @@ class BaseNetworkClassifier(
             All classes of the stream; needed in the first call, and the same or
             left out in later ones.
         sample_weight : array-like of shape (n_samples,), default=None
-            As for `fit`.
+            As for `fit`. Importances are divided by their mean over the whole stream.
 
         Returns
         -------
@@ -580,8 +595,8 @@ class BaseNetworkClassifier(
         self._check_parameters()
         first = not hasattr(self, "weights_")
         known = self._check_stream(classes, first)
-        checked, labels, weights, _, self.classes_ = check_training_rows(
-            self, X, y, sample_weight, known_classes=known, reset=first
+        checked, labels, weights, _, self.classes_, _ = check_training_rows(
+            self, X, y, sample_weight, known_classes=known, reset=first, streaming=True
         )
         architecture = self._architecture(
             None if first else self.architecture_.get("body")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
 KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
+#: Range of ``kernel_scale``. Beyond it, float32 cannot represent the random features.
+SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE = 1e-30, 1e30
 #: The factor if no samples are held out, and so nothing can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
 #: The factor at which the network is trained, and which is kept if the output layer is
@@ -103,7 +105,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         distance. While the network is trained it is 1/16 of it, and it stays there in
         `partial_fit` and if the samples are too many for the output layer to be
         computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
-        a few features.
+        a few features. A number must be in [1e-30, 1e30].
     ridge_penalty : float, default=0.1
         Prior precision of the output weights. The tutorial uses 1.
     cov_momentum : float, default=-1
@@ -166,7 +168,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         "num_inducing": [Interval(Integral, 1, None, closed="left")],
         "kernel_scale": [
             StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
+            Interval(
+                Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"
+            ),
         ],
         "ridge_penalty": [Interval(Real, 0, None, closed="neither")],
         "cov_momentum": [
