@@ -36,6 +36,7 @@ from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
 from .body import Body, initial_body_weights
 from .device import check_device
+from .input_types import plain_labels
 from .memory import Need, body_needs, check_memory, network_needs
 from .projection import fit_projection
 from .rows import Rows, StreamedRows, project
@@ -636,7 +637,8 @@ class BaseNetworkClassifier(
             if classes is None:
                 raise ValueError("classes must be passed in the first partial_fit.")
             check_labels(classes, "classes")
-            return np.unique(classes)
+            return np.unique(plain_labels(classes))
+        classes = plain_labels(classes)
         if classes is not None and not np.array_equal(
             np.unique(classes), self.classes_
         ):

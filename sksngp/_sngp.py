@@ -168,9 +168,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         "num_inducing": [Interval(Integral, 1, None, closed="left")],
         "kernel_scale": [
             StrOptions({"auto"}),
-            Interval(
-                Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"
-            ),
+            Interval(Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"),
         ],
         "ridge_penalty": [Interval(Real, 0, None, closed="neither")],
         "cov_momentum": [

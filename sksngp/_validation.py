@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .input_types import check_features, check_not_masked, plain_labels
 from .sample_weight import (
     WeightTotals,
     are_counts,
@@ -30,6 +31,7 @@ from .sample_weight import (
 )
 from .sources import (
     RowSource,
+    check_order,
     computed,
     is_collection,
     open_source,
@@ -85,12 +87,15 @@ def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> An
         Only if given.
     """
     X = flat_images(estimator, X, reset)
+    check_features(X)
     if is_collection(X):
         return _check_collection(estimator, X, y, reset)
     if issparse(X):
         raise TypeError(
-            "Sparse input is not supported: distances between rows need "
-            "standardised, hence dense, columns. Reduce X first, with "
+            "Sparse X is not supported, because distances between samples require "
+            "standardized and therefore dense features. For categories, use "
+            "OneHotEncoder(sparse_output=False), and in a ColumnTransformer also "
+            "sparse_threshold=0. Reduce X otherwise, for example with "
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
     if getattr(X, "shape", ())[1:] == (0,):
@@ -251,9 +256,12 @@ def check_training_rows(
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
-    y = computed(y)
+    y, sample_weight = computed(y), computed(sample_weight)
+    check_order(X, y, "y")
+    check_order(X, sample_weight, "sample_weight")
     if not isinstance(y, str):  # the name of a column
         check_labels(y, "y")
+    y = plain_labels(y)
     X, y = check_rows(estimator, X, y, reset=reset)
     check_classification_targets(y)
     totals = WeightTotals()
@@ -280,8 +288,9 @@ def _check_weights(
     sample_weight: Any, X: np.ndarray | RowSource, totals: WeightTotals
 ) -> tuple[NDArray[np.float64], WeightTotals]:
     """Check sample weights, and decide whether they are counts."""
+    check_not_masked(sample_weight, "sample_weight")
     weights = _check_sample_weight(
-        computed(sample_weight), X, dtype=np.float64, ensure_non_negative=True
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     if weights.max() > LARGEST_WEIGHT:
         raise ValueError(
