@@ -391,10 +391,10 @@ class BaseNetworkClassifier(
             Class labels: strings, booleans or integers. For a pyarrow data set, the
             name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative sample weights. If None, all samples have equal weight. Integers
-            are counts: a sample of weight 2 is equivalent to two equal samples. All
-            other weights are importances: only their ratios matter, and they are
-            divided by their mean. `class_weight` always gives importances. Held-out
+            Non-negative sample weights. If None, all samples have equal weight.
+            Integers are counts: a sample of weight 2 is equivalent to two equal
+            samples. All other weights are importances: only their ratios matter, and
+            they are divided by their mean. `class_weight` always gives importances. Held-out
             samples determine the temperature in proportion to their weights, at the
             effective number of samples (`sksngp.sample_weight`); `ood_threshold_` is
             determined by samples without their weights.

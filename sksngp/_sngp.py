@@ -332,7 +332,9 @@ class SNGPClassifier(BaseNetworkClassifier):
             self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
-        self.noise_ = rng.standard_normal((self.num_samples, len(self.classes_)))
+        # From a generator of its own: num_samples must not change the training.
+        (own,) = rng.spawn(1)
+        self.noise_ = own.standard_normal((self.num_samples, len(self.classes_)))
 
     def _factors_to_compare(
         self, samples: Samples, splits: Splits

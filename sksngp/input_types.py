@@ -76,7 +76,7 @@ def _temporal_columns(X: Any) -> Iterator[tuple[Any, str]]:
         kind = getattr(categories, "dtype", kind)
         if TEMPORAL.match(str(kind)):
             yield name, str(kind)
-        elif kind == object and hasattr(X, "iloc"):  # dask's are checked when read
+        elif str(kind) == "object" and hasattr(X, "iloc"):  # dask's are checked when read
             yield from _temporal_cells(X.iloc[:, position].to_numpy(), name)
 
 
@@ -89,7 +89,7 @@ def _temporal_columns_of_array(X: Any) -> Iterator[tuple[Any, str]]:
     kind = getattr(X, "dtype", None)
     if kind is not None and TEMPORAL.match(str(kind)):
         yield "all", str(kind)
-    elif isinstance(X, np.ndarray) and kind == object and X.ndim == 2:
+    elif isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
         for position, column in enumerate(X.T):
             yield from _temporal_cells(column, position)
 

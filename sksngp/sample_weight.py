@@ -1,8 +1,9 @@
 """Sample weights: counts of equal samples, or importances of any unit.
 
-Integers are counts: a sample of weight 2 stands for two equal samples, and data of twice
-the weight determine the posterior twice as precisely. All other weights, and all class
-weights, are importances. Their unit means nothing, so they are divided by their mean.
+Integers are counts: a sample of weight 2 stands for two equal samples, and data of
+twice the weight determine the posterior twice as precisely. All other weights, and all
+class weights, are importances. Their unit means nothing, so they are divided by their
+mean.
 """
 
 from __future__ import annotations
