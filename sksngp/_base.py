@@ -394,10 +394,10 @@ class BaseNetworkClassifier(
             Non-negative sample weights. If None, all samples have equal weight.
             Integers are counts: a sample of weight 2 is equivalent to two equal
             samples. All other weights are importances: only their ratios matter, and
-            they are divided by their mean. `class_weight` always gives importances. Held-out
-            samples determine the temperature in proportion to their weights, at the
-            effective number of samples (`sksngp.sample_weight`); `ood_threshold_` is
-            determined by samples without their weights.
+            they are divided by their mean. `class_weight` always gives importances.
+            The temperature is fitted to held-out samples with their weights, at their
+            effective number (`sksngp.sample_weight`). `ood_threshold_` is determined
+            by samples without their weights.
 
         Returns
         -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -296,7 +297,24 @@ class SNGPClassifier(BaseNetworkClassifier):
                 "them. Return a functional or sequential model of such layers, or pass "
                 "spec_norm_bound=None."
             )
+        self._warn_of_unnormalised(body)
         return fields
+
+    def _warn_of_unnormalised(self, body: Body) -> None:
+        """Name the layers that the bound does not reach, once per classifier."""
+        assert body.description is not None
+        names = body.description.unnormalised
+        if not names or names == getattr(self, "_unnormalised", None):
+            return
+        self._unnormalised = names
+        warnings.warn(
+            f"spec_norm_bound={self.spec_norm_bound} has no effect on these layers of "
+            f"network={body.name}: {', '.join(names)}. Only Dense and Conv2D layers "
+            "are normalized; others may not preserve distances. Pass "
+            "spec_norm_bound=None to bound no norm.",
+            UserWarning,
+            stacklevel=7,  # the caller of fit
+        )
 
     def _memory_needs(
         self, fields: dict[str, Any], num_rows: int, num_columns: int

@@ -593,7 +593,9 @@ class _Compiled:
                 return function(*arguments)
 
         # Without AutoGraph, which takes most of the time of tracing.
-        self._function: Any = tf.function(placed, input_signature=signature, autograph=False)
+        self._function: Any = tf.function(
+            placed, input_signature=signature, autograph=False
+        )
         self._device = device
         self._signature = signature
         self._concrete: Any = None

@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 #: Names of the types of dates and times in NumPy, pandas, polars and Arrow.
 TEMPORAL = re.compile(r"(dictionary<values=)?(date|time|duration|period|month)", re.I)
@@ -76,7 +77,7 @@ def _temporal_columns(X: Any) -> Iterator[tuple[Any, str]]:
         kind = getattr(categories, "dtype", kind)
         if TEMPORAL.match(str(kind)):
             yield name, str(kind)
-        elif str(kind) == "object" and hasattr(X, "iloc"):  # dask's are checked when read
+        elif str(kind) == "object" and isinstance(X, pd.DataFrame):
             yield from _temporal_cells(X.iloc[:, position].to_numpy(), name)
 
 

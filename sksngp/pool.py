@@ -81,9 +81,7 @@ def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNe
         _give_back(key, compiled)
 
 
-def _give_back(
-    key: tuple[Architecture, str | None], compiled: CompiledNetwork
-) -> None:
+def _give_back(key: tuple[Architecture, str | None], compiled: CompiledNetwork) -> None:
     """Make a network idle, and release those that were used least recently."""
     global _released_traces
     released = []
@@ -126,7 +124,9 @@ def num_traces() -> int:
     Networks that are leased at the moment are not counted.
     """
     with _lock:
-        idle = sum(network.traces for networks in _idle.values() for network in networks)
+        idle = sum(
+            network.traces for networks in _idle.values() for network in networks
+        )
         return idle + _released_traces
 
 
