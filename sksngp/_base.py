@@ -426,7 +426,13 @@ class BaseNetworkClassifier(
             Class labels: strings, booleans or integers. For a pyarrow data set, the
             name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight 2 counts as that row twice.
+            Non-negative sample weights. If None, all samples have equal weight.
+            Integers are counts: a sample of weight 2 is equivalent to two equal
+            samples. All other weights are importances: only their ratios matter, and
+            they are divided by their mean. `class_weight` always gives importances.
+            The temperature is fitted to held-out samples with their weights, at their
+            effective number (`sksngp.sample_weight`). `ood_threshold_` is determined
+            by samples without their weights.
 
         Returns
         -------
@@ -443,6 +449,12 @@ class BaseNetworkClassifier(
         MemoryError
             If the network or its posterior cannot fit into memory, before training
             takes any of it.
+
+        Warns
+        -----
+        UserWarning
+            If `sample_weight` consists of integers with a mean above 10, which are
+            used as counts.
         """
         fitted = copy.copy(self)
         with one_report():
@@ -459,10 +471,10 @@ class BaseNetworkClassifier(
         self.__dict__.pop("_stream", None)
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        checked, labels, weights, index, self.classes_ = check_training_rows(
+        checked, labels, weights, index, self.classes_, counts = check_training_rows(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
-        samples = Samples(checked, labels, weights, index)
+        samples = Samples(checked, labels, weights, index, counts)
         self._learning_rates(len(labels))  # raises an error before any work starts
         rng = _generator(self.random_state)
         if warm:
@@ -518,7 +530,7 @@ class BaseNetworkClassifier(
         self, depth: int, samples: Samples, splits: Splits, rng: np.random.Generator
     ) -> Trial:
         """Train a network of a depth for each split."""
-        trial = Trial(depth, [], [], [])
+        trial = Trial(depth, [], [], [], [])
         for held_out in splits.held_out:
             model = copy.copy(self)
             model.num_layers_ = depth
@@ -526,6 +538,7 @@ class BaseNetworkClassifier(
             trial.models.append(model)
             trial.rows.append(rows)
             trial.held_out.append(others)
+            trial.counts.append(samples.counts[held_out])
         return trial
 
     def _train_network(
@@ -557,7 +570,9 @@ class BaseNetworkClassifier(
                 self.temperature_ = float(self.temperature)
             self._set_threshold(self.ood_scores_, depth=1)
             return
-        trial = Trial(self._depth(), [self], [rows], [others])
+        trial = Trial(
+            self._depth(), [self], [rows], [others], [samples.counts[held_out]]
+        )
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         self._combine_scores(out_of_fold_scores(trial, samples, splits), samples.X)

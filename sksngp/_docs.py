@@ -102,7 +102,8 @@ temperature : "auto" or float, default="auto"
     held-out samples (`sksngp.calibration.fit_temperature`); it is 1 if no samples are
     held out and in `partial_fit`, which keeps the temperature of an earlier `fit`.
 class_weight : dict, "balanced" or None, default=None
-    Weights of classes, multiplied into `sample_weight`.
+    Weights of classes, multiplied into `sample_weight`. Only their ratios matter.
+    "balanced" uses the inverse class frequencies. If None, all classes have weight 1.
 warm_start : bool, default=False
     Whether `fit` goes on from the weights of the last one, for `epochs` more.
 ood_alpha : float in (0, 1), default=0.05

@@ -46,7 +46,6 @@ class HeldOutMixin:
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
     _ood_score: str
-    _ood_parts: str
 
     # State of this class.
     _split: int
@@ -56,6 +55,9 @@ class HeldOutMixin:
     _held_out_of_stream: NDArray[np.uint64] | None  # hashes of samples held out before
 
     if TYPE_CHECKING:  # methods of the classifier
+
+        @property
+        def _ood_parts(self) -> str: ...
 
         def _check_parameters(self) -> None: ...
 

@@ -154,6 +154,8 @@ class MCDropoutClassifier(BaseNetworkClassifier):
     def _before_training(
         self, rows: Rows | StreamedRows, rng: np.random.Generator
     ) -> None:
+        # From a generator of their own: their number must not change the training.
+        rng = rng.spawn(1)[0]
         if self.architecture_.get("body") is not None:  # seeds of its dropout layers
             size = (self.num_samples, 2)
             self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)

@@ -19,6 +19,7 @@ from scipy.special import softmax
 
 from .calibration import fit_temperature, log_loss_at
 from .rows import Rows, StreamedRows
+from .sample_weight import effective_weights
 from .sources import RowSource, select
 
 if TYPE_CHECKING:
@@ -34,16 +35,19 @@ class Samples(NamedTuple):
     labels : int32 ndarray of shape (n,)
         Indices of classes.
     weights : float64 ndarray of shape (n,)
-        Positive.
+        Positive products of counts and importances.
     positions : int ndarray of shape (n,)
         Positions in the data passed by the user, of which samples of weight 0 are left
         out.
+    counts : float64 ndarray of shape (n,)
+        Number of equal samples that each sample stands for.
     """
 
     X: np.ndarray | RowSource
     labels: NDArray[np.int32]
     weights: NDArray[np.float64]
     positions: NDArray[np.intp]
+    counts: NDArray[np.float64]
 
 
 class Splits(NamedTuple):
@@ -94,12 +98,15 @@ class Trial:
         Their training samples, projected.
     held_out : list of Rows, StreamedRows or None
         Their held-out samples, projected; None where there are none.
+    counts : list of ndarray
+        Counts of their held-out samples.
     """
 
     num_layers: int
     models: list[BaseNetworkClassifier]
     rows: list[Rows | StreamedRows]
     held_out: list[Rows | StreamedRows | None]
+    counts: list[NDArray[np.float64]]
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -108,8 +115,9 @@ class Trial:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Weights of the held-out samples, split by split."""
-        return np.concatenate([rows.weights for rows in self.held_out if rows])
+        """Effective weights of the held-out samples, split by split."""
+        weights = np.concatenate([rows.weights for rows in self.held_out if rows])
+        return effective_weights(weights, np.concatenate(self.counts))
 
 
 def compare(

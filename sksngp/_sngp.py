@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
 KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
+#: Range of ``kernel_scale``. Beyond it, float32 cannot represent the random features.
+SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE = 1e-30, 1e30
 #: The factor if no samples are held out, and so nothing can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
 #: The factor at which the network is trained, and which is kept if the output layer is
@@ -119,7 +122,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         distance, as it is in `partial_fit`. While the network is trained it is 1/16 of
         it, and it stays there if the samples are too many for the output layer to be
         computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
-        a few features.
+        a few features. A number must be in [1e-30, 1e30].
     ridge_penalty : float, default=0.1
         Prior precision of the output weights. The tutorial uses 1.
     cov_momentum : float, default=-1
@@ -185,7 +188,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         "num_inducing": [Interval(Integral, 1, None, closed="left")],
         "kernel_scale": [
             StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
+            Interval(Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"),
         ],
         "ridge_penalty": [Interval(Real, 0, None, closed="neither")],
         "cov_momentum": [
@@ -322,7 +325,24 @@ class SNGPClassifier(BaseNetworkClassifier):
                 "them. Return a functional or sequential model of such layers, or pass "
                 "spec_norm_bound=None."
             )
+        self._warn_of_unnormalised(body)
         return fields
+
+    def _warn_of_unnormalised(self, body: Body) -> None:
+        """Name the layers that the bound does not reach, once per classifier."""
+        assert body.description is not None
+        names = body.description.unnormalised
+        if not names or names == getattr(self, "_unnormalised", None):
+            return
+        self._unnormalised = names
+        warnings.warn(
+            f"spec_norm_bound={self.spec_norm_bound} has no effect on these layers of "
+            f"network={body.name}: {', '.join(names)}. Only Dense and Conv2D layers "
+            "are normalized; others may not preserve distances. Pass "
+            "spec_norm_bound=None to bound no norm.",
+            UserWarning,
+            stacklevel=7,  # the caller of fit
+        )
 
     def _memory_needs(
         self, fields: dict[str, Any], num_rows: int, num_columns: int
@@ -358,7 +378,9 @@ class SNGPClassifier(BaseNetworkClassifier):
             self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
-        self.noise_ = rng.standard_normal((self.num_samples, len(self.classes_)))
+        # From a generator of its own: num_samples must not change the training.
+        (own,) = rng.spawn(1)
+        self.noise_ = own.standard_normal((self.num_samples, len(self.classes_)))
 
     def _factors_to_compare(
         self, samples: Samples, splits: Splits

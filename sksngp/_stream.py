@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import ood
 from ._validation import check_labels, check_training_rows, checks_parameters
+from .input_types import plain_labels
 from .memory import Need, check_memory
 from .projection import InputProjection, scaler_of_columns
 from .rows import Rows, StreamedRows, joined
@@ -181,7 +182,6 @@ class StreamMixin:
     temperature_: float
     dtype: str
     _ood_score: str
-    _ood_parts: str
     _split: int
     _cutoffs: NDArray[np.uint64]
     _cross_fitted: NDArray[np.uint64] | None
@@ -192,6 +192,10 @@ class StreamMixin:
     _stream: StreamState | None
 
     if TYPE_CHECKING:  # methods and attributes of the classifier
+
+        @property
+        def _ood_parts(self) -> str: ...
+
         weights_: dict[str, np.ndarray]
         ood_scores_: NDArray[np.float64]
 
@@ -271,7 +275,7 @@ class StreamMixin:
             All classes of the stream; needed in the first call, and the same or
             left out in later ones.
         sample_weight : array-like of shape (n_samples,), default=None
-            As for `fit`.
+            As for `fit`. Importances are divided by their mean over the whole stream.
 
         Returns
         -------
@@ -318,8 +322,8 @@ class StreamMixin:
         state: StreamState | None = self.__dict__.pop("_stream", None)
         first = state is None and "weights_" not in self.__dict__
         known = self._check_stream(classes, first)
-        checked, labels, weights, _, self.classes_ = check_training_rows(
-            self, X, y, sample_weight, known_classes=known, reset=first
+        checked, labels, weights, _, self.classes_, _ = check_training_rows(
+            self, X, y, sample_weight, known_classes=known, reset=first, streaming=True
         )
         architecture = self._architecture(
             None if first else self.architecture_.get("body")
@@ -361,7 +365,8 @@ class StreamMixin:
             if classes is None:
                 raise ValueError("classes must be passed in the first partial_fit.")
             check_labels(classes, "classes")
-            return np.unique(classes)
+            return np.unique(plain_labels(classes))
+        classes = plain_labels(classes)
         if classes is not None and not np.array_equal(
             np.unique(classes), self.classes_
         ):

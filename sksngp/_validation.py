@@ -22,8 +22,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .input_types import check_features, check_not_masked, plain_labels
+from .sample_weight import (
+    WeightTotals,
+    are_counts,
+    warn_of_ambiguous_counts,
+    with_mean_one,
+)
 from .sources import (
     RowSource,
+    check_order,
     computed,
     is_collection,
     open_source,
@@ -79,12 +87,15 @@ def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> An
         Only if given.
     """
     X = flat_images(estimator, X, reset)
+    check_features(X)
     if is_collection(X):
         return _check_collection(estimator, X, y, reset)
     if issparse(X):
         raise TypeError(
-            "Sparse input is not supported: distances between rows need "
-            "standardised, hence dense, columns. Reduce X first, with "
+            "Sparse X is not supported, because distances between samples require "
+            "standardized and therefore dense features. For categories, use "
+            "OneHotEncoder(sparse_output=False), and in a ColumnTransformer also "
+            "sparse_threshold=0. Reduce X otherwise, for example with "
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
     if getattr(X, "shape", ())[1:] == (0,):
@@ -201,19 +212,22 @@ def check_training_rows(
     *,
     known_classes: np.ndarray | None,
     reset: bool,
+    streaming: bool = False,
 ) -> tuple[
     np.ndarray | RowSource,
     NDArray[np.int32],
     NDArray[np.float64],
     NDArray[np.intp],
     np.ndarray,
+    NDArray[np.float64],
 ]:
     """Check rows to train on.
 
     Parameters
     ----------
     estimator : estimator
-        Its `class_weight` is multiplied into the weights; see also `check_rows`.
+        Its `class_weight` is multiplied into the weights; see also `check_rows`. The
+        totals of its weights are set on it.
     X : array-like of shape (n, n_features)
     y : array-like of shape (n,)
     sample_weight : array-like of shape (n,) or None
@@ -221,6 +235,9 @@ def check_training_rows(
         Sorted classes that `y` must not go beyond; None takes those in `y`.
         More than `MOST_CLASSES` are refused.
     reset : bool
+    streaming : bool, default=False
+        Whether these rows continue a stream, unless `reset`: the unit of importances
+        is then their mean over the whole stream.
 
     Returns
     -------
@@ -229,37 +246,67 @@ def check_training_rows(
     labels : int32 ndarray of shape (m,)
         Indices into `classes`.
     weights : float64 ndarray of shape (m,)
-        Positive.
+        Positive products of counts and importances; the latter have mean 1.
     index : int ndarray of shape (m,)
         Positions of these rows in the `X` that was passed.
     classes : ndarray of shape (n_classes,)
+    counts : float64 ndarray of shape (m,)
+        Number of equal samples that each row stands for; see `sksngp.sample_weight`.
     """
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
-    y = computed(y)
+    y, sample_weight = computed(y), computed(sample_weight)
+    check_order(X, y, "y")
+    check_order(X, sample_weight, "sample_weight")
     if not isinstance(y, str):  # the name of a column
         check_labels(y, "y")
+    y = plain_labels(y)
     X, y = check_rows(estimator, X, y, reset=reset)
     check_classification_targets(y)
-    weights = _check_sample_weight(
-        computed(sample_weight), X, dtype=np.float64, ensure_non_negative=True
-    )
-    if weights.max() > LARGEST_WEIGHT:
-        raise ValueError(
-            f"sample_weight holds {weights.max():.3g}, beyond the largest that is "
-            f"allowed, {LARGEST_WEIGHT:.3g}. Only ratios of weights matter to training."
-        )
+    totals = WeightTotals()
+    if streaming and not reset:
+        totals = WeightTotals(*getattr(estimator, "_weight_totals", ()))
+    weights, totals = _check_weights(sample_weight, X, totals)
     classes = np.unique(y) if known_classes is None else known_classes
     _check_classes(np.unique(y[weights > 0]), classes, known_classes is None)
     index = np.arange(len(weights))
     X, y, weights, index = _weighted(X, y, weights, index)
     labels = np.searchsorted(classes, y).astype(np.int32)
+    counts = weights if totals.counts else np.ones(len(weights))
     if class_weight is not None:
         weights = weights * _class_weights(class_weight, classes, labels, weights)
+        counts = counts[weights > 0]
         X, labels, weights, index = _weighted(X, labels, weights, index)
         _check_left(labels, class_weight, known_classes is None)
-    return X, labels, weights, index, classes
+    weights, totals = with_mean_one(weights, counts, totals)
+    estimator._weight_totals = tuple(totals)
+    return X, labels, weights, index, classes, counts
+
+
+def _check_weights(
+    sample_weight: Any, X: np.ndarray | RowSource, totals: WeightTotals
+) -> tuple[NDArray[np.float64], WeightTotals]:
+    """Check sample weights, and decide whether they are counts."""
+    check_not_masked(sample_weight, "sample_weight")
+    weights = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if weights.max() > LARGEST_WEIGHT:
+        raise ValueError(
+            f"sample_weight must not exceed {LARGEST_WEIGHT:.3g}, got "
+            f"{weights.max():.3g}. Divide the weights by their mean."
+        )
+    if sample_weight is None:  # each sample counts once, or is of mean importance
+        weights *= 1.0 if totals.counts else totals.weight / totals.size
+        return weights, totals
+    counts = totals.counts and are_counts(weights)
+    if counts:
+        # The user's call stands above this function, two more, fit and its wrapper.
+        warn_of_ambiguous_counts(weights, stacklevel=6)
+    elif totals.counts:
+        totals = WeightTotals(counts=False)  # what came before had another unit
+    return weights, totals
 
 
 def check_labels(labels: Any, name: str) -> None:
@@ -340,6 +387,11 @@ def _check_class_weight(class_weight: dict[Any, Any]) -> None:
             raise ValueError(
                 "The weights in class_weight must be finite numbers of at least 0, "
                 f"got {weight!r} for class {label!r}."
+            )
+        if weight > LARGEST_WEIGHT:
+            raise ValueError(
+                f"The weights in class_weight must not exceed {LARGEST_WEIGHT:.3g}, "
+                f"got {weight!r} for class {label!r}. Only their ratios matter."
             )
 
 

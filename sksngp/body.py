@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any, Self
@@ -123,6 +123,8 @@ class Description:
     code : hashable
         What stands for code of its own among its layers; None where it is unknown, as
         it cannot be pickled.
+    unnormalised : tuple of str, default=()
+        Names and types of trainable layers that spectral normalisation does not reach.
     """
 
     num_features: int
@@ -132,6 +134,7 @@ class Description:
     num_normalised: int
     structure: str
     code: Hashable
+    unnormalised: tuple[str, ...] = field(default=(), compare=False)
 
 
 def _identity(value: object) -> Hashable:

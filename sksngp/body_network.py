@@ -342,6 +342,11 @@ def describe(body: Body, mixed: str | None = None) -> Description:
         num_normalised=sum(map(_can_be_normalised, _leaves(model))),
         structure=_structure(model),
         code=_code(model),
+        unnormalised=tuple(
+            f"{layer.name} ({type(layer).__name__})"
+            for layer in _leaves(model)
+            if _escapes_normalisation(layer)
+        ),
     )
 
 
@@ -434,6 +439,19 @@ def _can_be_normalised(layer: tf_keras.layers.Layer) -> bool:
     if not layer.trainable:
         return False
     return type(layer) in (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+
+
+def _escapes_normalisation(layer: tf_keras.layers.Layer) -> bool:
+    """Return whether a layer has trainable matrices that are not normalised.
+
+    The rows of an embedding are looked up, not multiplied; layers that users have
+    wrapped in a spectral normalization have one.
+    """
+    if _can_be_normalised(layer) or isinstance(layer, tf_keras.layers.Embedding):
+        return False
+    if type(layer).__name__.startswith("SpectralNormalization"):
+        return False
+    return any(len(variable.shape) > 1 for variable in layer.trainable_variables)
 
 
 def _leaves(

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.eager import context
+from tensorflow.python.framework.func_graph import dismantle_func_graph
 
 from .architecture import Architecture
 from .body_network import SEEDS_OF_STEP, network_of
@@ -113,6 +115,17 @@ class CompiledNetwork:
         self, function: Callable[..., Any], signature: list[tf.TensorSpec]
     ) -> _Compiled:
         return _Compiled(function, signature, self.device)
+
+    def forget(self) -> None:
+        """Drop the arrays of the last user; the next `load` assigns all of them."""
+        self._loaded, self._matrix = (), (None, None)
+
+    def release(self) -> None:
+        """Free the graphs of all functions; the network is of no use afterwards."""
+        self.forget()
+        for value in list(vars(self).values()):
+            if isinstance(value, _Compiled):
+                value.release()
 
     # Arrays in and out
 
@@ -587,10 +600,24 @@ class _Compiled:
                 return function(*arguments)
 
         # Without AutoGraph, which takes most of the time of tracing.
-        self._function = tf.function(placed, input_signature=signature, autograph=False)
+        self._function: Any = tf.function(
+            placed, input_signature=signature, autograph=False
+        )
         self._device = device
         self._signature = signature
         self._concrete: Any = None
+
+    def release(self) -> None:
+        """Free the graph, and those of loops in it.
+
+        They refer to each other through objects of C++, which Python's cycle collector
+        does not follow.
+        """
+        graph = None if self._concrete is None else self._concrete.graph
+        self._function = self._concrete = None
+        if graph is not None:
+            for each in list(_nested_graphs(graph)):
+                dismantle_func_graph(each)
 
     def __call__(self, *arguments: Any) -> Any:
         if self._concrete is None:
@@ -602,6 +629,21 @@ class _Compiled:
                 for argument, spec in zip(arguments, self._signature, strict=True)
             ]
         return self._concrete(*tensors)
+
+
+def _nested_graphs(graph: Any) -> Iterator[Any]:
+    """Yield the graphs of loops in a graph, then the graph itself."""
+    for function in graph._functions.values():
+        yield from _nested_graphs(function.graph)
+    yield graph
+
+
+def free_kernels() -> None:
+    """Free the kernels of operations, which TensorFlow keeps for each shape.
+
+    Kernels that are still needed are made again.
+    """
+    context.context().clear_kernel_cache()
 
 
 def _uniform(shape: Any, seed: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:

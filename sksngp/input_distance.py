@@ -177,7 +177,7 @@ def _moments(num_classes: int, rows: Rows) -> Moments:
         weighted = inputs * rows.weights[part, None]
         sums += (rows.labels[part] == np.arange(num_classes)[:, None]) @ weighted
         products += weighted.T @ inputs
-    return weights, sums, products
+    return weights.astype(np.float64), sums, products
 
 
 def _information(process: InputDistance, rows: Rows) -> tuple[NDArray[np.float64]]:

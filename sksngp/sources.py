@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .input_types import check_features
+
 if TYPE_CHECKING:
     from dask.delayed import Delayed
     from pyarrow import DataType
@@ -347,6 +349,38 @@ def computed(values: Any) -> Any:
     return values.compute() if is_dask(values) else values
 
 
+def check_order(X: Any, values: Any, name: str) -> None:
+    """Check that a dask dataframe and what belongs to its rows have one order.
+
+    pandas pairs rows by their index, this library by their position.
+
+    Parameters
+    ----------
+    X : object
+    values : object
+        Labels or weights. Checked if it has an index, and if X is a dask dataframe.
+    name : str
+        Name of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If one index is a permutation of the other.
+    """
+    index = getattr(values, "index", None)
+    if not isinstance(index, pd.Index) or not is_dask(X) or not hasattr(X, "columns"):
+        return
+    own = X.index.compute()
+    if len(own) != len(index) or own.equals(index):
+        return
+    if own.value_counts().sort_index().equals(index.value_counts().sort_index()):
+        raise ValueError(
+            f"X and {name} have the same index in different orders, but their rows are "
+            f"paired by position. Bring {name} into the order of X, for example with "
+            f"{name}.loc[X.index.compute()], or pass {name} as an array."
+        )
+
+
 def check_table(collection: object) -> None:
     """Check that a dask collection has rows and columns, of numbers.
 
@@ -366,11 +400,12 @@ def check_table(collection: object) -> None:
 
 def _check_kinds(rows: Any) -> None:
     """Refuse types that NumPy would make floats of by leaving something out."""
+    check_features(rows)
     if hasattr(rows, "columns"):
         kinds = dict(rows.dtypes)
     else:
         kinds = {"all": rows.dtype}
-    others = {name: str(kind) for name, kind in kinds.items() if kind.kind in "cmM"}
+    others = {name: str(kind) for name, kind in kinds.items() if kind.kind == "c"}
     if others:
         raise ValueError(f"X must hold real numbers; columns of other types: {others}.")
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 import sys
+import warnings
 from functools import partial
 
 import cloudpickle
@@ -714,6 +715,50 @@ def test_what_is_refused(make, moons, params, message):
     with pytest.raises(ValueError, match=message):
         clf.fit(*moons)
     assert not hasattr(clf, "weights_")
+
+
+def beside_dense(layer, shape):
+    """Build a network of a layer that is not normalized and of a Dense layer."""
+
+    def mixed(input_shape):
+        inputs = tf_keras.Input(input_shape)
+        hidden = layer()(tf_keras.layers.Reshape(shape)(inputs))
+        hidden = tf_keras.layers.Flatten()(hidden)
+        hidden = tf_keras.layers.BatchNormalization()(hidden)
+        return tf_keras.Model(inputs, tf_keras.layers.Dense(4)(hidden))
+
+    return mixed
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: tf_keras.layers.Conv1D(3, 1), (2, 1)),
+        (lambda: tf_keras.layers.LSTM(3), (2, 1)),
+        (lambda: tf_keras.layers.TimeDistributed(tf_keras.layers.Dense(3)), (2, 1)),
+        (lambda: tf_keras.layers.EinsumDense("abc,cd->abd", (2, 3)), (2, 1)),
+        (lambda: tf_keras.layers.DepthwiseConv2D(1), (2, 1, 1)),
+    ],
+    ids=["Conv1D", "LSTM", "TimeDistributed", "EinsumDense", "DepthwiseConv2D"],
+)
+def test_layers_that_are_not_normalised_are_named_once(small, moons, layer, shape):
+    X, y = moons
+    clf = small(SNGPClassifier, network=beside_dense(layer, shape), epochs=1)
+    with pytest.warns(UserWarning, match="has no effect") as caught:
+        clf.fit(X, y).fit(X, y)
+    messages = [str(warning.message) for warning in caught]
+    (message,) = [text for text in messages if "has no effect" in text]
+    assert f"({type(layer()).__name__})" in message
+    assert "(Dense)" not in message
+    assert "BatchNormalization" not in message
+
+
+def test_networks_whose_layers_are_all_normalised_raise_no_warning(small, moons):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small(SNGPClassifier, network=dense, epochs=1).fit(*moons)
+        params = {"network": beside_dense(lambda: tf_keras.layers.LSTM(3), (2, 1))}
+        small(SNGPClassifier, **params, spec_norm_bound=None, epochs=1).fit(*moons)
 
 
 def test_sngp_refuses_what_it_cannot_normalise(small, moons):

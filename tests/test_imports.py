@@ -15,8 +15,10 @@ BELOW = {
     "_docs": set(),
     "_progress": set(),
     "_younger": set(),
-    "sources": set(),
-    "_validation": {"sources"},
+    "input_types": set(),
+    "sources": {"input_types"},
+    "sample_weight": set(),
+    "_validation": {"input_types", "sample_weight", "sources"},
     "blas": set(),
     "_lanczos": {"blas"},
     "device": set(),
@@ -75,13 +77,14 @@ BELOW = {
         "uncertainty",
     },
     "_explanation": {"_uncertainty", "_validation", "pool", "projection", "sources"},
-    "_selection": {"_base", "calibration", "rows", "sources"},
+    "_selection": {"_base", "calibration", "rows", "sample_weight", "sources"},
     "exceptions": set(),
     "_held_out": {"_selection", "_validation", "exceptions", "ood", "sources"},
     "stream_memory": {"sources"},
     "_stream": {
         "_validation",
         "body",
+        "input_types",
         "memory",
         "ood",
         "projection",
@@ -113,6 +116,7 @@ BELOW = {
         "architecture",
         "body",
         "device",
+        "input_types",
         "memory",
         "ood",
         "pool",
@@ -296,7 +300,7 @@ WITHOUT_TEST_FILE = {"__init__", "_version", "_uncertainty/__init__"}
 def test_each_module_has_a_test_file(name):
     """Its own, or those of the package that it is in."""
     package, _, module = name.rpartition("/")
-    files = f"test_{package.strip('_')}*.py" if package else f"test_{module.strip('_')}.py"
+    files = f"test_{(package or module).strip('_')}{'*' if package else ''}.py"
     assert any(Path(__file__).parent.glob(files))
 
 

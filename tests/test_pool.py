@@ -1,5 +1,6 @@
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -146,6 +147,67 @@ def test_clear_forgets_idle_networks():
     assert pool.num_traces() == 0
     with pool.lease(**FIELDS) as second:
         assert second is not first
+
+
+# Bounds
+
+
+def use_width(num_hidden):
+    with pool.lease(**{**FIELDS, "num_hidden": num_hidden}) as compiled:
+        compiled.hidden(np.zeros((2, num_hidden), np.float32))
+    return compiled
+
+
+def test_architectures_used_least_recently_are_released(monkeypatch):
+    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 2)
+    pool.clear()
+    first, second = use_width(3), use_width(4)
+    assert use_width(3) is first
+    released = weakref.ref(second)
+    del second
+    third = use_width(6)
+    assert released() is None
+    assert use_width(3) is first
+    assert use_width(6) is third
+    assert pool.num_traces() == 3  # of the released network, too
+
+
+def test_networks_of_one_architecture_are_kept_together(monkeypatch):
+    """Threads that share an architecture do not displace each other's networks."""
+    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
+    with pool.lease(**FIELDS) as first, pool.lease(**FIELDS) as second:
+        pass
+    with pool.lease(**FIELDS) as again, pool.lease(**FIELDS) as other:
+        assert {id(again), id(other)} == {id(first), id(second)}
+
+
+def test_a_network_may_be_in_use_while_its_architecture_is_released(monkeypatch):
+    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
+    with pool.lease(**FIELDS) as first:
+        use_width(3), use_width(4)
+        assert first.hidden(np.ones((2, 5), np.float32)).shape == (2, 5)
+    with pool.lease(**FIELDS) as second:
+        assert second is first
+
+
+def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
+    from tensorflow.python.eager import context
+
+    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
+    use(small(SNGPClassifier, num_hidden=3), *iris)
+    names = set(context.context().list_function_names())
+    use(small(SNGPClassifier, num_hidden=4), *iris)
+    use(small(SNGPClassifier, num_hidden=3), *iris)
+    assert len(context.context().list_function_names()) == len(names)
+
+
+def test_predictions_after_release(monkeypatch, fitted_two, moons, outputs):
+    X = moons[0]
+    expected = outputs(fitted_two, X)
+    pool.clear()
+    np.testing.assert_array_equal(outputs(fitted_two, X), expected)
+    monkeypatch.setattr(pool, "MAX_LOADED", 0)  # arrays are loaded again
+    np.testing.assert_array_equal(outputs(fitted_two, X), expected)
 
 
 @pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)

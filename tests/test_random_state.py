@@ -58,6 +58,20 @@ def test_random_state_instance(make_two, moons):
     assert (first != second).any()
 
 
+@pytest.mark.parametrize("cv", [None, 2])
+@pytest.mark.parametrize("Classifier", [MCDropoutClassifier, SNGPClassifier])
+def test_num_samples_does_not_change_the_training(small, moons, Classifier, cv):
+    first, second = (
+        small(Classifier, num_samples=count, cv=cv, epochs=2).fit(*moons)
+        for count in (3, 20)
+    )
+    for name, array in first.weights_.items():
+        assert_array_equal(array, second.weights_[name])
+    samples = "masks_" if Classifier is MCDropoutClassifier else "noise_"
+    assert len(getattr(first, samples)) == 3
+    assert len(getattr(second, samples)) == 20
+
+
 @recipes
 def test_fits_in_threads_equal_serial_fits(small, moons, outputs, Classifier, params):
     def fit(seed):

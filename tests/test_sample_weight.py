@@ -1,14 +1,18 @@
 """Sample weights and class weights."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 from common import EXACT, SNGP_FORMS, assert_valid_predictions, fitted_attributes
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from sksngp import SNGPClassifier
+from sksngp import MCDropoutClassifier, SNGPClassifier
+from sksngp._validation import check_training_rows
+from sksngp.sample_weight import are_counts, effective_weights
 
 
 def assert_weight_is_repetition(make, data, outputs):
@@ -60,16 +64,160 @@ def test_samples_of_weight_zero_may_have_an_unknown_class(fitted_two, moons, out
     assert_array_equal(outputs(clf, X), outputs(expected, X))
 
 
-def test_training_does_not_depend_on_the_scale_of_weights(make_two, moons):
-    """The output layer of SNGP does, as a posterior mode: weights are counts to it."""
+# Importances
+
+
+def survey_weights(size):
+    return np.random.default_rng(0).uniform(0.2, 5.0, size)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e100 / 5], ids="{:g}".format)
+def test_unit_of_importances_has_no_effect(make, moons, outputs, unit):
     X, y = moons
+    weights = survey_weights(len(y))
     first, second = (
-        make_two().fit(X, y, sample_weight=np.full(len(y), weight))
-        for weight in (1.0, 1024.0)
+        make().fit(X, y, sample_weight=unit * weights) for unit in (1.0, unit)
     )
-    assert_allclose(
-        first.weights_["hidden_1/kernel"], second.weights_["hidden_1/kernel"]
+    assert_allclose(outputs(second, X), outputs(first, X), atol=1e-5)
+    assert_allclose(second.loss_curve_, first.loss_curve_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
+def test_unit_of_importances_in_each_posterior(small, moons, outputs, form):
+    X, y = moons
+    clf = small(SNGPClassifier, **form).fit(X, y)
+    weighted = small(SNGPClassifier, **form).fit(X, y, np.full(len(y), 1 / len(y)))
+    assert_allclose(outputs(weighted, X), outputs(clf, X), atol=1e-6)
+
+
+def test_equal_importances_are_no_weights(make, moons, outputs):
+    X, y = moons
+    clf = make().fit(X, y)
+    for weighted in (
+        make().fit(X, y, sample_weight=np.full(len(y), 1 / len(y))),
+        make(class_weight={0: 1e-3, 1: 1e-3}).fit(X, y),
+        make(class_weight={0: 1000, 1: 1000}).fit(X, y),
+    ):
+        assert_allclose(outputs(weighted, X), outputs(clf, X), atol=1e-6)
+
+
+def test_unit_of_importances_in_a_stream(make_two, moons, outputs):
+    X, y = moons
+    weights = survey_weights(len(y))
+    first, second = make_two(), make_two()
+    for part in (slice(0, 60), slice(60, 61), slice(61, 200)):
+        first.partial_fit(X[part], y[part], [0, 1], weights[part])
+        second.partial_fit(X[part], y[part], [0, 1], 1e-3 * weights[part])
+    assert_allclose(outputs(second, X), outputs(first, X), atol=1e-4)
+
+
+def test_importances_keep_their_unit_in_a_stream():
+    """A later batch of twice the weights weighs more, and a single sample counts."""
+    clf = MCDropoutClassifier()
+    X, y = np.zeros((4, 1)), np.arange(4) % 2
+    check = partial(
+        check_training_rows, clf, known_classes=np.arange(2), streaming=True
     )
+    weights = [
+        check(X, y, [0.5] * 4, reset=True)[2],
+        check(X, y, [1.5] * 4, reset=False)[2],  # mean so far: 1
+        check(X[:1], y[:1], [3.0], reset=False)[2],  # an integer among importances
+        check(X[:1], y[:1], None, reset=False)[2],
+    ]
+    expected = [[1.0] * 4, [1.5] * 4, [3.0 / (11 / 9)], [1.0]]
+    for found, wanted in zip(weights, expected, strict=True):
+        assert_allclose(found, wanted)
+
+
+def test_counts_with_class_weights_keep_their_sum(moons):
+    X, y = moons
+    counts = 1.0 + (X[:, 0] > 0)
+    clf = MCDropoutClassifier(class_weight={0: 1.0, 1: 5.0})
+    _, labels, weights, _, _, found = check_training_rows(
+        clf, X, y, counts, known_classes=None, reset=True
+    )
+    assert_array_equal(found, counts)
+    assert_allclose(weights.sum(), counts.sum())
+    importances = weights / counts
+    assert_allclose(importances, importances[labels == 0][0] * np.where(labels, 5, 1))
+
+
+def test_boosting(small, moons):
+    """AdaBoost passes weights that sum to 1."""
+    X, y = moons
+    clf = AdaBoostClassifier(
+        small(SNGPClassifier, epochs=20, num_inducing=256), n_estimators=3
+    ).fit(X, y)
+    for member in clf.estimators_:
+        assert member.predict_proba(X).max(axis=1).mean() > 0.8
+
+
+# Counts
+
+
+def test_large_integers_are_counts_with_a_warning(make_two, moons):
+    X, y = moons
+    weights = np.full(len(y), 12)
+    with pytest.warns(UserWarning, match="mean above 10") as caught:
+        clf = make_two().fit(X, y, sample_weight=weights)
+    assert {warning.filename for warning in caught} == {__file__}
+    with pytest.warns(UserWarning, match="mean above 10") as caught:
+        clf.partial_fit(X, y, sample_weight=weights)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert clf._weight_totals == (2 * weights.sum(), 2 * weights.sum(), True)
+
+
+def test_counts_make_the_classifier_more_certain(small, moons):
+    X, y = moons
+    once, often = (
+        small(SNGPClassifier).fit(X, y, sample_weight=np.full(len(y), count))
+        for count in (1, 9)
+    )
+    found, expected = (
+        clf.predict_uncertainty(X, kind="epistemic").mean() for clf in (often, once)
+    )
+    assert found < 0.5 * expected
+
+
+def test_integers_beyond_the_precision_of_floats_are_importances():
+    assert are_counts(np.array([0.0, 2.0**53]))
+    assert not are_counts(np.array([0.0, 2.0**54]))
+    assert not are_counts(np.array([0.0, 0.5]))
+
+
+# Effective number of samples
+
+
+def test_effective_weights_of_counts_are_the_counts():
+    counts = np.array([1.0, 4.0, 2.0])
+    assert_array_equal(effective_weights(counts, counts), counts)
+
+
+def test_effective_weights_have_no_unit():
+    weights = survey_weights(50)
+    found = effective_weights(1e3 * weights, np.ones(50))
+    assert_allclose(found, effective_weights(weights, np.ones(50)))
+    assert_allclose(found.sum(), weights.sum() ** 2 / (weights @ weights))
+
+
+def test_effective_weights_of_counts_and_importances_are_those_of_repetitions():
+    counts, importances = np.array([1.0, 3.0, 2.0]), np.array([0.5, 2.0, 1.0])
+    found = effective_weights(counts * importances, counts)
+    repeated = np.repeat(importances, counts.astype(int))
+    expected = effective_weights(repeated, np.ones(6))
+    assert_allclose(found, np.add.reduceat(expected, [0, 1, 4]))
+
+
+@pytest.mark.parametrize("positives", [8, 15])
+def test_few_heavy_samples_do_not_determine_the_temperature(make_two, positives):
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(1500, 6)), np.arange(1500) < positives
+    X[y] += 1.5
+    clf = make_two(class_weight="balanced", epochs=20, learning_rate=3e-3).fit(X, y)
+    assert 0.6 < clf.temperature_ < 1.6
+
+
+# Class weights
 
 
 @pytest.mark.parametrize(
@@ -84,21 +232,22 @@ def test_training_does_not_depend_on_the_scale_of_weights(make_two, moons):
 def test_class_weight_is_sample_weight(make_two, moons, outputs, class_weight, weigh):
     X, y = moons[0][:150], np.where(moons[1][:150] * np.arange(150) % 3, "no", "yes")
     clf = make_two(class_weight=class_weight).fit(X, y)
-    expected = make_two().fit(X, y, sample_weight=weigh(y))
+    weights = weigh(y) / 5  # importances rather than counts
+    expected = make_two().fit(X, y, sample_weight=weights)
     assert_allclose(outputs(clf, X), outputs(expected, X), atol=1e-6)
     assert (outputs(clf, X) != outputs(make_two().fit(X, y), X)).any()
     if class_weight != "balanced":
         clf.partial_fit(X, y)
-        expected.partial_fit(X, y, sample_weight=weigh(y))
+        expected.partial_fit(X, y, sample_weight=weights)
         assert_allclose(outputs(clf, X), outputs(expected, X), atol=1e-6)
 
 
 def test_class_weight_multiplies_sample_weight(make_two, moons, outputs):
     X, y = moons
-    weights = 1.0 + (X[:, 0] > 0)
+    weights = survey_weights(len(y))
     clf = make_two(class_weight={0: 2.0, 1: 0.5}).fit(X, y, sample_weight=weights)
     expected = make_two().fit(X, y, sample_weight=weights * np.where(y, 0.5, 2.0))
-    assert_array_equal(outputs(clf, X), outputs(expected, X))
+    assert_allclose(outputs(clf, X), outputs(expected, X), atol=1e-6)
 
 
 def test_balanced_with_a_missing_class(make_two, iris):
@@ -121,6 +270,7 @@ def test_class_weight_zero_removes_the_class(make, iris):
         {0: -1.0},
         {0: np.nan},
         {0: np.inf},
+        {0: 1e308},
         {0: "heavy"},
         {0: None},
         {0: 0.0},

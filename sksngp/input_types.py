@@ -1,0 +1,155 @@
+"""Types of features and labels that NumPy would turn into other values."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import reprlib
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Names of the types of dates and times in NumPy, pandas, polars and Arrow.
+TEMPORAL = re.compile(r"(dictionary<values=)?(date|time|duration|period|month)", re.I)
+#: Types of single dates and times. Those of pandas, but for periods, derive from them.
+TEMPORAL_CELLS = (
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    np.datetime64,
+    np.timedelta64,
+)
+
+
+def check_features(X: Any) -> None:
+    """Reject dates, times and masked values.
+
+    Converted to floats, a date would be a number of days, seconds or nanoseconds,
+    depending on its type, and a missing date or a masked value a number like others.
+
+    Parameters
+    ----------
+    X : array-like or dataframe
+
+    Raises
+    ------
+    ValueError
+    """
+    check_not_masked(X, "X")
+    temporal = dict(_temporal_columns(X))
+    if temporal:
+        raise ValueError(
+            "X must hold real numbers; the following columns hold dates or times: "
+            f"{reprlib.repr(temporal)}. Encode them as numbers first, for example as "
+            "days since a fixed date, (column - start) / numpy.timedelta64(1, 'D'), or "
+            "as the month, the day of the week and the hour."
+        )
+
+
+def check_not_masked(values: Any, name: str) -> None:
+    """Reject masked values, whose masks scikit-learn would drop.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise ValueError(
+            f"{name} must not have masked values. Leave out these samples, or fill the "
+            "values with filled()."
+        )
+
+
+def _temporal_columns(X: Any) -> Iterator[tuple[Any, str]]:
+    """Yield names, or numbers, and types of columns of dates and times."""
+    if hasattr(X, "schema") and hasattr(X, "column_names"):  # a pyarrow Table
+        columns = [(field.name, field.type) for field in X.schema]
+    elif hasattr(X, "columns") and hasattr(X, "dtypes"):
+        columns = list(zip(X.columns, X.dtypes, strict=True))
+    else:
+        yield from _temporal_columns_of_array(X)
+        return
+    for position, (name, kind) in enumerate(columns):
+        categories = getattr(kind, "categories", None)
+        kind = getattr(categories, "dtype", kind)
+        if TEMPORAL.match(str(kind)):
+            yield name, str(kind)
+        elif str(kind) == "object" and isinstance(X, pd.DataFrame):
+            yield from _temporal_cells(X.iloc[:, position].to_numpy(), name)
+
+
+def _temporal_columns_of_array(X: Any) -> Iterator[tuple[Any, str]]:
+    if isinstance(X, list | tuple):
+        try:
+            X = np.asarray(X)
+        except ValueError:  # scikit-learn explains what is wrong with it
+            return
+    kind = getattr(X, "dtype", None)
+    if kind is not None and TEMPORAL.match(str(kind)):
+        yield "all", str(kind)
+    elif isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
+        for position, column in enumerate(X.T):
+            yield from _temporal_cells(column, position)
+
+
+def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
+    """Yield the name of a column of objects and the type of its first date or time."""
+    for cell in column:
+        if isinstance(cell, TEMPORAL_CELLS) or type(cell).__name__ == "Period":
+            yield name, type(cell).__name__
+            return
+
+
+def plain_labels(y: Any) -> Any:
+    """Convert labels of nullable, Arrow and object types to types of NumPy.
+
+    scikit-learn converts nullable integers and booleans to float64, in which integers
+    above 2**53 are no longer distinct, and rejects objects.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Without missing values.
+
+    Returns
+    -------
+    array-like of shape (n,)
+        Integers, booleans or floats as an array of them; others as they are.
+
+    Raises
+    ------
+    ValueError
+        If values are masked, or integers beyond 64 bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain_labels(np.array([True, False], dtype=object))
+    array([ True, False])
+    """
+    check_not_masked(y, "y")
+    if isinstance(y, list | tuple | str) or y is None:
+        return y
+    values = np.asarray(y)
+    if values.dtype.kind in "biuf":
+        return values
+    if values.dtype != object or not values.size:
+        return y
+    kinds = set(map(type, values.ravel()))
+    if kinds <= {bool, np.bool_}:
+        return values.astype(bool)
+    if all(issubclass(kind, float | np.floating) for kind in kinds):
+        return values.astype(np.float64)
+    if not all(issubclass(kind, Integral) and kind is not bool for kind in kinds):
+        return y
+    for integer in (np.int64, np.uint64):
+        limits = np.iinfo(integer)
+        if limits.min <= values.min() and values.max() <= limits.max:
+            return values.astype(integer)
+    raise ValueError(
+        "y must hold integers of at most 64 bits, got "
+        f"{max(values.ravel(), key=abs)}. Convert the labels to strings."
+    )
