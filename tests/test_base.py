@@ -221,10 +221,16 @@ def interrupt(module, name):
     return prepare
 
 
+def interrupt_at_the_end(monkeypatch, clf):
+    """Interrupt a fit at the threshold, which `partial_fit` does not compute."""
+    interrupt(type(clf), "_learn")(monkeypatch, clf)
+    return interrupt(sksngp.ood, "threshold")(monkeypatch, clf)
+
+
 FAILURES = {
     "divergence": diverge,
     "interrupt in training": interrupt(training, "train"),
-    "interrupt at the end": interrupt(sksngp.ood, "threshold"),
+    "interrupt at the end": interrupt_at_the_end,
 }
 
 
