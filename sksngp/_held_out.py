@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import reprlib
-import warnings
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import ood
 from ._selection import Samples, Splits
 from ._validation import check_rows, checks_parameters
-from .exceptions import FewSamplesWarning
+from .exceptions import warn_of_few_samples
 from .sources import MatrixLike, RowSource
 
 #: Folds that ``cv="auto"`` makes of at most so many samples.
@@ -297,13 +296,12 @@ class HeldOutMixin:
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
                 rate += f" with ood_confidence={self.ood_confidence}"
-            warnings.warn(
+            warn_of_few_samples(
                 f"predict_ood will flag no row: {rate} requires at least {needed} "
                 f"unique samples that were not trained on, got {number} (cross-fitting "
                 "requires "
                 f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
                 "samples is held out). Increase ood_alpha, or call calibrate_ood with "
                 "more samples.",
-                FewSamplesWarning,
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )

@@ -24,5 +24,23 @@ class FewSamplesWarning(UserWarning):
     """
 
 
+#: What has been shown. Python's own record is reset whenever a filter changes, which
+#: scikit-learn's searches do in each fit.
+_shown: set[str] = set()
+
+
+def warn_of_few_samples(message: str, stacklevel: int) -> None:
+    """Raise a `FewSamplesWarning`, once while the filter is the library's own."""
+    actions = (
+        action
+        for action, text, category, module, _ in warnings.filters
+        if issubclass(FewSamplesWarning, category) and text is None and module is None
+    )
+    if next(actions, "default") == "once" and message in _shown:
+        return
+    _shown.add(message)
+    warnings.warn(message, FewSamplesWarning, stacklevel=stacklevel + 1)
+
+
 # After all filters of users, which take precedence.
 warnings.simplefilter("once", FewSamplesWarning, append=True)

@@ -162,7 +162,7 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     >>> import numpy as np
     >>> X = np.append(np.arange(100.0), 1e6)[:, None]
     >>> reach(X).ravel()
-    array([-279.,  378.])
+    array([-279.,  379.])
     """
     bounds = np.full((2, X.shape[1]), np.inf)
     bounds[0] = -np.inf

@@ -231,10 +231,16 @@ def fail_after(module, name, error=KeyboardInterrupt):
     return prepare
 
 
+def interrupt_at_the_end(monkeypatch, clf):
+    """Interrupt a fit at the threshold, which `partial_fit` does not compute."""
+    fail_after(type(clf), "_learn")(monkeypatch, clf)
+    return fail_after(sksngp.ood, "threshold")(monkeypatch, clf)
+
+
 FAILURES = {
     "divergence": diverge,
     "interrupt in training": fail_after(training, "train"),
-    "interrupt at the end": fail_after(sksngp.ood, "threshold"),
+    "interrupt at the end": interrupt_at_the_end,
     "error in training": fail_after(CompiledNetwork, "epoch", RuntimeError),
 }
 INTERRUPTED = list(FAILURES)[:3]

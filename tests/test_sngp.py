@@ -163,9 +163,18 @@ def test_posterior_holds_every_row_once(make, iris, validation_fraction):
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 
 
-def test_streamed_posterior_adds_rows_to_what_it_was(make, iris):
+def test_streamed_posterior_holds_every_row_as_the_network_is_now(make, iris):
     X, y = iris
     clf = make(**ALL_ROWS).partial_fit(X[::2], y[::2], classes=[0, 1, 2])
+    clf.partial_fit(X[1::2], y[1::2])
+    features = network_outputs(clf, X)[2]
+    expected = clf.ridge_penalty * np.eye(64) + features.T @ features
+    np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
+
+
+def test_stream_after_a_fit_adds_rows_to_the_posterior(make, iris):
+    X, y = iris
+    clf = make(**ALL_ROWS).fit(X[::2], y[::2])
     before = clf.posterior_.precision[0]
     clf.partial_fit(X[1::2], y[1::2])
     features = network_outputs(clf, X[1::2])[2]

@@ -243,6 +243,18 @@ def test_posterior_waits_for_a_prediction(small, moons):
     assert_array_equal(twin.predict_proba(X), proba)
 
 
+def test_an_interrupted_prediction_can_be_repeated(make_two, moons, monkeypatch):
+    X, y = moons
+    clf = stream(make_two(), X, y, 100, [0, 1])
+    expected = copy.deepcopy(clf).predict_ood(X)
+    with monkeypatch.context() as patched:
+        patched.setattr(_stream.StreamMixin, "_finish_stream", None)
+        patched.setattr(type(clf), "_finish_stream", None)
+        with pytest.raises(TypeError):
+            clf.predict_ood(X)
+    assert_array_equal(clf.predict_ood(X), expected)
+
+
 def test_memory_is_bounded(make_two, monkeypatch):
     monkeypatch.setattr(stream_memory, "MOST_ROWS", 60)
     monkeypatch.setattr(_stream, "STREAM_SCORES", 25)
