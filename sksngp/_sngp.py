@@ -332,9 +332,10 @@ class SNGPClassifier(BaseNetworkClassifier):
         """Name the layers that the bound does not reach, once per classifier."""
         assert body.description is not None
         names = body.description.unnormalised
-        if not names or names == getattr(self, "_unnormalised", None):
+        kinds = [name.partition(" ")[2] for name in names]  # Keras numbers the names
+        if not names or kinds == getattr(self, "_unnormalised", None):
             return
-        self._unnormalised = names
+        self._unnormalised = kinds
         warnings.warn(
             f"spec_norm_bound={self.spec_norm_bound} has no effect on these layers of "
             f"network={body.name}: {', '.join(names)}. Only Dense and Conv2D layers "

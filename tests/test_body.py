@@ -736,7 +736,7 @@ def beside_dense(layer, shape):
         (lambda: tf_keras.layers.Conv1D(3, 1), (2, 1)),
         (lambda: tf_keras.layers.LSTM(3), (2, 1)),
         (lambda: tf_keras.layers.TimeDistributed(tf_keras.layers.Dense(3)), (2, 1)),
-        (lambda: tf_keras.layers.EinsumDense("abc,cd->abd", (2, 3)), (2, 1)),
+        (lambda: tf_keras.layers.EinsumDense("abc,ce->abe", (2, 3)), (2, 1)),
         (lambda: tf_keras.layers.DepthwiseConv2D(1), (2, 1, 1)),
     ],
     ids=["Conv1D", "LSTM", "TimeDistributed", "EinsumDense", "DepthwiseConv2D"],

@@ -207,7 +207,7 @@ def test_label_types_in_a_stream(make_two, moons):
     [
         (pd.Series(LABELS).astype("Int64").where(NUMBERS != 3), "y contains NaN"),
         (pa.array([None, *LABELS[1:].tolist()]), "y contains NaN"),
-        (np.array([1, False] * 10, object), "[Uu]nknown label type"),
+        (np.array([1, False] * 10, object), "label type"),
         (np.array([2**70, 1] * 10, object), "at most 64 bits"),
     ],
     ids=["NA", "null", "mixed", "beyond 64 bits"],
