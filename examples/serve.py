@@ -14,7 +14,8 @@ limits of time and memory. The old model answers meanwhile, and goes on if the n
 is refused; ``GET /health`` says so. What a request can cost is bounded by `Limits`.
 There are no users and no encryption: on a network, put it behind a proxy that has them.
 
-Run: ``python serve.py MODEL.sksngp [--port 8000]`` (in a checkout, ``pip install ".[serve]"``)
+Run: ``python serve.py MODEL.sksngp [--port 8000]``, after ``pip install ".[serve]"`` in
+a checkout.
 """
 
 import argparse
