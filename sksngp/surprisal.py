@@ -81,6 +81,6 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     tail = ordered[-max(round(TAIL_SHARE * len(ordered)), TAIL_SCORES) :]
     excess = float(np.mean(tail - tail[0]))
     # Scores that hardly differ say nothing about the tail.
-    excess = max(excess, 1e-6 * abs(knots[-1]), 1e-12)
+    excess = max(excess, 1e-3 * abs(knots[-1]), 1e-12)
     kept = np.linspace(0, len(knots) - 1, min(len(knots), MOST_KNOTS)).astype(int)
     return Surprisal(knots[kept], values[kept], excess)
