@@ -607,11 +607,9 @@ class SNGPClassifier(BaseNetworkClassifier):
             ),
         }
         for number, surprisal in enumerate(surprisals):
-            knots = len(surprisal.scores)
-            parts = {"scores": surprisal.scores, "values": surprisal.values}
-            for name, array in parts.items():
-                key = f"surprisal {number}: {name}"
-                arrays[key] = FittedArray(array, (knots,))
+            arrays[f"surprisal {number}: scores"] = FittedArray(
+                surprisal.scores, (None,)
+            )
             arrays[f"surprisal {number}: excess"] = FittedArray(
                 np.array(surprisal.excess, float), (), positive=True
             )

@@ -263,7 +263,8 @@ class StreamMixin:
         1,000 of these rows set the out-of-distribution threshold, but for rows with
         values that are wild (some hundred standard deviations from the others).
 
-        After a `fit`, whose rows are not kept, a chunk is gone over once.
+        After a `fit`, whose rows are not kept, a chunk is gone over once. The same
+        holds after `sksngp.persistence.load`, as files hold no rows; pickles do.
 
         Parameters
         ----------

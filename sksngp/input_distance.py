@@ -136,9 +136,10 @@ def fit_input_distance(
     InputDistance
     """
     dtype = next(rows.chunks(1, 1))[0].dtype
-    kernel, bias = _random_projections(
-        rows.total(partial(_moments, num_classes)), np.random.default_rng(seed)
-    )
+    # Less than that has no digits left in this type.
+    least = float(1e3 * np.finfo(dtype).tiny) ** 2
+    moments = rows.total(partial(_moments, num_classes))
+    kernel, bias = _random_projections(moments, least, np.random.default_rng(seed))
     prior = factorise(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
     empty = InputDistance(kernel.astype(dtype), bias.astype(dtype), prior)
     return empty.absorb(rows)
@@ -146,7 +147,7 @@ def fit_input_distance(
 
 @one_thread()
 def _random_projections(
-    moments: Moments, rng: np.random.Generator
+    moments: Moments, least: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw W and b of a Gaussian kernel between whitened inputs."""
     weights, sums, products = moments
@@ -157,7 +158,9 @@ def _random_projections(
     size = len(mean)
     # Directions that no sample has are left out of the mean.
     rank = max(np.linalg.matrix_rank(total, hermitian=True), 1)
-    variance = np.trace(total) / rank or 1.0
+    variance = np.trace(total) / rank
+    if variance <= least:  # all samples are equal
+        within, total, variance = np.eye(size), np.eye(size), 1.0
     factor = cholesky(within + SHRINKAGE * variance * np.eye(size), lower=True)
     half = solve_triangular(factor, total, lower=True)
     distance = 2.0 * np.trace(solve_triangular(factor, half.T, lower=True)) or 1.0

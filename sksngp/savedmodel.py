@@ -312,12 +312,8 @@ class _DistanceGraph:
 
 def _surprisal(surprisal: Surprisal, scores: tf.Tensor) -> tf.Tensor:
     """As `Surprisal`."""
-    knots, values = tf.constant(surprisal.scores), tf.constant(surprisal.values)
-    if len(surprisal.values) == 1:  # there is nothing to interpolate
-        knots, values = tf.concat([knots, knots + 1], 0), tf.concat([values] * 2, 0)
-    inside = tf.clip_by_value(scores, knots[0], knots[-1])
-    right = tf.clip_by_value(tf.searchsorted(knots, inside), 1, knots.shape[0] - 1)
-    low, high = tf.gather(knots, right - 1), tf.gather(knots, right)
-    start, end = tf.gather(values, right - 1), tf.gather(values, right)
-    between = start + (inside - low) * ((end - start) / (high - low))
-    return between + (tf.maximum(scores - surprisal.scores[-1], 0.0) / surprisal.excess)
+    reference = above_rounding(surprisal.scores)
+    size = len(reference)
+    pvalues = (1.0 + size - _count_below(reference, scores)) / (1.0 + size)
+    beyond = tf.maximum(scores - reference[-1], 0.0)
+    return beyond / surprisal.excess - tf.math.log(pvalues)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .ood import above_rounding
+from .ood import above_rounding, pvalues
 
-#: Most scores that are kept.
-MOST_KNOTS = 1000
+#: Most reference scores that are kept.
+MOST_SCORES = 1000
 #: Share of the scores, and least number, that say how fast the tail falls.
 TAIL_SHARE = 0.05
 TAIL_SCORES = 10
@@ -18,23 +18,20 @@ TAIL_SCORES = 10
 
 @dataclass(frozen=True)
 class Surprisal:
-    """Minus the logarithm of the probability of a score at least as high.
+    """Minus the logarithm of the p-value of a score.
 
-    Between reference scores it is interpolated. Above the largest, the tail is assumed
-    to fall exponentially, so that samples far from the data do not become equal.
+    Above the largest reference score, where p-values are equal, the tail is assumed to
+    fall exponentially, so that samples far from the data do not become equal.
 
     Parameters
     ----------
     scores : float64 ndarray of shape (n,)
-        Some of the reference scores, in increasing order.
-    values : float64 ndarray of shape (n,)
-        Surprisal of each.
+        Reference scores that differ, in increasing order.
     excess : float
         Mean of what exceeds a high score.
     """
 
     scores: NDArray[np.float64]
-    values: NDArray[np.float64]
     excess: float
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,15 +39,15 @@ class Surprisal:
 
         Parameters
         ----------
-        scores : ndarray
+        scores : ndarray of shape (m,)
 
         Returns
         -------
-        float64 ndarray of the same shape
+        float64 ndarray of shape (m,)
             At least 0.
         """
-        beyond = np.maximum(scores - self.scores[-1], 0.0) / self.excess
-        return np.interp(scores, self.scores, self.values) + beyond
+        beyond = np.maximum(scores - above_rounding(self.scores[-1]), 0.0)
+        return beyond / self.excess - np.log(pvalues(scores, self.scores))
 
 
 def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
@@ -59,7 +56,9 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     Parameters
     ----------
     scores : ndarray of shape (n,)
-        Scores of samples from the training distribution, at least one.
+        Scores of samples from the training distribution, at least one. Equal scores
+        count once: they belong to equal samples, which must not count for more than
+        one sample of weight 2.
 
     Returns
     -------
@@ -70,17 +69,14 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     >>> import numpy as np
     >>> surprisal = fit_surprisal(np.arange(1.0, 100.0))
     >>> np.exp(-surprisal(np.array([1.0, 50.0, 90.5]))).round(3)
-    array([0.99 , 0.5  , 0.095])
+    array([1.  , 0.51, 0.1 ])
     """
     ordered = np.sort(np.asarray(scores, np.float64))
-    # Scores that differ by rounding count as equal.
     apart = ordered[1:] > above_rounding(ordered[:-1])
-    first = np.flatnonzero(np.append(True, apart))
-    knots = ordered[first]
-    values = np.log1p(len(ordered)) - np.log(len(ordered) - first)
-    tail = ordered[-max(round(TAIL_SHARE * len(ordered)), TAIL_SCORES) :]
-    excess = float(np.mean(tail - tail[0]))
+    distinct = ordered[np.append(True, apart)]
+    tail = distinct[-max(round(TAIL_SHARE * len(distinct)), TAIL_SCORES) :]
     # Scores that hardly differ say nothing about the tail.
-    excess = max(excess, 1e-3 * abs(knots[-1]), 1e-12)
-    kept = np.linspace(0, len(knots) - 1, min(len(knots), MOST_KNOTS)).astype(int)
-    return Surprisal(knots[kept], values[kept], excess)
+    excess = max(float(np.mean(tail - tail[0])), 1e-3 * abs(distinct[-1]), 1e-12)
+    number = min(len(distinct), MOST_SCORES)
+    kept = np.linspace(0, len(distinct) - 1, number).astype(int)
+    return Surprisal(distinct[kept], excess)

@@ -114,16 +114,6 @@ def test_pipelines_searches_and_calibration(small, iris, tmp_path):
         assert_array_equal(same.predict_proba(X), model.predict_proba(X))
 
 
-def test_partial_fit_continues_after_loading(make, moons, tmp_path, outputs):
-    X, y = moons
-    clf = make().partial_fit(X[:100], y[:100], classes=[0, 1])
-    save(clf, tmp_path / "model")
-    same = load(tmp_path / "model")
-    for model in (clf, same):
-        model.partial_fit(X[100:], y[100:])
-    assert_array_equal(outputs(same, X), outputs(clf, X))
-
-
 def test_unsupported_models_are_not_saved(make, moons, tmp_path):
     class Own(BaseEstimator):
         pass

@@ -214,13 +214,13 @@ def test_arithmetic_is_float64_whatever_the_types():
 
 
 @pytest.mark.parametrize("columns", [5, 40])
-def test_update_is_the_scaler_of_all_rows(columns):
+def test_rescaling_is_the_scaler_of_all_rows(columns):
     parts = [table(70, columns, seed) for seed in range(3)]
     weights = [np.random.default_rng(9 + i).uniform(0.1, 2, 70) for i in range(3)]
     first = fitted = fit(parts[0], weights[0])
     before = first.scaler.mean_.copy(), first.scaler.scale_.copy()
     for X, w in zip(parts[1:], weights[1:], strict=True):
-        fitted = fitted.update(X, w)
+        fitted = fitted.rescaled(X, w, before=fitted.scaler)
     expected = StandardScaler().fit(
         np.concatenate(parts), sample_weight=np.concatenate(weights)
     )
@@ -231,10 +231,10 @@ def test_update_is_the_scaler_of_all_rows(columns):
     np.testing.assert_array_equal(first.scaler.scale_, before[1])
 
 
-def test_update_without_scaler_changes_nothing():
+def test_rescaling_without_scaler_changes_nothing():
     fitted = fit(table(), standardize=False)
     assert fitted.scaler is None
-    assert fitted.update(table(seed=1), np.ones(200)) is fitted
+    assert fitted.rescaled(table(seed=1), np.ones(200)) is fitted
 
 
 def test_standardise_is_the_scaler_and_leaves_its_argument_alone():

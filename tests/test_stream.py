@@ -340,3 +340,12 @@ def test_a_search_prints_a_warning_once():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stderr.count("predict_ood will flag no row") == 1
+
+
+def test_a_pickled_stream_goes_on(make_two, moons, outputs):
+    X, y = moons
+    clf = make_two().partial_fit(X[:100], y[:100], classes=[0, 1])
+    same = pickle.loads(pickle.dumps(clf))
+    for model in (clf, same):
+        model.partial_fit(X[100:], y[100:])
+    assert_array_equal(outputs(same, X), outputs(clf, X))

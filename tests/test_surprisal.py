@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
-from sksngp.surprisal import MOST_KNOTS, fit_surprisal
+from sksngp.ood import pvalues
+from sksngp.surprisal import MOST_SCORES, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 
@@ -19,31 +20,29 @@ def test_monotone_and_finite(scores, first, second):
 
 
 @given(SCORES)
-def test_reference_scores_have_their_ranks(scores):
-    shares = np.exp(-fit_surprisal(scores)(scores))
-    at_least = (scores >= scores[:, None]).sum(axis=1)
-    # Scores that differ by rounding count as equal.
-    assert (shares >= at_least / (len(scores) + 1) - 1e-12).all()
-    distinct = np.diff(np.unique(scores)) > 1e-6
-    if distinct.all():
-        assert_allclose(shares, at_least / (len(scores) + 1), rtol=1e-9)
+def test_minus_the_log_of_p_values(scores):
+    distinct = np.unique(scores)
+    if (np.diff(distinct) > 1e-5).all():  # else some count as equal
+        expected = -np.log(pvalues(distinct, distinct))
+        assert_allclose(fit_surprisal(scores)(distinct), expected, rtol=1e-9)
 
 
 def test_an_exponential_tail_goes_on():
-    scores = np.random.default_rng(0).exponential(size=100_000)
-    far = np.array([15.0, 30.0])  # the largest of the scores is about 12
-    assert_allclose(fit_surprisal(scores)(far), far, rtol=0.15)
+    scores = np.random.default_rng(0).exponential(size=1000)
+    far = np.array([15.0, 30.0])  # the largest of the scores is about 7
+    assert_allclose(fit_surprisal(scores)(far), far, rtol=0.25)
 
 
-def test_few_knots_say_the_same():
-    scores = np.random.default_rng(0).normal(size=20 * MOST_KNOTS)
+def test_few_scores_say_the_same():
+    scores = np.random.default_rng(0).normal(size=20 * MOST_SCORES)
     surprisal = fit_surprisal(scores)
-    assert len(surprisal.scores) == MOST_KNOTS
+    assert len(surprisal.scores) == MOST_SCORES
     shares = np.exp(-surprisal(np.quantile(scores, [0.1, 0.5, 0.95])))
-    assert_allclose(shares, [0.9, 0.5, 0.05], atol=1e-3)
+    assert_allclose(shares, [0.9, 0.5, 0.05], atol=5e-3)
 
 
 def test_rounding_makes_no_difference():
     surprisal = fit_surprisal(np.array([0.5, 0.5 + 1e-15, 0.5 - 1e-15, 0.7]))
     assert len(surprisal.scores) == 2
-    assert surprisal(np.array([0.5 + 1e-13])) - surprisal(np.array([0.5])) < 1e-9
+    low, equal, high = surprisal(np.array([0.5, 0.5 + 1e-9, 0.5 + 1e-5]))
+    assert low == equal < high

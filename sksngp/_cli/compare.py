@@ -234,7 +234,10 @@ def draw(
 def _draw_row(
     axes: np.ndarray, classifiers: Sequence[ClassifierMixin], X: np.ndarray, **data: Any
 ) -> None:
-    """Draw one kind of surface for each classifier, on one scale from 0 to 1."""
+    """Draw one kind of surface for each classifier, on one scale.
+
+    Scores of classifiers differ, and are shown as multiples of the threshold.
+    """
     for ax, classifier in zip(axes, classifiers, strict=True):
         display = UncertaintyDisplay.from_estimator(
             classifier,
@@ -246,10 +249,15 @@ def _draw_row(
             scatter_kwargs={"s": 8, "linewidths": 0},
             **data,
         )
-    ticks = np.linspace(0, 1, 6)
-    axes[0].figure.colorbar(
-        display.surface_, ax=axes, label=display.label, ticks=ticks, pad=0.01
+    bar = axes[0].figure.colorbar(
+        display.surface_, ax=axes, label=display.label, pad=0.01
     )
+    ticks = np.linspace(0.0, max(display.surface_.levels), 6)
+    unit, label = 1.0, display.label
+    if display.threshold and np.isfinite(display.threshold):
+        unit, label = display.threshold, f"{label} / threshold"
+    bar.set_ticks(ticks.tolist(), labels=[f"{tick / unit:.1f}" for tick in ticks])
+    bar.set_label(label or "")
 
 
 def run_digits(options: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ def too_many_flags(num_flagged: int, num_rows: int, alpha: float) -> bool:
 
     Examples
     --------
-    >>> too_many_flags(60, 600, 0.05), too_many_flags(1, 2, 0.05)
+    >>> too_many_flags(120, 600, 0.05), too_many_flags(1, 2, 0.05)
     (True, False)
     """
     # Twice the rate, as the threshold of a single fit deviates from the promise.

@@ -29,6 +29,9 @@ MARKERS = ("o", "^", "s", "D", "v", "P")
 SURFACE_OF_TWO = ("#4D9DCB", "#F7F7F7", "#EFBC4A")
 SURFACE_OF_MANY = ("#FFFFFF", "#606060")
 
+#: The scale of out-of-distribution scores ends at so many times the threshold.
+SCALE_OF_SCORES = 2.0
+
 
 class UncertaintyDisplay:
     """Probability or uncertainty of a classifier over a plane.
@@ -41,7 +44,7 @@ class UncertaintyDisplay:
     xx0, xx1 : ndarray of shape (grid_resolution, grid_resolution)
         First and second output of :func:`numpy.meshgrid`.
     response : ndarray of shape (grid_resolution, grid_resolution)
-        Values in [0, 1] to show as a surface.
+        Values to show as a surface: in [0, 1], but for out-of-distribution scores.
     kind : {"probability", "total", "aleatoric", "epistemic", "ood"}, default="total"
         What `response` is. It decides the default colour map.
     label : str, default=None
@@ -157,10 +160,12 @@ class UncertaintyDisplay:
         """
         _check_kind(self.kind)
         ax = make_axes(ax, "UncertaintyDisplay.plot")
-        # Rounding above 1 would fall out of the last level and leave a hole.
-        response = np.clip(self.response, 0.0, 1.0)
+        top = self._top()
+        # What is above the last level would leave a hole.
+        response = np.clip(self.response, 0.0, top)
         cmap = self._default_cmap() if cmap is None else cmap
-        style = {"levels": np.linspace(0, 1, 21), "cmap": cmap, "zorder": 0, **kwargs}
+        levels = np.linspace(0, top, 21)
+        style = {"levels": levels, "cmap": cmap, "zorder": 0, **kwargs}
         self.surface_ = ax.contourf(self.xx0, self.xx1, response, **style)
         self.ax_, self.figure_ = ax, ax.figure
         self.colorbar_ = self._draw_colorbar() if colorbar else None
@@ -206,7 +211,7 @@ class UncertaintyDisplay:
                 default="probability"
             What to show: the probability of a class, a kind of uncertainty, or the
             out-of-distribution score (minus `score_samples`), with a line around what
-            `predict_ood` accepts.
+            `predict_ood` accepts and a scale that ends at twice its threshold.
         X_ood : {array-like, dataframe} of shape (n_ood, 2), default=None
             Points from another distribution, drawn on top.
         class_of_interest : int, float, bool or str, default=None
@@ -294,6 +299,14 @@ class UncertaintyDisplay:
         shades = SURFACE_OF_TWO if binary else SURFACE_OF_MANY
         return LinearSegmentedColormap.from_list("probability", shades)
 
+    def _top(self) -> float:
+        """Upper end of the scale, which out-of-distribution scores do not have."""
+        if self.kind != "ood":
+            return 1.0
+        if self.threshold and np.isfinite(self.threshold):
+            return SCALE_OF_SCORES * self.threshold
+        return float(np.max(self.response)) or 1.0
+
     def _draw_colorbar(self) -> Colorbar:
         default = "probability"
         if self.kind != "probability":
@@ -302,7 +315,7 @@ class UncertaintyDisplay:
             self.surface_,
             ax=self.ax_,
             label=self.label or default,
-            ticks=np.linspace(0.0, 1.0, 6),
+            ticks=np.linspace(0.0, self._top(), 6),
         )
 
     def _draw_threshold(self, response: np.ndarray, threshold: float) -> None:
