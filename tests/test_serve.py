@@ -617,8 +617,9 @@ def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
     assert result[1]["replacement"] == {"status": "refused", "reason": "no good"}
 
 
+@pytest.mark.slow  # several processes that start TensorFlow
 def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
-    TrialProcess(Limits())(path)  # a good file
+    TrialProcess(Limits(load_seconds=300))(path)  # a good file
     with pytest.raises(ValueError, match=r"(?i)memory|ended a process"):
         TrialProcess(Limits(load_bytes=0))(path)
     with pytest.raises(ValueError, match=r"more than 0\.01 s to load"):
