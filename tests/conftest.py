@@ -45,7 +45,7 @@ from sksngp._cli import classifiers
 from sksngp.datasets import two_moons
 from sksngp.uncertainty import KINDS
 
-# Tests return to the same few dozen architectures; compiling them takes most of the time.
+# Tests return to the same few dozen architectures; compiling takes most of their time.
 pool.MAX_ARCHITECTURES = 200
 
 pytest.register_assert_rewrite("command_line", "common")
