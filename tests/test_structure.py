@@ -366,7 +366,7 @@ def test_mutated_structures_are_refused_or_sound(bases):
     assert 0 < fuzz(bases, 300, seed=0) < 300
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore")
 def test_ten_thousand_mutated_structures_are_refused_or_sound(bases):
     assert 0 < fuzz(bases, 10_000, seed=1) < 10_000
