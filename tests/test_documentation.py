@@ -12,6 +12,7 @@ DOCS = ROOT / "docs"
 PUBLIC = [
     "sksngp",
     "sksngp.datasets",
+    "sksngp.exceptions",
     "sksngp.inspection",
     "sksngp.metrics",
     "sksngp.persistence",

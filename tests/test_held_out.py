@@ -272,7 +272,9 @@ def test_recalibration_applies_a_new_ood_alpha(make_two, moons):
         expected = np.sort(-clf.score_samples(X[1::2]))
         rank = round((100 + 1) * (1 - alpha) + 0.499)
         # Scores that differ by less count as equal.
-        assert clf.ood_threshold_ == pytest.approx(expected[rank - 1], rel=1e-5, abs=2e-6)
+        assert clf.ood_threshold_ == pytest.approx(
+            expected[rank - 1], rel=1e-5, abs=2e-6
+        )
 
 
 def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
