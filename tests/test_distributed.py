@@ -55,7 +55,7 @@ def cluster(tmp_path_factory):
 def client_of(cluster):
     """Use the workers, both of which are alive."""
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=300)
         yield client
 
 

@@ -230,6 +230,7 @@ def test_partial_fit_replaces_the_calibration_set(make_two, moons):
     assert len(clf.partial_fit(X, y).ood_scores_) == held_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passes", [0, 1, 5])
 def test_pvalues_of_new_samples_after_a_wide_first_batch(small, passes):
     """With more features than hidden units, the projection is also learned."""
