@@ -325,7 +325,7 @@ def test_concurrent_predictions_of_three_models(
         for start, count in [(0, 1), (3, 50), (60, 64), (10, 190)]
     ]
     answers = [outputs(clf, rows) for clf, rows in queries]  # each computed alone
-    barrier = threading.Barrier(num_threads, timeout=60)
+    barrier = threading.Barrier(num_threads, timeout=300)
     end = time.monotonic() + seconds
 
     def ask(seed):

@@ -71,7 +71,7 @@ def printed(run_python):
         with multiprocessing.get_context("fork").Pool(1) as workers:
             for work, args in ((clf.predict, (X,)), (clf.fit, (X, y))):
                 try:
-                    workers.apply_async(work, args).get(timeout=30)
+                    workers.apply_async(work, args).get(timeout=300)
                 except RuntimeError as error:
                     print("forked after TensorFlow" in str(error))
         print(len(clf.fit(X, y).predict(X)))
