@@ -198,6 +198,6 @@ def run_python():
         [sys.executable, "-c", dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=environment,
     )

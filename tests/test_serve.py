@@ -62,7 +62,7 @@ def gate(path, monkeypatch):
     def wait(model, rows):
         if len(rows) > 1 or rows.any():  # not those that try a new model
             gate.sizes.append(len(rows))
-            assert gate.wait(60)
+            assert gate.wait(300)
         return predict(model, rows)
 
     monkeypatch.setattr(ServedModel, "predict", wait)
@@ -594,7 +594,7 @@ def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
     tried, result = threading.Event(), []
 
     def check(file):
-        assert tried.wait(60)
+        assert tried.wait(300)
         raise ValueError("no good")
 
     async def run():
