@@ -575,8 +575,9 @@ class BaseNetworkClassifier(
         )
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
-        self._combine_scores(out_of_fold_scores(trial, samples, splits), samples.X)
-        self._score_held_out(select(samples.X, held_out), depth=2)
+        parts = out_of_fold_scores(trial, samples, splits)
+        self._ood_rows = ood.digests(select(samples.X, held_out), self._split)
+        self._set_threshold(self._combine_scores(parts, samples.X), depth=1)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
         if self.temperature != "auto":

@@ -267,11 +267,6 @@ class HeldOutMixin:
         cutoff = ood.cutoff_of_share(self.validation_fraction)
         self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 
-    def _score_held_out(self, X: np.ndarray | RowSource, depth: int = 0) -> None:
-        """Set the threshold by rows that were not trained on."""
-        self._ood_rows = ood.digests(X, self._split)
-        self._set_threshold(self._predict_valid(X, self._ood_score), depth + 1)
-
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
             raise ValueError(

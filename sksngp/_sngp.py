@@ -634,7 +634,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         if self._directions() is None:
             self.posterior_.whitening  # noqa: B018  (computed once, and kept)
         if self.input_distance_ is not None:
-            self.input_distance_.posterior.whitening  # noqa: B018
+            self.input_distance_.whitening  # noqa: B018
 
     def _directions(self) -> np.ndarray | None:
         """The few directions that suffice for float32, if there are such."""

@@ -528,10 +528,11 @@ class StreamMixin:
         rows, _ = model._project(*remembered)
         model._finish_stream(rows, state)
         held_out = state.held_out.X[state.are_tame(state.held_out.X)]
-        if not state.fitted:
+        if state.fitted:
+            scores = model._predict_valid(held_out, self._ood_score)
+        else:
             parts = model._predict_valid(held_out, model._ood_parts)
-            model._combine_scores(parts, remembered[0])
-        scores = model._predict_valid(held_out, self._ood_score)
+            scores = model._combine_scores(parts, remembered[0])
         # Rows of an earlier fit are not at hand to be scored again.
         room = max(STREAM_SCORES - len(scores), 0)
         if (earlier := getattr(self, "_ood_rows", None)) is not None and state.fitted:

@@ -14,7 +14,7 @@ differ.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -69,10 +69,14 @@ class InputDistance:
             In [0, 1].
         """
         features = self.features(projected)
-        whitening = self.posterior.whitening[0].astype(features.dtype)
-        left = np.square(features @ whitening).sum(axis=1, dtype=np.float64)
+        left = np.square(features @ self.whitening).sum(axis=1, dtype=np.float64)
         prior = np.square(features).sum(axis=1, dtype=np.float64)
         return np.clip(self.posterior.scale * left / prior, 0.0, 1.0)
+
+    @cached_property
+    def whitening(self) -> NDArray[np.floating]:
+        """That of the posterior, in the type of the kernel; shape (M, M)."""
+        return self.posterior.whitening[0].astype(self.kernel.dtype)
 
     def without(
         self, projected: NDArray[np.floating], weights: NDArray[np.float64]
@@ -100,6 +104,12 @@ class InputDistance:
         features: NDArray[np.floating] = np.cos(phase, out=phase)
         features *= features.dtype.type(np.sqrt(2.0 / features.shape[1]))
         return features
+
+    def __getstate__(self) -> dict[str, object]:
+        # What can be computed again is not worth the bytes of a pickle.
+        state = {**vars(self)}
+        state.pop("whitening", None)
+        return state
 
     def absorb(self, rows: Rows | StreamedRows) -> InputDistance:
         """Return the same process after further samples.

@@ -242,37 +242,6 @@ def hold_out_below(
     return (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
 
 
-def latest_scores(
-    rows: np.ndarray, scores: np.ndarray, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The last score of each row, and of these the last `limit`.
-
-    A row that comes again must not count twice: the promise is one for as many rows as
-    there are, not for as many scores.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n,)
-        What tells rows apart.
-    scores : ndarray of shape (n,)
-    limit : int
-
-    Returns
-    -------
-    rows, scores : ndarray of shape (m,)
-        In their order.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> latest_scores(np.array([7, 8, 7]), np.array([0.1, 0.2, 0.3]), 10)
-    (array([8, 7]), array([0.2, 0.3]))
-    """
-    _, from_the_end = np.unique(rows[::-1], return_index=True)
-    last = np.sort(len(rows) - 1 - from_the_end)[-limit:]
-    return rows[last], scores[last]
-
-
 def _distinct_rows_by_class(
     labels: np.ndarray, index: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

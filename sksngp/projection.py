@@ -85,7 +85,7 @@ class InputProjection:
         num_hidden)
         """
         if self.kernel is None:
-            return self._standardised(X, dtype)
+            return self._unprojected(X, dtype)
         members, n_features, width = self.kernel.shape
         projected = np.empty((members, len(X), width), dtype)
         for rows, chunk in row_blocks(X, max(n_features, members * width)):
@@ -97,7 +97,7 @@ class InputProjection:
             )
         return projected[0] if members == 1 else projected
 
-    def _standardised(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
+    def _unprojected(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
         rows = np.empty(X.shape, dtype)
         for part, chunk in row_blocks(X):
             rows[part] = self._standardise(chunk, dtype)

@@ -286,7 +286,7 @@ class _DistanceGraph:
     def __init__(self, classifier: Any) -> None:
         distance = classifier.input_distance_
         self.scale = distance.posterior.scale
-        arrays = distance.kernel, distance.bias, distance.posterior.whitening[0]
+        arrays = distance.kernel, distance.bias, distance.whitening
         dtype = classifier.architecture_["dtype"]
         self.variables = [
             tf.Variable(array, trainable=False, dtype=dtype) for array in arrays

@@ -3,9 +3,21 @@
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp import SNGPClassifier
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
 from sksngp.uncertainty import KINDS
 
+#: The four classifiers.
+CLASSIFIERS = [
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+]
 #: Settings in which sample weights and repetitions agree up to rounding.
 EXACT = {"dtype": "float64", "dropout_rate": 0, "batch_size": None}
 #: The recipe of the defaults: networks of several depths, folds and a final network.

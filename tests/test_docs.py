@@ -5,21 +5,10 @@ import math
 import re
 
 import pytest
+from common import CLASSIFIERS
 
-from sksngp import (
-    DeepEnsembleClassifier,
-    MCDropoutClassifier,
-    ResNetClassifier,
-    SNGPClassifier,
-)
 from sksngp._docs import SHARED_ATTRIBUTES, SHARED_PARAMETERS, document
 
-CLASSIFIERS = [
-    SNGPClassifier,
-    ResNetClassifier,
-    MCDropoutClassifier,
-    DeepEnsembleClassifier,
-]
 each_classifier = pytest.mark.parametrize("Classifier", CLASSIFIERS)
 
 

@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sksngp import ResNetClassifier, SNGPClassifier, _stream, training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
+from sksngp.ood import LARGEST_SHARE, hold_out_below
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +301,29 @@ def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
         clf.calibrate_ood(X[:18])
     assert vars(clf) == state
     assert np.isfinite(clf.calibrate_ood(X[:19]).ood_threshold_)
+
+
+# Held-out sets
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_common_sample_is_not_held_out(make_two, weighted):
+    """A third of the data are one sample, which must be known afterwards."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    weights = np.ones(200)
+    weights[0] = 100
+    if not weighted:
+        X, y, weights = (
+            part.repeat(weights.astype(int), axis=0) for part in (X, y, weights)
+        )
+        weights = np.ones(len(y))
+    for seed in range(12):  # by the first keys alone, some would hold it out
+        clf = make_two(
+            random_state=seed, epochs=1, num_layers=0, cv=None, validation_fraction=0.24
+        )
+        clf.fit(X, y, sample_weight=weights)
+        held_out = hold_out_below(X, y, clf._cutoffs, clf._split)
+        assert held_out.any()
+        assert weights[held_out].sum() <= LARGEST_SHARE * weights.sum()

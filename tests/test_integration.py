@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
+from common import CLASSIFIERS
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -20,19 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 from sklearn.utils import estimator_html_repr
 
-from sksngp import (
-    DeepEnsembleClassifier,
-    MCDropoutClassifier,
-    ResNetClassifier,
-    SNGPClassifier,
-)
+from sksngp import SNGPClassifier
 
-CLASSIFIERS = [
-    SNGPClassifier,
-    ResNetClassifier,
-    MCDropoutClassifier,
-    DeepEnsembleClassifier,
-]
 #: Enough training to predict well.
 LEARNT = {"epochs": 40, "learning_rate": 0.01}
 

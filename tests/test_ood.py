@@ -16,7 +16,6 @@ from sksngp.ood import (
     cutoffs,
     hold_out,
     hold_out_below,
-    latest_scores,
     pvalues,
     rows_needed,
     threshold,
@@ -347,14 +346,3 @@ def test_cutoff_of_a_share(fraction):
     limits = np.full(2, cutoff_of_share(fraction), np.uint64)
     share = hold_out_below(X, labels, limits, seed=0).mean()
     assert abs(share - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 5000) + 1e-9
-
-
-@given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 8))
-def test_latest_scores_are_those_of_a_dictionary(rows, limit):
-    latest = {}
-    for score, row in enumerate(rows):
-        latest.pop(row, None)
-        latest[row] = score
-    found = latest_scores(np.array(rows, int), np.arange(len(rows)), limit)
-    expected = list(latest.items())[-limit:]
-    assert list(zip(*(part.tolist() for part in found), strict=True)) == expected

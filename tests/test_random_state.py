@@ -6,23 +6,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from common import CROSS_FITTED
+from common import CLASSIFIERS, CROSS_FITTED
 from numpy.testing import assert_array_equal
 
-from sksngp import (
-    DeepEnsembleClassifier,
-    MCDropoutClassifier,
-    ResNetClassifier,
-    SNGPClassifier,
-)
-
-CLASSIFIERS = [
-    SNGPClassifier,
-    ResNetClassifier,
-    MCDropoutClassifier,
-    DeepEnsembleClassifier,
-]
-
+from sksngp import MCDropoutClassifier, SNGPClassifier
 
 recipes = pytest.mark.parametrize(
     ("Classifier", "params"),

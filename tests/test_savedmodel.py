@@ -6,23 +6,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from common import CLASSIFIERS
 
-from sksngp import (
-    DeepEnsembleClassifier,
-    MCDropoutClassifier,
-    ResNetClassifier,
-    SNGPClassifier,
-    savedmodel,
-)
+from sksngp import ResNetClassifier, SNGPClassifier, savedmodel
 from sksngp.ood import pvalues
 from sksngp.wide_resnet import WideResNet
-
-CLASSIFIERS = [
-    SNGPClassifier,
-    ResNetClassifier,
-    MCDropoutClassifier,
-    DeepEnsembleClassifier,
-]
 
 #: Loads SavedModels where nothing but TensorFlow can be imported.
 SERVE = """

@@ -4,6 +4,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import tensorflow as tf
+from common import SNGP_FORMS
 from reference import variance_of
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
@@ -14,6 +15,7 @@ from sksngp.architecture import Architecture, initial_weights
 from sksngp.calibration import fit_temperature
 from sksngp.networks import RandomFeatureGaussianProcess, _official_layers
 from sksngp.ood import hold_out_below
+from sksngp.rows import Rows
 from sksngp.uncertainty import normalised_entropy
 
 mean_field_logits = _official_layers("gaussian_process.py").mean_field_logits
@@ -502,3 +504,31 @@ def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
         flagged.append(clf.predict_ood(X[1::2]).mean())
     # Binomial noise of the threshold's 90 rows and of 898 fresh ones, three times.
     assert np.mean(flagged) < 0.1 + 3 * 0.033 / np.sqrt(3)
+
+
+# Scores of held-out samples
+
+
+@pytest.mark.parametrize("form", [{}, SNGP_FORMS["per class"]], ids=["shared", "own"])
+def test_held_out_samples_are_scored_by_all_others(make, iris, form):
+    """As if the posteriors had seen all samples but the one, and its equals."""
+    X, y = iris
+    clf = make(dtype="float64", **ALL_ROWS, **form).fit(X[::2], y[::2])
+    chosen = np.append(np.arange(1, 20, 2), 1)  # the first one twice
+    rows = Rows(
+        clf.projection_(X[chosen], "float64"), y[chosen].astype(np.int32), np.ones(11)
+    )
+    found = clf._held_out_parts(X[chosen], rows, refit=True)
+    assert found.shape == (11, 2)
+    for index in range(11):
+        others = (X[chosen] != X[chosen[index]]).any(axis=1)
+        seen, left = (
+            copy.copy(clf),
+            Rows(*(part[others] for part in vars(rows).values())),
+        )
+        seen._absorb(left, afresh=False)
+        seen.input_distance_ = clf.input_distance_.absorb(left)
+        expected = seen._predict_valid(X[chosen[index : index + 1]], "ood parts")
+        np.testing.assert_allclose(found[index], expected[0], rtol=1e-6)
+    alone = clf._held_out_parts(X[chosen], rows, refit=False)
+    assert (found[:, 1] < alone[:, 1]).all()  # others nearby are known
