@@ -52,9 +52,9 @@ def write_atomically(
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        if target.exists():
-            shutil.copymode(target, scratch)
-        os.replace(scratch, target)
+            if target.exists():
+                shutil.copymode(target, scratch)
+            os.replace(scratch, target)  # while it is locked
     finally:
         scratch.unlink(missing_ok=True)
     _flush_folder(target.parent)
@@ -83,10 +83,9 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name last through a power failure, where folders can be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Make the new name last through a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -61,6 +61,7 @@ DERIVED = (
     "_surprisals",
     "ood_scores_",
     "ood_threshold_",
+    "_ood_rows",
 )
 #: What further training starts from.
 _TRAINED = ("weights_", "kernel_scale_")
@@ -396,6 +397,8 @@ class StreamMixin:
         for chunk in map(_Chunk._make, state.pending):
             held_out |= np.isin(hashes, chunk.hashes[chunk.held_out])
             known |= np.isin(hashes, chunk.hashes[~chunk.held_out])
+        if self._held_out_of_stream is not None:
+            held_out |= np.isin(hashes, self._held_out_of_stream)
         if self._cross_fitted is not None:
             known |= np.isin(hashes, self._cross_fitted)
         held_out &= ~known
@@ -527,18 +530,20 @@ class StreamMixin:
         remembered = state.remembered()
         rows, _ = model._project(*remembered)
         model._finish_stream(rows, state)
-        held_out = state.held_out.X[state.are_tame(state.held_out.X)]
+        tame = state.are_tame(state.held_out.X)
+        held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]
         if state.fitted:
             scores = model._predict_valid(held_out, self._ood_score)
         else:
             parts = model._predict_valid(held_out, model._ood_parts)
             scores = model._combine_scores(parts, remembered[0])
-        # Rows of an earlier fit are not at hand to be scored again.
-        room = max(STREAM_SCORES - len(scores), 0)
-        if (earlier := getattr(self, "_ood_rows", None)) is not None and state.fitted:
-            others = ~np.isin(earlier, state.held_out.hashes)
-            earlier = state.fitted["ood_scores_"][others]
-            scores = np.append(earlier[max(len(earlier) - room, 0) :], scores)
+        if (earlier := state.fitted.get("_ood_rows")) is not None:
+            # Rows of an earlier fit are not at hand to be scored again.
+            others = np.flatnonzero(~np.isin(earlier, state.held_out.hashes))
+            others = others[max(len(others) + len(scores) - STREAM_SCORES, 0) :]
+            hashes = np.append(earlier[others], hashes)
+            scores = np.append(state.fitted["ood_scores_"][others], scores)
+        model._ood_rows = hashes
         model._apply_threshold(scores)
         return {name: vars(model)[name] for name in DERIVED if name in vars(model)}
 
@@ -550,7 +555,10 @@ class StreamMixin:
         return False
 
     def _end_stream(self) -> None:
-        """Keep what the stream has learned; forget its rows but for their hashes."""
+        """Keep what the stream has learned; forget its rows but for their hashes.
+
+        Rows that wait are forgotten unlearned.
+        """
         state = self.__dict__.get("_stream")
         if state is None:
             return
@@ -558,10 +566,16 @@ class StreamMixin:
             if hasattr(self, name):
                 self.__dict__[name] = getattr(self, name)
         del self.__dict__["_stream"]
-        self._held_out_of_stream = state.held_out.hashes
-        before = self._cross_fitted
-        known = state.memory.hashes
-        self._cross_fitted = known if before is None else np.append(before, known)
+        self._held_out_of_stream = _joined(
+            self._held_out_of_stream, state.held_out.hashes
+        )
+        self._cross_fitted = _joined(self._cross_fitted, state.memory.hashes)
+
+
+def _joined(
+    before: NDArray[np.uint64] | None, hashes: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    return hashes if before is None else np.append(before, hashes)
 
 
 def _merged(pending: list[tuple[Any, ...]]) -> list[_Chunk]:

@@ -239,3 +239,23 @@ def test_samples_of_a_stream_stay_out_of_the_file(make_two, moons, tmp_path):
     assert clf._stream is not None
     loaded.partial_fit(X[:50], y[:50])
     assert loaded.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_streams_go_on_after_loading(make_two, moons, tmp_path, fitted):
+    X, y = moons
+    clf = make_two(ood_alpha=0.2)
+    if fitted:
+        clf.fit(X[:100], y[:100])
+    clf.partial_fit(X[:100] + 0.01, y[:100], classes=[0, 1])
+    save(clf, tmp_path / "model")
+    same = load(tmp_path / "model")
+    scores = same.ood_scores_
+    assert len(scores) == len(same._ood_rows)
+    held_out, known = same._held_out_of_stream, same._cross_fitted
+    for _ in range(2):  # the rows that were held out stay so, and their scores count
+        same.partial_fit(X[:100] + 0.01, y[:100])
+    assert np.isfinite(same.ood_threshold_)
+    assert len(same.ood_scores_) == len(same._ood_rows) == len(scores)
+    assert not np.isin(same._stream.memory.hashes, held_out).any()
+    assert not np.isin(same._stream.held_out.hashes, known).any()
