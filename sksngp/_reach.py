@@ -15,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    TunedThresholdClassifierCV,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -74,9 +78,10 @@ def find(estimator: Any, method: str) -> list[Found]:
         check_is_fitted(estimator)
         parts = [part.estimator for part in estimator.calibrated_classifiers_]
         return [found for part in parts for found in find(part, method)]
-    for inner in ("best_estimator_", "estimator_"):  # of searches; of thresholds
-        if hasattr(estimator, inner):
-            return find(getattr(estimator, inner), method)
+    if isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        return find(estimator.estimator_, method)
+    if hasattr(estimator, "best_estimator_"):
+        return find(estimator.best_estimator_, method)
     if not hasattr(estimator, method):
         raise AttributeError(
             f"{type(estimator).__name__} has no method {method}. It must be a "

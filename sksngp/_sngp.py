@@ -491,7 +491,8 @@ class SNGPClassifier(BaseNetworkClassifier):
                 self.input_distance_ = self.input_distance_.absorb(rows)
             return
         if self._forgets():  # as much as all batches of the stream would have
-            self.cov_momentum **= state.memory.seen / len(rows.labels)
+            momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))
+            self.cov_momentum = max(momentum, np.finfo(np.float64).tiny)
         self._computes_output = self._output_is_small(len(rows.labels))
         computed = self._computes_output and self.kernel_scale == "auto"
         self._finish(rows, DEFAULT_KERNEL_FACTOR if computed else None)

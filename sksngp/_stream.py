@@ -6,6 +6,7 @@ import copy
 import reprlib
 import threading
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -17,7 +18,8 @@ from .input_types import plain_labels
 from .memory import Need, check_memory
 from .projection import InputProjection, scaler_of_columns
 from .rows import Rows, StreamedRows, joined
-from .sources import MatrixLike, RowSource, select
+from .sample_weight import WeightTotals, in_units
+from .sources import MatrixLike, RowSource, row_blocks, select
 from .stream_memory import StreamMemory, capacity, empty_memory, reach
 
 if TYPE_CHECKING:
@@ -90,6 +92,10 @@ class StreamState:
         What an earlier `fit` found, if there was one.
     started, scaled : int
         Rows seen when the model was drawn, and when its scales were last computed.
+    unit : float
+        Mean weight of a row, by which weights are divided when rows are trained on.
+    parameters : dict
+        Parameters of the classifier in the last call, whatever they are set to later.
     derived : dict
         What predictions need, once they have asked for it. Copies of a classifier
         share it.
@@ -104,6 +110,8 @@ class StreamState:
     fitted: dict[str, Any] = field(default_factory=dict)
     started: int = 0
     scaled: int = 0
+    unit: float = 1.0
+    parameters: dict[str, Any] = field(default_factory=dict)
     derived: dict[str, Any] = field(default_factory=dict)
 
     def size(self) -> int:
@@ -130,7 +138,7 @@ class StreamState:
         return (
             np.clip(self.memory.X[order], *self.bounds),
             self.memory.labels[order],
-            self.memory.sample_weights()[order],
+            in_units(self.memory.sample_weights()[order], self.unit),
         )
 
     def are_tame(self, X: np.ndarray) -> NDArray[np.bool_]:
@@ -184,9 +192,11 @@ class StreamMixin:
     dtype: str
     _ood_score: str
     _split: int
+    _weight_totals: tuple[float, float, bool, float]
     _cutoffs: NDArray[np.uint64]
     _cross_fitted: NDArray[np.uint64] | None
     _held_out_of_stream: NDArray[np.uint64] | None
+    _ood_rows: NDArray[np.uint64] | None
     validation_fraction: float
 
     # State of this class.
@@ -206,6 +216,7 @@ class StreamMixin:
             self, rows: Rows | StreamedRows, rng: np.random.Generator
         ) -> None: ...
         def _check_architecture(self, architecture: dict[str, Any]) -> None: ...
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
         def _check_parameters(self) -> None: ...
         def _combine_scores(
             self, parts: NDArray[np.float64], known: np.ndarray | RowSource
@@ -229,9 +240,10 @@ class StreamMixin:
         def __getattr__(self, name: str) -> Any:
             state = self.__dict__.get("_stream")
             if name in DERIVED and state is not None:
-                with _deriving:
-                    if not state.derived:
-                        state.derived.update(self._derive(state))
+                if not state.derived:
+                    with _deriving:
+                        if not state.derived:
+                            state.derived.update(self._derive(state))
                 if name in state.derived:
                     return state.derived[name]
             raise AttributeError(
@@ -346,8 +358,17 @@ class StreamMixin:
         hashes = ood.digests(checked, self._split)
         held_out = self._hold_out_of_stream(hashes, labels, state)
         chunk = checked, labels, weights, hashes, held_out
-        state = replace(state, pending=[*state.pending, chunk])
-        if state.is_due():
+        state = replace(
+            state,
+            pending=[*state.pending, chunk],
+            unit=WeightTotals(*self._weight_totals).unit,
+            parameters=self.get_params(deep=False),
+        )
+        if not state.is_due():  # the arrays may be the caller's, who reuses them
+            rows = np.concatenate([block for _, block in row_blocks(checked)])
+            chunk = rows, labels, weights.copy(), hashes, held_out
+            state.pending[-1] = chunk
+        else:
             state = self._learn(state, rng)
             for name in DERIVED:
                 self.__dict__.pop(name, None)
@@ -414,6 +435,11 @@ class StreamMixin:
         needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
         return MARGIN * needed / ood.LARGEST_SHARE
 
+    def _most_scores(self) -> int:
+        """Number of held-out rows that set the threshold."""
+        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
+        return max(STREAM_SCORES, ceil(MARGIN * needed))
+
     def _new_stream(
         self, X: np.ndarray | RowSource, first: bool, seed: int
     ) -> StreamState:
@@ -442,7 +468,7 @@ class StreamMixin:
             part = chunk.part(~chunk.held_out)
             memory = memory.add(*part, limit=limit, latest=self._forgets())
             part = chunk.part(chunk.held_out)
-            held_out = held_out.add(*part, limit=STREAM_SCORES, latest=True)
+            held_out = held_out.add(*part, limit=self._most_scores(), latest=True)
         state = replace(state, memory=memory, held_out=held_out, pending=[], derived={})
         self.__dict__.update(state.trained)
         if state.outgrows_model():
@@ -491,7 +517,7 @@ class StreamMixin:
             X, labels, weights, _ = chunk.part(~chunk.held_out)
             if isinstance(X, np.ndarray):
                 X = np.clip(X, *state.bounds)
-            rows, _ = self._project(X, labels, weights)
+            rows, _ = self._project(X, labels, in_units(weights, state.unit))
             if isinstance(rows, Rows):
                 new.append(rows)
             else:
@@ -506,7 +532,8 @@ class StreamMixin:
         visits = np.clip(VISITS / state.memory.seen, FEWEST_VISITS, MOST_VISITS)
         X, labels, weights = state.remembered()
         # On average they weigh what a row of the stream does.
-        weights *= state.memory.totals.sum() / state.memory.seen / weights.mean()
+        mean = state.memory.totals.sum() / state.memory.seen / state.unit
+        weights *= mean / weights.mean()
         drawn = rng.choice(len(labels), again, replace=False)
         projected = self.projection_(X[drawn], self.dtype)
         old = Rows(projected, labels[drawn], weights[drawn])
@@ -526,7 +553,9 @@ class StreamMixin:
     def _derive(self, state: StreamState) -> dict[str, Any]:
         """Compute what predictions need."""
         model = copy.copy(self)
-        model.__dict__.update({**state.fitted, **state.trained}, _stream=None)
+        model.__dict__.update(
+            {**state.fitted, **state.trained, **state.parameters}, _stream=None
+        )
         remembered = state.remembered()
         rows, _ = model._project(*remembered)
         model._finish_stream(rows, state)
@@ -540,7 +569,7 @@ class StreamMixin:
         if (earlier := state.fitted.get("_ood_rows")) is not None:
             # Rows of an earlier fit are not at hand to be scored again.
             others = np.flatnonzero(~np.isin(earlier, state.held_out.hashes))
-            others = others[max(len(others) + len(scores) - STREAM_SCORES, 0) :]
+            others = others[max(len(others) + len(scores) - self._most_scores(), 0) :]
             hashes = np.append(earlier[others], hashes)
             scores = np.append(state.fitted["ood_scores_"][others], scores)
         model._ood_rows = hashes

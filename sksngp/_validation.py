@@ -26,8 +26,8 @@ from .input_types import check_features, check_not_masked, plain_labels
 from .sample_weight import (
     WeightTotals,
     are_counts,
+    in_units,
     warn_of_ambiguous_counts,
-    with_mean_one,
 )
 from .sources import (
     RowSource,
@@ -236,8 +236,8 @@ def check_training_rows(
         More than `MOST_CLASSES` are refused.
     reset : bool
     streaming : bool, default=False
-        Whether these rows continue a stream, unless `reset`: the unit of importances
-        is then their mean over the whole stream.
+        Whether these rows are of a stream, which they continue unless `reset`. Their
+        weights are then not divided by their unit, which is known at its end only.
 
     Returns
     -------
@@ -246,7 +246,8 @@ def check_training_rows(
     labels : int32 ndarray of shape (m,)
         Indices into `classes`.
     weights : float64 ndarray of shape (m,)
-        Positive products of counts and importances; the latter have mean 1.
+        Positive products of counts and importances, which have mean 1 unless
+        `streaming`.
     index : int ndarray of shape (m,)
         Positions of these rows in the `X` that was passed.
     classes : ndarray of shape (n_classes,)
@@ -279,8 +280,10 @@ def check_training_rows(
         counts = counts[weights > 0]
         X, labels, weights, index = _weighted(X, labels, weights, index)
         _check_left(labels, class_weight, known_classes is None)
-    weights, totals = with_mean_one(weights, counts, totals)
+    totals = totals.plus(weights, counts)
     estimator._weight_totals = tuple(totals)
+    if not streaming:
+        weights = in_units(weights, totals.unit)
     return X, labels, weights, index, classes, counts
 
 
@@ -298,15 +301,17 @@ def _check_weights(
             f"{weights.max():.3g}. Divide the weights by their mean."
         )
     if sample_weight is None:  # each sample counts once, or is of mean importance
-        weights *= 1.0 if totals.counts else totals.weight / totals.size
-        return weights, totals
+        return weights * (1.0 if totals.counts else totals.unit), totals
     counts = totals.counts and are_counts(weights)
     if counts:
         # The user's call stands above this function, two more, fit and its wrapper.
         warn_of_ambiguous_counts(weights, stacklevel=6)
-    elif totals.counts:
-        totals = WeightTotals(counts=False)  # what came before had another unit
-    return weights, totals
+        return weights, totals
+    if totals.counts:  # what came before had another unit
+        totals = totals._replace(
+            counts=False, scale=totals.unit / max(float(weights.mean()), 1e-300)
+        )
+    return weights * totals.scale, totals
 
 
 def check_labels(labels: Any, name: str) -> None:

@@ -36,9 +36,10 @@ def warn_of_few_samples(message: str, stacklevel: int) -> None:
         for action, text, category, module, _ in warnings.filters
         if issubclass(FewSamplesWarning, category) and text is None and module is None
     )
-    if next(actions, "default") == "once" and message in _shown:
-        return
-    _shown.add(message)
+    if next(actions, "default") == "once":
+        if message in _shown:
+            return
+        _shown.add(message)
     warnings.warn(message, FewSamplesWarning, stacklevel=stacklevel + 1)
 
 

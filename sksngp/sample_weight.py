@@ -26,16 +26,34 @@ class WeightTotals(NamedTuple):
     Parameters
     ----------
     weight : float
-        Sum of the weights in the unit of the user.
+        Sum of the weights, after `scale`.
     size : float
         Number of samples, in which counts are included.
     counts : bool
         Whether sample weights are counts.
+    scale : float
+        What importances are multiplied by when they arrive: it brings the first of them
+        to the mean of the weights before.
     """
 
     weight: float = 0.0
     size: float = 0.0
     counts: bool = True
+    scale: float = 1.0
+
+    @property
+    def unit(self) -> float:
+        """Mean weight of a sample: 1 for counts without class weights."""
+        return self.weight / self.size if self.size else 1.0
+
+    def plus(
+        self, weights: NDArray[np.float64], counts: NDArray[np.float64]
+    ) -> WeightTotals:
+        """Return the totals after further samples."""
+        return self._replace(
+            weight=self.weight + float(weights.sum()),
+            size=self.size + float(counts.sum()),
+        )
 
 
 def are_counts(weights: NDArray[np.float64]) -> bool:
@@ -85,44 +103,16 @@ def warn_of_ambiguous_counts(weights: NDArray[np.float64], stacklevel: int) -> N
         )
 
 
-def with_mean_one(
-    weights: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    totals: WeightTotals,
-) -> tuple[NDArray[np.float64], WeightTotals]:
-    """Divide importances by their mean over all samples so far.
-
-    Parameters
-    ----------
-    weights : float64 ndarray of shape (n,)
-        Products of counts and importances, positive.
-    counts : float64 ndarray of shape (n,)
-        Positive; 1 where `totals.counts` is False.
-    totals : WeightTotals
-        Of the earlier samples of a stream.
-
-    Returns
-    -------
-    weights : float64 ndarray of shape (n,)
-        Counts remain as they are.
-    totals : WeightTotals
-        Including these samples.
+def in_units(weights: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    """Divide weights by a unit; positive ones remain positive.
 
     Examples
     --------
     >>> import numpy as np
-    >>> importances = WeightTotals(counts=False)
-    >>> with_mean_one(np.array([0.1, 0.3]), np.ones(2), importances)[0]
+    >>> in_units(np.array([0.1, 0.3]), 0.2)
     array([0.5, 1.5])
     """
-    totals = totals._replace(
-        weight=totals.weight + float(weights.sum()),
-        size=totals.size + float(counts.sum()),
-    )
-    if totals.counts and np.array_equal(weights, counts):
-        return weights, totals
-    scaled = weights / (totals.weight / totals.size)
-    return np.maximum(scaled, np.finfo(np.float64).tiny), totals
+    return np.maximum(weights / unit, np.finfo(np.float64).tiny)
 
 
 def effective_weights(

@@ -173,3 +173,11 @@ def test_with_a_classifier(small):
     monitor = DriftMonitor(clf.ood_scores_, random_state=0)
     assert not monitor.update(ood_score(clf, X[1500:2500])).alarm_
     assert monitor.update(ood_score(clf, X[2500:] + 1.5)).alarm_
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-7, 0.0])
+def test_dense_scores_raise_no_alarm(unit):
+    """Scores that differ by less than rounding, and chains of such scores."""
+    rng = np.random.default_rng(0)
+    monitor = DriftMonitor(unit * rng.uniform(size=1000), random_state=0)
+    assert not monitor.update(unit * rng.uniform(size=2000)).alarm_

@@ -50,3 +50,18 @@ def test_fits_warn_in_this_category(make_two, moons):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", FewSamplesWarning)
         make_two(cv=None, validation_fraction=0).fit(X, y)
+
+
+def test_what_was_ignored_is_not_counted_as_shown():
+    shown = printed(
+        """
+        import warnings
+        from sksngp.exceptions import FewSamplesWarning, warn_of_few_samples
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewSamplesWarning)
+            warn_of_few_samples("few", stacklevel=1)
+        for _ in range(2):
+            warn_of_few_samples("few", stacklevel=1)
+        """
+    )
+    assert shown.count("FewSamplesWarning: few") == 1

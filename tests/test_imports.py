@@ -89,6 +89,7 @@ BELOW = {
         "ood",
         "projection",
         "rows",
+        "sample_weight",
         "sources",
         "stream_memory",
     },

@@ -120,11 +120,11 @@ def test_importances_keep_their_unit_in_a_stream():
     )
     weights = [
         check(X, y, [0.5] * 4, reset=True)[2],
-        check(X, y, [1.5] * 4, reset=False)[2],  # mean so far: 1
+        check(X, y, [1.5] * 4, reset=False)[2],
         check(X[:1], y[:1], [3.0], reset=False)[2],  # an integer among importances
         check(X[:1], y[:1], None, reset=False)[2],
     ]
-    expected = [[1.0] * 4, [1.5] * 4, [3.0 / (11 / 9)], [1.0]]
+    expected = [[1.0] * 4, [3.0] * 4, [6.0], [22 / 9]]  # the last one is of mean weight
     for found, wanted in zip(weights, expected, strict=True):
         assert_allclose(found, wanted)
 
@@ -164,7 +164,7 @@ def test_large_integers_are_counts_with_a_warning(make_two, moons):
     with pytest.warns(UserWarning, match="mean above 10") as caught:
         clf.partial_fit(X, y, sample_weight=weights)
     assert {warning.filename for warning in caught} == {__file__}
-    assert clf._weight_totals == (2 * weights.sum(), 2 * weights.sum(), True)
+    assert clf._weight_totals[:3] == (2 * weights.sum(), 2 * weights.sum(), True)
 
 
 def test_counts_make_the_classifier_more_certain(small, moons):
@@ -293,3 +293,16 @@ def test_class_weight_that_removes_a_whole_batch(make_two, moons):
     with pytest.raises(ValueError, match=r"class_weight.* 0 of the classes"):
         clf.partial_fit(X[y == 0], y[y == 0])
     assert clf.partial_fit(X[y == 1], y[y == 1]).n_iter_ == 2
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_class_weights_do_not_depend_on_the_order_of_a_stream(make_two, moons, order):
+    X, y = moons
+    clf = make_two(class_weight={0: 1.0, 1: 3.0})
+    for label in order:
+        clf.partial_fit(X[y == label], y[y == label], classes=[0, 1])
+    _, labels, weights = clf._stream.remembered()
+    assert_allclose(
+        weights[labels == 1].mean(), 3 * weights[labels == 0].mean(), rtol=0.05
+    )
+    assert_allclose(weights[labels == 0].mean(), 0.5, rtol=0.05)  # their mean is one

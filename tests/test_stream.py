@@ -257,7 +257,7 @@ def test_an_interrupted_prediction_can_be_repeated(make_two, moons, monkeypatch)
 
 def test_memory_is_bounded(make_two, monkeypatch):
     monkeypatch.setattr(stream_memory, "MOST_ROWS", 60)
-    monkeypatch.setattr(_stream, "STREAM_SCORES", 25)
+    monkeypatch.setattr(_stream, "STREAM_SCORES", 35)
     monkeypatch.setattr(_stream, "LAST_START", 30)
     rng = np.random.default_rng(0)
     clf, sizes = make_two(), []
@@ -267,7 +267,7 @@ def test_memory_is_bounded(make_two, monkeypatch):
         clf.loss_curve_ = []
         sizes.append(len(pickle.dumps(clf)))
     assert len(clf._stream.memory) <= 60
-    assert len(clf.ood_scores_) == 25
+    assert len(clf.ood_scores_) == 35
     assert max(sizes[6:]) < 1.01 * sizes[6]
 
 
@@ -349,3 +349,38 @@ def test_a_pickled_stream_goes_on(make_two, moons, outputs):
     for model in (clf, same):
         model.partial_fit(X[100:], y[100:])
     assert_array_equal(outputs(same, X), outputs(clf, X))
+
+
+def test_a_buffer_may_be_used_again(make_two, moons):
+    """Rows that wait must not change with the array that they came in."""
+    X, y = moons
+    expected, clf = make_two(), make_two()
+    row, label, weight = np.empty((1, 2)), np.empty(1, int), np.empty(1)
+    for index in range(60):
+        one = slice(index, index + 1)
+        row[:], label[:], weight[:] = X[one], y[one], 1.0
+        clf.partial_fit(row, label, classes=[0, 1], sample_weight=weight)
+        expected.partial_fit(X[one], y[one], classes=[0, 1])
+        row[:], weight[:] = 1e6, 0.0
+    assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+
+
+def test_parameters_set_after_training_take_effect_with_the_next_batch(
+    small, moons, outputs
+):
+    X, y = moons
+    clf, expected = (
+        small(SNGPClassifier).partial_fit(X, y, classes=[0, 1]) for _ in range(2)
+    )
+    clf.set_params(num_inducing=17, ridge_penalty=100.0, ood_alpha=0.5)
+    assert_array_equal(outputs(clf, X), outputs(expected, X))
+
+
+def test_small_rates_are_kept_by_streams(monkeypatch, make_two):
+    monkeypatch.setattr(_stream, "STREAM_SCORES", 30)
+    rng = np.random.default_rng(0)
+    clf = make_two(ood_alpha=0.02, epochs=1)
+    for _ in range(4):
+        X = rng.normal(size=(200, 2))
+        clf.partial_fit(X, X[:, 0] > 0, classes=[False, True])
+    assert np.isfinite(clf.ood_threshold_)

@@ -251,7 +251,8 @@ def report_accuracy(
     truth: np.ndarray, scores: Scores, classes: np.ndarray, report: Report
 ) -> None:
     """Report accuracy on rows with a known class, and how many others are flagged."""
-    known = np.array([label is not None and label in set(classes) for label in truth])
+    names = set(classes)
+    known = np.array([label is not None and label in names for label in truth])
     missing = np.array([label is None for label in truth])
     if known.any():
         right = np.mean(truth[known] == scores.prediction[known])

@@ -121,10 +121,8 @@ class DriftMonitor:
         # Scores that agree up to rounding are one atom.
         first = np.append(True, scores[1:] > above_rounding(scores[:-1]))
         self._atoms = scores[first]
-        # Cells from the lowest scores up: below the first atom, the first atom, between
-        # the first and the second atom, and so on. Within a cell the order is random.
         self._counts = np.zeros(2 * len(self._atoms) + 1, np.int64)
-        np.add.at(self._counts, 2 * np.cumsum(first) - 1, 1)
+        np.add.at(self._counts, self._cells(scores), 1)
         self._rng = check_random_state(random_state)
         self._log_bets = np.full(len(EXPONENTS), -np.inf)
         self._history: deque[float] = deque(maxlen=int(max_history))
@@ -171,10 +169,19 @@ class DriftMonitor:
         self._bet(self._pvalues(checked))
         return self
 
-    def _pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Smoothed p-values among the calibration scores and all earlier scores."""
+    def _cells(self, scores: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Places of scores among the atoms; within one, the order is random.
+
+        They are numbered from the lowest scores up: below the first atom, the first
+        atom, between the first and the second atom, and so on.
+        """
         cells = 2 * np.searchsorted(above_rounding(self._atoms), scores)
         cells += np.append(-above_rounding(-self._atoms), np.inf)[cells // 2] <= scores
+        return cells
+
+    def _pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smoothed p-values among the calibration scores and all earlier scores."""
+        cells = self._cells(scores)
         above = np.empty(len(cells))
         uniform = self._rng.uniform(size=len(cells))
         for sample, cell in enumerate(cells):

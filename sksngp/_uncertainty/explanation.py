@@ -346,4 +346,4 @@ def _stacked(tables: list[Any]) -> Any:
         return pd.concat(tables, ignore_index=True)
     import polars as pl
 
-    return pl.concat(tables)
+    return pl.concat(tables, how="vertical_relaxed")
