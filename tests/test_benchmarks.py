@@ -97,6 +97,7 @@ def test_callables_take_turns():
     assert {name: len(times) for name, times in seconds.items()} == {"A": 2, "B": 2}
 
 
+@pytest.mark.slow
 def test_peak_memory_is_what_the_call_takes(tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros(10_000_000))
     held = np.ones(40_000_000)  # a parent's peak must not hide its child's
@@ -122,6 +123,7 @@ def test_a_failing_child_says_why():
         timing.run_child("1 / 0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_matmul_rate_is_a_rate(dtype):
     assert timing.matmul_rate(dtype, sizes=(64,), repeats=2) > 0
@@ -332,6 +334,7 @@ def test_both_sides_train_and_answer(contest, recipe, Classifier, params, fit, p
     np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_tutorials_ensembles_answer(recipe):
     X, y = two_moons(64, random_state=0)
     models = recipe.fit_ensemble(X, y, members=2, epochs=1)
@@ -347,6 +350,7 @@ def test_an_error_over_there_is_one_here_and_ends_nothing(recipe):
     recipe.fit_deterministic(X, y, epochs=1)
 
 
+@pytest.mark.slow
 def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
     monkeypatch.setattr(speed, "LARGEST_COVARIANCE", 10)
     contest.tutorial = SimpleNamespace(predict_sngp=lambda model, rows: None)
@@ -423,6 +427,7 @@ def test_images_of_svhn(tmp_path):
     np.testing.assert_array_equal(read, images)
 
 
+@pytest.mark.slow
 def test_more_rows_than_memory_holds(capsys):
     large_data.fit_and_score(600, 3)
     large_data.sum_errors(10_000)
@@ -450,6 +455,7 @@ def test_scaling_is_computed_from_costs(monkeypatch):
     assert len([line for line in text.splitlines() if " | 1.00 |" in line]) == 1
 
 
+@pytest.mark.slow
 def test_costs_are_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling_workers, "ROUND_ROWS", 500)
     costs, state_bytes = scaling_workers.measure(tmp_path)

@@ -25,6 +25,7 @@ def fake_table(monkeypatch):
     for module in (table_runs, tables):
         monkeypatch.setattr(module, "load_table", lambda name: table)
     params = {"epochs": 1, "num_layers": 1, "num_hidden": 8, "num_inducing": 16}
+    params["cv"] = None
     monkeypatch.setitem(
         table_methods.VARIANTS, "SNGP", (table_methods.SNGPClassifier, params)
     )
@@ -152,6 +153,7 @@ def test_command_reports_all_measures(command):
     assert "| SNGP against | tables | accuracy |" in printed
 
 
+@pytest.mark.slow
 def test_command_resumes(command, tmp_path):
     first = command()
     path = tmp_path / "results" / "tables.jsonl"

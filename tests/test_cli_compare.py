@@ -119,6 +119,7 @@ def test_both_comparisons_and_a_figure_without_options(capsys, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["sksngp-two-moons.png"]
 
 
+@pytest.mark.slow
 def test_random_state_determines_the_table(capsys):
     argv = ["--data", "digits", "--epochs", "2", "--random-state"]
     rows = []

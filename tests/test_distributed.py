@@ -141,6 +141,7 @@ def fit_here(seed):
         return clf.fit(lazy(), Y).score(X, Y)
 
 
+@pytest.mark.slow
 def test_fits_run_inside_tasks(client):
     """There are more tasks than threads: a task must not wait for other tasks."""
     scores = client.gather(client.map(fit_here, range(3)))
@@ -157,6 +158,7 @@ def test_projection_has_one_key(fitted_on_workers, little_memory):
     assert any("InputProjection" in str(key) for key in keys)
 
 
+@pytest.mark.slow
 def test_a_cross_fitted_ensemble_trains_on_workers(client, little_memory, monkeypatch):
     """The networks of the folds are trained on workers, as the final one is."""
     clients, epochs = [], sksngp.distributed.epochs
@@ -175,6 +177,7 @@ def test_a_cross_fitted_ensemble_trains_on_workers(client, little_memory, monkey
     assert clf.temperature_ != 1.0  # that of the held-out samples
 
 
+@pytest.mark.slow
 def test_searches_and_ensembles_run_on_workers(cluster):
     search = GridSearchCV(ENSEMBLE, {"learning_rate": [0.0001, 0.02]}, cv=2)
     alone = clone(search).fit(X, Y)
@@ -206,6 +209,7 @@ def test_workers_that_die_do_not_change_the_result(
     assert clf.ood_threshold_ == fitted_on_workers.ood_threshold_
 
 
+@pytest.mark.slow
 def test_predictions_continue_without_a_worker(client, fitted_on_workers, tmp_path):
     found = fitted_on_workers.predict_proba(lazy(tmp_path, (3,))).compute()
     assert Path(tmp_path, "4").exists()

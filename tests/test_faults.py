@@ -202,6 +202,7 @@ def found_in_new_process(comma):
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 def test_one_fit_in_an_unusual_environment(found_in_new_process):
     """A float in JSON has all of its digits."""
     X = np.random.default_rng(0).normal(size=(100, 3))
@@ -209,11 +210,13 @@ def test_one_fit_in_an_unusual_environment(found_in_new_process):
     assert_array_equal(found_in_new_process["proba"], clf.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_interrupt_signal_at_any_moment(found_in_new_process):
     """The process itself compares the predictions before and after the interrupts."""
     assert found_in_new_process["interrupted"] == 4
 
 
+@pytest.mark.slow
 def test_memory_and_traces_stay_flat_over_many_fits(found_in_new_process):
     # In 60 fits 3 MB, half of what a single network takes that is not reused.
     assert found_in_new_process["memory_per_fit"] < 50_000  # bytes

@@ -60,6 +60,7 @@ print(json.dumps(found))
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["MCDropoutClassifier", "DeepEnsembleClassifier", "SNGPClassifier"]
 )
@@ -69,6 +70,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(megabytes, name):
     assert 0 < megabytes[name] < 60
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_features(megabytes):
     # The samples take 32 MB and the kernel of the projection 13 MB. A matrix of
     # products of all pairs of features would take 80 GB.

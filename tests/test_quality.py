@@ -35,7 +35,7 @@ def test_bands_are_normal_intervals_of_the_mean():
 
 
 def test_simulation_of_a_few_splits():
-    found = false_alarms.simulate(["iris"], 2, n_jobs=1, epochs=2, num_layers=1)
+    found = false_alarms.simulate(["iris"], 2, n_jobs=1, epochs=2, num_layers=1, cv=None)
     assert len(found) == 2 * len(false_alarms.RATES)
     assert found["share"].between(0, 0.5).all()
     assert found["share"].nunique() > 1
@@ -43,7 +43,7 @@ def test_simulation_of_a_few_splits():
 
 def test_a_fit_serves_several_rates():
     """What it flags for each is what a classifier of that rate flags."""
-    params = {"epochs": 2, "num_layers": 1, "num_inducing": 64}
+    params = {"epochs": 2, "num_layers": 1, "num_inducing": 64, "cv": None}
     shares = false_alarms.flagged_shares("breast cancer", 3, "SNGPClassifier", **params)
     X, y = false_alarms.DATA["breast cancer"]()
     X, X_fresh, y, _ = train_test_split(X, y, test_size=0.3, stratify=y, random_state=3)
@@ -123,6 +123,7 @@ def test_figures_of_a_pair():
 # Distance
 
 
+@pytest.mark.slow
 def test_rank_correlation_with_an_exact_process():
     pair = pairs.report(0)["wine 2"]
     found = distance.rank_correlations(pair, 0)

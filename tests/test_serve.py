@@ -669,6 +669,7 @@ def test_metrics_count(path, iris):
 # Security
 
 
+@pytest.mark.slow
 def test_nothing_is_unpickled(path, iris, run_python):
     """From the first import to the answer, and after a model is replaced."""
     done = run_python(

@@ -87,6 +87,7 @@ def printed(run_python):
     return run.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_forks(printed):
     """A fork before the first use of TensorFlow works; later ones raise errors.
 
@@ -95,6 +96,7 @@ def test_forks(printed):
     assert printed[:-2] == ["0", "3", "3 3", "True", "True", "4"]
 
 
+@pytest.mark.slow
 def test_settings_in_the_environment(printed):
     assert printed[-2:] == ["1 4", "1 1"]
 
