@@ -9,10 +9,10 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 import sksngp
 
-# Of the processes that run the gallery only: TensorFlow is silent, no window opens.
+# Silence TensorFlow and open no windows in the processes that run the gallery.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "agg"
-# A process that has grown makes room for a new one, between two examples.
+# joblib replaces workers whose memory has grown.
 warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
 
 project = "sksngp"
@@ -29,21 +29,21 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/GALLERY_HEADER*"]
-default_role = "py:obj"  # a single backquote links what the reference has
+default_role = "py:obj"  # single backquotes link to the reference
 
 autosummary_generate = True
 toc_object_entries_show_parents = "hide"
-autodoc_typehints = "none"  # numpydoc's parameters say it, with shapes
+autodoc_typehints = "none"  # the parameters of numpydoc include types and shapes
 numpydoc_show_class_members = False  # the template lists them
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    # One runs until it is stopped, the other is for an example to import.
+    # The first runs until it is stopped, and an example imports the second.
     "ignore_pattern": r"(serve|sentence_embeddings)\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
-    "parallel": 2,  # examples at a time, each with the number of threads for that
+    "parallel": 2,  # examples at a time, with a suitable number of threads each
     "doc_module": ("sksngp",),
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,
@@ -65,7 +65,7 @@ html_theme_options = {
 
 
 def skip_foreign_members(app, what, name, obj, skip, options):
-    """Leave methods that scikit-learn or Python brings along to their own pages."""
+    """Skip methods that are inherited from scikit-learn or Python."""
     home = getattr(obj, "__module__", None) or ""
     if inspect.isroutine(obj) and not home.startswith("sksngp"):
         return True
@@ -73,7 +73,7 @@ def skip_foreign_members(app, what, name, obj, skip, options):
 
 
 def visit_math(translator, node):
-    """Write MathML, which browsers draw without a script from elsewhere."""
+    """Write MathML, which browsers render without an external script."""
     if isinstance(node, nodes.math_block):
         written = f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n"
     else:
@@ -83,6 +83,6 @@ def visit_math(translator, node):
 
 
 def setup(app):
-    """Register the two."""
+    """Register the event handler and the math renderer."""
     app.connect("autodoc-skip-member", skip_foreign_members)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

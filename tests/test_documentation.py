@@ -1,4 +1,4 @@
-"""The documentation's pages: their code runs, and nothing public is left out."""
+"""Tests of the documentation: its code runs, and it lists the public API."""
 
 import doctest
 import importlib
@@ -21,7 +21,7 @@ WITH_CODE = [page for page in sorted(DOCS.glob("*.rst")) if ">>>" in page.read_t
 
 
 def listed():
-    """Full names in the API reference's tables."""
+    """Return the full names in the tables of the API reference."""
     names, module, table = [], None, False
     for line in (DOCS / "api.rst").read_text().splitlines():
         if line.startswith(".. currentmodule:: "):
@@ -43,13 +43,13 @@ def test_reference_lists_each_public_name_once():
     assert sorted(listed()) == sorted(public)
 
 
-def test_public_names_are_there():
+def test_public_names_exist():
     for module in map(importlib.import_module, PUBLIC):
         assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 @pytest.mark.parametrize("module", ["sksngp.datasets", "sksngp.persistence"])
-def test_a_module_of_functions_names_all_that_it_defines(module):
+def test_modules_of_functions_export_all_definitions(module):
     module = importlib.import_module(module)
     defined = {
         name
@@ -60,7 +60,7 @@ def test_a_module_of_functions_names_all_that_it_defines(module):
     assert defined <= set(module.__all__)
 
 
-def test_every_example_is_a_page_of_the_gallery():
+def test_gallery_contains_every_example():
     configuration = {}
     text = (DOCS / "conf.py").read_text()
     for name in ("filename_pattern", "ignore_pattern"):
@@ -74,12 +74,12 @@ def test_every_example_is_a_page_of_the_gallery():
     assert ignored == ["sentence_embeddings.py", "serve.py"]
     for example in examples:
         assert re.search(configuration["filename_pattern"], str(example))
-        if example.name not in ignored:  # a title makes a page of it
+        if example.name not in ignored:  # the title of its page
             assert re.match(r'"""\n(.+)\n(=+)\n\n', example.read_text())
-    assert "../examples/serve.py" in (DOCS / "scaling.rst").read_text()
+    assert "../examples/serve.py" in (DOCS / "serving.rst").read_text()
 
 
-def test_every_page_is_in_a_table_of_contents():
+def test_tables_of_contents_contain_every_page():
     pages = {page.stem for page in DOCS.glob("*") if page.suffix in (".rst", ".md")}
     contents = "".join((DOCS / name).read_text() for name in ("index.rst", "guide.rst"))
     entries = set(re.findall(r"^   (\w+)$", contents, flags=re.MULTILINE))
@@ -87,7 +87,7 @@ def test_every_page_is_in_a_table_of_contents():
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_code_of_a_page_runs(page):
+def test_code_of_pages_runs(page):
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testfile(str(page), module_relative=False, optionflags=options)
     assert result.attempted > 0

@@ -1,4 +1,4 @@
-"""The README's Python blocks run, in order, as one program."""
+"""Tests of the README: its Python blocks run as one program, and its links exist."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def test_python_blocks_run(capsys, monkeypatch, tmp_path):
     assert "flagged" in capsys.readouterr().out
 
 
-def test_what_is_linked_is_there():
+def test_linked_files_exist():
     text = README.read_text()
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
     named = re.findall(r"`((?:examples|benchmarks|docs)/[\w./-]+)`", text)
@@ -26,9 +26,13 @@ def test_what_is_linked_is_there():
         assert (README.parent / f"{module.replace('.', '/')}.py").is_file()
 
 
-def test_pictures_are_there_and_nothing_is_left_to_fill_in():
+def test_figures_exist_without_placeholders():
     text = README.read_text()
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
-    assert pictures
-    assert all((README.parent / picture).is_file() for picture in pictures)
+    figures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert figures
+    assert all((README.parent / figure).is_file() for figure in figures)
     assert "@@" not in text
+
+
+def test_length():
+    assert len(README.read_text().splitlines()) <= 150
