@@ -33,8 +33,8 @@ from sklearn.model_selection import train_test_split
 
 import sksngp
 from benchmarks.report import table
+from sksngp.conformal import above_rounding, rows_needed, threshold
 from sksngp.datasets import two_moons
-from sksngp.ood import above_rounding, rows_needed, threshold
 
 RATES = (0.01, 0.05, 0.1)
 DATA = {

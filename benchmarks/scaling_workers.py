@@ -32,7 +32,7 @@ from sklearn.utils import check_array
 from benchmarks.large_data import write_rows
 from sksngp import SNGPClassifier, pool
 from sksngp.distributed import ROUND_ROWS
-from sksngp.ood import digests
+from sksngp.holdout import digests
 from sksngp.projection import fit_projection
 from sksngp.rows import Rows
 

@@ -45,7 +45,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
-from sksngp.ood import pvalues
+from sksngp.conformal import pvalues
 from sksngp.persistence import FORMAT, load
 from sksngp.projection import BLOCK_SIZES
 from sksngp.startup import start_tensorflow

@@ -17,7 +17,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import ood, pool
+from . import holdout, pool
 from ._docs import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
@@ -517,13 +517,15 @@ class BaseNetworkClassifier(
         """Set the threshold by the scores of the held-out samples."""
         held_out = np.logical_or.reduce(splits.held_out)
         scored = select(samples.X, held_out)
-        self._ood_rows = ood.digests(scored, self._split)
+        self._ood_rows = holdout.digests(scored, self._split)
         if splits.refit and (self._cv_is_automatic() or isinstance(self.cv, Integral)):
             # The final network knows common samples, which are in no fold, and will
             # know new ones like them.
             common = select(samples.X, ~held_out)
             scores = np.append(scores, self._predict_valid(common, self._ood_score))
-            self._ood_rows = np.append(self._ood_rows, ood.digests(common, self._split))
+            self._ood_rows = np.append(
+                self._ood_rows, holdout.digests(common, self._split)
+            )
         self._set_threshold(scores, depth=2)
 
     def _trial(
@@ -576,7 +578,7 @@ class BaseNetworkClassifier(
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         parts = out_of_fold_scores(trial, samples, splits)
-        self._ood_rows = ood.digests(select(samples.X, held_out), self._split)
+        self._ood_rows = holdout.digests(select(samples.X, held_out), self._split)
         self._set_threshold(self._combine_scores(parts, samples.X), depth=1)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:

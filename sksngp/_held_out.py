@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from . import ood
+from . import conformal, holdout
 from ._selection import Samples, Splits
 from ._validation import check_rows, checks_parameters
 from .exceptions import warn_of_few_samples
@@ -115,7 +115,7 @@ class HeldOutMixin:
         fitted = copy.copy(self)
         fitted._check_parameters()
         rows = check_rows(fitted, X, reset=False)
-        needed = ood.rows_needed(fitted.ood_alpha, fitted.ood_confidence)
+        needed = conformal.rows_needed(fitted.ood_alpha, fitted.ood_confidence)
         if len(rows) < needed:
             raise ValueError(
                 f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
@@ -137,11 +137,11 @@ class HeldOutMixin:
         masks = self._folds(samples)
         if masks:
             # Samples of later fits are held out, unless this fit is trained on them.
-            self._cutoffs[:] = ood.cutoff_of_share(self.validation_fraction)
-            self._cross_fitted = ood.digests(samples.X, self._split)
+            self._cutoffs[:] = holdout.cutoff_of_share(self.validation_fraction)
+            self._cross_fitted = holdout.digests(samples.X, self._split)
             return Splits(masks, refit=True)
         held_out = self._choose_set(samples, rng)
-        self._cutoffs = ood.cutoffs(
+        self._cutoffs = holdout.cutoffs(
             samples.X, samples.labels, held_out, len(self.classes_), self._split
         )
         self._check_validation(held_out)
@@ -156,7 +156,7 @@ class HeldOutMixin:
         if not (self._cv_is_automatic() or isinstance(self.cv, Integral)):
             return self._folds_of_user(samples)
         num_folds = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
-        fold = ood.folds(*samples[:3], num_folds, seed=self._split)
+        fold = holdout.folds(*samples[:3], num_folds, seed=self._split)
         if fold is None:
             return []
         return [fold == number for number in range(num_folds)]
@@ -207,13 +207,13 @@ class HeldOutMixin:
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
         """Choose samples by their hash, unless earlier training has had them."""
-        held_out = ood.hold_out_below(X, labels, self._cutoffs, self._split)
+        held_out = holdout.hold_out_below(X, labels, self._cutoffs, self._split)
         of_stream = getattr(self, "_held_out_of_stream", None)
         if of_stream is not None:
-            held_out |= np.isin(ood.digests(X, self._split), of_stream)
+            held_out |= np.isin(holdout.digests(X, self._split), of_stream)
         known = getattr(self, "_cross_fitted", None)
         if known is not None:
-            held_out &= ~np.isin(ood.digests(X, self._split), known)
+            held_out &= ~np.isin(holdout.digests(X, self._split), known)
         return held_out
 
     def _check_validation(self, held_out: NDArray[np.bool_]) -> None:
@@ -233,7 +233,7 @@ class HeldOutMixin:
         chosen by another key of the hash: a network that never saw it would not know
         what a large part of the data is like.
         """
-        allowed = max(ood.LARGEST_SHARE, 1.5 * self.validation_fraction)
+        allowed = max(holdout.LARGEST_SHARE, 1.5 * self.validation_fraction)
         tried = []
         for _ in range(KEYS_TO_TRY):
             held_out = self._choose_rows(samples.X, samples.labels)
@@ -248,8 +248,8 @@ class HeldOutMixin:
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        for at_least in (ood.rows_needed(self.ood_alpha, self.ood_confidence), 0):
-            held_out = ood.hold_out(
+        for at_least in (conformal.rows_needed(self.ood_alpha, self.ood_confidence), 0):
+            held_out = holdout.hold_out(
                 X,
                 labels,
                 self.validation_fraction,
@@ -264,7 +264,7 @@ class HeldOutMixin:
         """Choose the hash by which rows of a stream are held out."""
         self._split = int(rng.integers(2**63))
         self._cross_fitted = self._held_out_of_stream = None
-        cutoff = ood.cutoff_of_share(self.validation_fraction)
+        cutoff = holdout.cutoff_of_share(self.validation_fraction)
         self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 
     def _check_overflow(self, values: np.ndarray) -> None:
@@ -281,12 +281,12 @@ class HeldOutMixin:
     def _apply_threshold(self, scores: NDArray[np.float64]) -> None:
         self._check_overflow(scores)
         self.ood_scores_ = scores
-        threshold = ood.threshold(scores, self.ood_alpha, self.ood_confidence)
-        self.ood_threshold_ = ood.above_rounding(threshold)
+        threshold = conformal.threshold(scores, self.ood_alpha, self.ood_confidence)
+        self.ood_threshold_ = conformal.above_rounding(threshold)
 
     def _warn_of_few(self, number: int, depth: int = 0) -> None:
         """Warn if no row is flagged for so few scores of held-out rows."""
-        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
         if number < needed:
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
@@ -294,9 +294,8 @@ class HeldOutMixin:
             warn_of_few_samples(
                 f"predict_ood will flag no row: {rate} requires at least {needed} "
                 f"unique samples that were not trained on, got {number} (cross-fitting "
-                "requires "
-                f"{ood.FEWEST_IN_FOLDS} unique samples, and at most a quarter of the "
-                "samples is held out). Increase ood_alpha, or call calibrate_ood with "
+                f"requires {holdout.FEWEST_IN_FOLDS} unique samples, and at most a "
+                "quarter of the samples is held out). Increase ood_alpha, or call calibrate_ood with "
                 "more samples.",
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from . import ood, pool
+from . import conformal, pool
 from ._fitted import FittedArray
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
@@ -187,7 +187,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return ood.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
+        return conformal.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
 
     @lazy_on_dask
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from . import ood, posterior
+from . import holdout, posterior
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
@@ -697,7 +697,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             return super()._held_out_parts(X, rows, refit)
         seen = copy.copy(self)
         seen._absorb(rows, afresh=False)
-        weights = ood.weights_of_equals(X, rows.weights)
+        weights = holdout.weights_of_equals(X, rows.weights)
         scores = []
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import ood
+from . import conformal, holdout
 from ._validation import check_labels, check_training_rows, checks_parameters
 from .input_types import plain_labels
 from .memory import Need, check_memory
@@ -355,7 +355,7 @@ class StreamMixin:
             self.temperature_ = float(self.temperature)
         if state is None:
             state = self._new_stream(checked, first, int(rng.integers(2**63)))
-        hashes = ood.digests(checked, self._split)
+        hashes = holdout.digests(checked, self._split)
         held_out = self._hold_out_of_stream(hashes, labels, state)
         chunk = checked, labels, weights, hashes, held_out
         state = replace(
@@ -407,7 +407,7 @@ class StreamMixin:
         place = state.size() + np.arange(len(hashes))
         cutoffs = np.where(
             place < self._rows_with_larger_share(state),
-            np.uint64(ood.cutoff_of_share(ood.LARGEST_SHARE)),
+            np.uint64(holdout.cutoff_of_share(holdout.LARGEST_SHARE)),
             self._cutoffs[labels],
         )
         # A row with several labels is held out if all of these say so.
@@ -430,14 +430,14 @@ class StreamMixin:
 
     def _rows_with_larger_share(self, state: StreamState) -> float:
         """First rows, of which more are held out: until they set a threshold."""
-        if state.fitted or not 0 < self.validation_fraction < ood.LARGEST_SHARE:
+        if state.fitted or not 0 < self.validation_fraction < holdout.LARGEST_SHARE:
             return 0
-        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
-        return MARGIN * needed / ood.LARGEST_SHARE
+        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        return MARGIN * needed / holdout.LARGEST_SHARE
 
     def _most_scores(self) -> int:
         """Number of held-out rows that set the threshold."""
-        needed = ood.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _new_stream(

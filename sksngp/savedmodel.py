@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from .architecture import Architecture
 from .body_network import ResidualNetwork, network_of
+from .conformal import above_rounding
 from .input_graph import standardised
-from .ood import above_rounding
 from .surprisal import Surprisal
 
 #: What the served function returns, by name.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .ood import above_rounding, pvalues
+from .conformal import above_rounding, pvalues
 
 #: Most reference scores that are kept.
 MOST_SCORES = 1000

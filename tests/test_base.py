@@ -234,7 +234,7 @@ def fail_after(module, name, error=KeyboardInterrupt):
 def interrupt_at_the_end(monkeypatch, clf):
     """Interrupt a fit at the threshold, which `partial_fit` does not compute."""
     fail_after(type(clf), "_learn")(monkeypatch, clf)
-    return fail_after(sksngp.ood, "threshold")(monkeypatch, clf)
+    return fail_after(sksngp.conformal, "threshold")(monkeypatch, clf)
 
 
 FAILURES = {

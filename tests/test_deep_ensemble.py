@@ -3,7 +3,7 @@ import pytest
 from reference import forward
 from scipy.special import softmax
 
-from sksngp import DeepEnsembleClassifier, ResNetClassifier, ood
+from sksngp import DeepEnsembleClassifier, ResNetClassifier, holdout
 from sksngp.uncertainty import KINDS, decompose
 
 
@@ -81,13 +81,13 @@ def test_loss_is_the_mean_of_the_members(make, iris):
 
 def test_early_stopping_scores_the_average_of_the_members(make, iris, monkeypatch):
     X, y = iris
-    masks, choose = [], ood.hold_out
+    masks, choose = [], holdout.hold_out
 
     def record(*args, **kwargs):
         masks.append(choose(*args, **kwargs))
         return masks[-1]
 
-    monkeypatch.setattr(ood, "hold_out", record)
+    monkeypatch.setattr(holdout, "hold_out", record)
     clf = make(early_stopping=True, temperature=1.0, dtype="float64", epochs=20).fit(
         X, y
     )

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sksngp import ResNetClassifier, SNGPClassifier, _stream, training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
-from sksngp.ood import LARGEST_SHARE, hold_out_below
+from sksngp.holdout import LARGEST_SHARE, hold_out_below
 
 
 @pytest.fixture(scope="module")

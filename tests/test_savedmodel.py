@@ -9,7 +9,7 @@ import tensorflow as tf
 from common import CLASSIFIERS
 
 from sksngp import ResNetClassifier, SNGPClassifier, savedmodel
-from sksngp.ood import pvalues
+from sksngp.conformal import pvalues
 from sksngp.wide_resnet import WideResNet
 
 #: Loads SavedModels where nothing but TensorFlow can be imported.

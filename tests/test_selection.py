@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from sksngp import ResNetClassifier, SNGPClassifier, _sngp, ood
+from sksngp import ResNetClassifier, SNGPClassifier, _sngp, holdout
 from sksngp._selection import Splits
 from sksngp.calibration import log_loss_at
 
@@ -163,7 +163,7 @@ def test_extreme_weights(small, noisy, weight):
 def test_heavy_minority_is_in_folds():
     labels = (np.arange(1000) < 9).astype(np.int32)
     weights = np.where(labels == 1, 1000 / 18, 1000 / 1982)
-    fold = ood.folds(np.arange(1000.0)[:, None], labels, weights, 5)
+    fold = holdout.folds(np.arange(1000.0)[:, None], labels, weights, 5)
     assert (fold >= 0).all()
 
 
@@ -214,7 +214,7 @@ def test_equal_samples_share_a_fold():
     rng = np.random.default_rng(0)
     X = rng.integers(4, size=(300, 3)).astype(float)
     labels = rng.integers(2, size=300).astype(np.int32)
-    fold = ood.folds(X, labels, np.ones(300), 5)
+    fold = holdout.folds(X, labels, np.ones(300), 5)
     for row in np.unique(X, axis=0):
         assert len(set(fold[(X == row).all(axis=1)])) == 1
 
@@ -223,8 +223,8 @@ def test_folds_of_weighted_samples_are_those_of_repeated_ones():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 2)), np.arange(60, dtype=np.int32) % 3
     counts = rng.integers(1, 4, 60)
-    weighted = ood.folds(X, labels, counts.astype(float), 5)
-    repeated = ood.folds(
+    weighted = holdout.folds(X, labels, counts.astype(float), 5)
+    repeated = holdout.folds(
         np.repeat(X, counts, axis=0), np.repeat(labels, counts), np.ones(sum(counts)), 5
     )
     assert_array_equal(np.repeat(weighted, counts), repeated)
@@ -233,20 +233,20 @@ def test_folds_of_weighted_samples_are_those_of_repeated_ones():
 def test_folds_are_stratified():
     X = np.arange(100.0)[:, None]
     labels = (np.arange(100) < 20).astype(np.int32)
-    fold = ood.folds(X, labels, np.ones(100), 5)
+    fold = holdout.folds(X, labels, np.ones(100), 5)
     assert_array_equal(np.bincount(fold[labels == 1]), [4] * 5)
 
 
 def test_common_samples_are_in_no_fold():
     X = np.concatenate([np.zeros(100), np.arange(1.0, 101.0)])[:, None]
-    fold = ood.folds(X, np.zeros(200, np.int32), np.ones(200), 5)
+    fold = holdout.folds(X, np.zeros(200, np.int32), np.ones(200), 5)
     assert (fold[:100] == -1).all()
     assert (fold[100:] >= 0).all()
 
 
 def test_few_unique_samples_are_not_divided():
     X = np.repeat(np.arange(10.0), 10)[:, None]
-    assert ood.folds(X, np.zeros(100, np.int32), np.ones(100), 5) is None
+    assert holdout.folds(X, np.zeros(100, np.int32), np.ones(100), 5) is None
 
 
 def test_splits_without_samples():

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sksngp import SNGPClassifier, _selection, posterior
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.calibration import fit_temperature
+from sksngp.holdout import hold_out_below
 from sksngp.networks import RandomFeatureGaussianProcess, _official_layers
-from sksngp.ood import hold_out_below
 from sksngp.rows import Rows
 from sksngp.uncertainty import normalised_entropy
 

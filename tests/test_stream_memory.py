@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp.ood import digests
+from sksngp.holdout import digests
 from sksngp.sources import ArraySource
 from sksngp.stream_memory import capacity, empty_memory, reach
 

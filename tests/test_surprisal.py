@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
-from sksngp.ood import pvalues
+from sksngp.conformal import pvalues
 from sksngp.surprisal import MOST_SCORES, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..conformal import threshold
 from ..inspection import OODHistogramDisplay
-from ..ood import threshold
 from .columns import Column, describe_styles
 from .features import Features, read_features
 from .labels import commonest, known_labels

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from ..conformal import rows_needed
+from ..holdout import FEWEST_IN_FOLDS
 from ..inspection import ReliabilityDisplay
-from ..ood import FEWEST_IN_FOLDS, rows_needed
 from . import classifiers
 from .columns import Choice, choose_columns, describe_styles
 from .features import Features, read_features

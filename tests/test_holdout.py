@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sksngp.holdout import (
+    LARGEST_SHARE,
+    cutoff_of_share,
+    cutoffs,
+    hold_out,
+    hold_out_below,
+)
+
+
+@st.composite
+def labelled_rows(draw):
+    """Few different values, so that rows have twins, within and across classes."""
+    shape = draw(st.tuples(st.integers(2, 60), st.integers(1, 2)))
+    values = st.sampled_from([-1.5, -0.0, 0.0, 1.0, 2.0, 1e300])
+    labels = arrays(np.int32, shape[0], elements=st.integers(0, 2))
+    return draw(arrays(np.float64, shape, elements=values)), draw(labels)
+
+
+fractions = st.floats(0.01, 0.99)
+seeds = st.integers(0, 2**63 - 1)
+
+
+@given(labelled_rows(), fractions, st.integers(0, 30), seeds, st.data())
+def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed, data):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    order = np.array(data.draw(st.permutations(range(len(X)))))
+    repeated = np.append(order, data.draw(st.lists(st.sampled_from(range(len(X))))))
+    repeated = repeated.astype(int)
+    again = hold_out(
+        X[repeated], labels[repeated], fraction, at_least=at_least, seed=seed
+    )
+    np.testing.assert_array_equal(again, held_out[repeated])
+
+
+@given(labelled_rows(), fractions, seeds)
+def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, seed=seed)
+    out, kept = (set(map(tuple, X[mask])) for mask in (held_out, ~held_out))
+    assert not out & kept
+
+
+@given(labelled_rows(), fractions, st.integers(0, 30), seeds)
+def test_every_class_keeps_a_row(problem, fraction, at_least, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    assert set(labels[~held_out]) == set(labels)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.07, 0.1, 0.14, 0.29, 0.5, 0.57, 0.99])
+def test_the_share_of_each_class_is_rounded_up(fraction):
+    rng = np.random.default_rng(0)
+    sizes = [100, 30, 3, 1]
+    labels = rng.permutation(np.repeat(range(4), sizes))
+    X = rng.normal(size=(len(labels), 2))
+    held_out = hold_out(X, labels, fraction)
+    percent = round(100 * fraction)
+    expected = [min(-(-percent * size // 100), size - 1) for size in sizes]
+    assert np.bincount(labels[held_out], minlength=4).tolist() == expected
+
+
+def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
+    X = np.arange(300.0)[:, None]
+    X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
+    held_out = hold_out(X, labels, 0.1)
+    np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
+    assert held_out[100:200].any()  # about a tenth, as of the other rows
+    assert 10 <= np.bincount(labels[held_out]).min() <= 20
+
+
+@given(labelled_rows(), fractions, seeds)
+def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
+    X, labels = problem
+    X = X + 0.0  # -0.0 equals 0.0
+    distinct = [set(map(tuple, X[labels == label])) for label in np.unique(labels)]
+    needed = set().union(*(rows for rows in distinct if len(rows) == 1))
+    held_out = hold_out(X, labels, fraction, seed=seed)
+    assert held_out.any() == bool(set().union(*distinct) - needed)
+
+
+@given(labelled_rows(), fractions, st.integers(1, 8), seeds)
+def test_as_many_rows_as_are_of_use_or_none(problem, fraction, at_least, seed):
+    X, labels = problem
+    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    assert not 0 < len(np.unique(X[held_out] + 0.0, axis=0)) < at_least
+
+
+def test_equal_values_are_equal_rows_whatever_their_type():
+    X = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]] * 3)
+    X[4:8, 0] *= -1.0
+    X[4] = [-0.0, 1.0]
+    labels = np.arange(12) % 2
+    expected = hold_out(X, labels, 0.4)
+    assert expected.any()
+    assert expected[0] == expected[4] == expected[8]
+    for dtype in (np.float32, np.int64):
+        np.testing.assert_array_equal(hold_out(X.astype(dtype), labels, 0.4), expected)
+    np.testing.assert_array_equal(hold_out(np.asfortranarray(X), labels, 0.4), expected)
+
+
+def test_seed_chooses_other_rows_and_fraction_zero_none():
+    X, labels = np.arange(100.0)[:, None], np.zeros(100, int)
+    first, second = (hold_out(X, labels, 0.2, seed=seed) for seed in (0, 1))
+    assert first.sum() == second.sum() == 20
+    assert (first != second).any()
+    assert not hold_out(X, labels, 0.0, at_least=10).any()
+
+
+def test_every_row_is_equally_likely():
+    X, labels = np.arange(50.0)[:, None], np.arange(50) % 2
+    counts = sum(hold_out(X, labels, 0.2, seed=seed).astype(int) for seed in range(500))
+    assert counts.sum() == 500 * 10
+    assert np.abs(counts - 100).max() < 5 * np.sqrt(500 * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize("n", [20, 79, 80, 100, 199, 200, 5000])
+def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
+    X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
+    count = hold_out(X, labels, 0.1, at_least=20).sum()
+    if n < 20 / LARGEST_SHARE:
+        assert count == 0
+    else:
+        per_class = np.array([math.ceil(n / 2), n // 2])
+        assert count == np.ceil(np.maximum(0.1, 20 / n) * per_class - 1e-9).sum()
+        assert count >= 20
+
+
+def test_a_larger_fraction_than_a_quarter_is_heeded():
+    X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
+    assert hold_out(X, labels, 0.6, at_least=5).sum() == 18
+    assert hold_out(X, labels, 0.6, at_least=20).sum() == 0
+
+
+# Sides of rows in further training
+
+
+@given(
+    arrays(float, (12, 1), elements=st.integers(0, 6)),
+    arrays(int, 12, elements=st.integers(0, 2)),
+    st.floats(0.05, 0.9),
+)
+def test_cutoffs_hold_out_the_same_rows_again(X, labels, fraction):
+    held_out = hold_out(X, labels, fraction, seed=3)
+    limits = cutoffs(X, labels, held_out, 3, seed=3)
+    np.testing.assert_array_equal(hold_out_below(X, labels, limits, 3), held_out)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
+def test_cutoff_of_a_share(fraction):
+    X, labels = np.arange(5000.0)[:, None], np.arange(5000) % 2
+    limits = np.full(2, cutoff_of_share(fraction), np.uint64)
+    share = hold_out_below(X, labels, limits, seed=0).mean()
+    assert abs(share - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 5000) + 1e-9
