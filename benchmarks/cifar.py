@@ -47,9 +47,14 @@ from scipy.io import loadmat
 from sklearn.metrics import log_loss
 from sklearn.utils import Bunch
 
-from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier, WideResNet
+from sksngp import (
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    WideResNet,
+    backend,
+)
 from sksngp.metrics import expected_calibration_error, ood_auroc, ood_average_precision
-from sksngp.startup import start_tensorflow
 
 SVHN_URL = "http://ufldl.stanford.edu/housenumbers/test_32x32.mat"
 SVHN_MD5 = "eb5a983be6a315427106f1b164d9cef3"
@@ -109,7 +114,7 @@ def classifier(name: str, *, depth: int = 28, width: int = 10, **params):
 
 def load_images() -> Bunch:
     """CIFAR-10, and the test images of SVHN."""
-    start_tensorflow()  # which takes a card's memory as needed
+    backend.start()  # which takes a card's memory as needed
     import tf_keras
 
     (X, y), (X_test, y_test) = tf_keras.datasets.cifar10.load_data()

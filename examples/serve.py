@@ -45,10 +45,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
+from sksngp import backend
 from sksngp.conformal import pvalues
 from sksngp.persistence import FORMAT, load
 from sksngp.projection import BLOCK_SIZES
-from sksngp.startup import start_tensorflow
 
 LARGEST = float(np.finfo(np.float32).max)
 SCALABLE = 1e30  # of a record's numbers, which the steps of a pipeline may scale
@@ -397,7 +397,7 @@ class TrialProcess:
 
 def try_within(path, memory):
     """Load and try a model with so many more bytes than TensorFlow takes."""
-    start_tensorflow()  # which reserves more addresses than it uses
+    backend.start()  # which reserves more addresses than it uses
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -17,7 +17,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import holdout, pool
+from . import backend, holdout, pool
 from ._docs import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
@@ -37,12 +37,13 @@ from ._stream import StreamMixin
 from ._validation import check_training_rows, checks_parameters
 from ._younger import YoungerParametersMixin
 from .architecture import Architecture, initial_weights
-from .body import Body, initial_body_weights
+from .body import Body
 from .device import check_device
 from .memory import Need, body_needs, check_memory, network_needs
 from .projection import fit_projection
-from .rows import Rows, StreamedRows, project
+from .rows import Rows
 from .sources import MatrixLike, RowSource, select
+from .streamed_rows import StreamedRows, project
 from .wide_resnet import WideResNet
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class BaseNetworkClassifier(
         if fitted is not None and body.has_function_of(fitted):
             body = fitted
         else:
-            body = body.described(self.mixed_precision)
+            body = backend.describe(body, self.mixed_precision)
         assert body.description is not None
         features = body.description.num_features
         own = {"num_layers": 0, "num_hidden": features, "dropout": False}
@@ -648,7 +649,7 @@ class BaseNetworkClassifier(
             architecture, rng, _log_prior(labels, weights, len(self.classes_))
         )
         if architecture.body is not None:
-            self.weights_ |= initial_body_weights(architecture, rng)
+            self.weights_ |= backend.initial_body_weights(architecture, rng)
         self._settled_as = {name: getattr(self, name) for name in self._settled}
         self._optimizer_state = None
         self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], None

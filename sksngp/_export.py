@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from .startup import start_tensorflow
+from . import backend
 
 if TYPE_CHECKING:
     import tf_keras
@@ -75,7 +75,7 @@ class ExportMixin:
                 f"to_keras has no layers for the samples of network={self.network!r}; "
                 "export_savedmodel has."
             )
-        start_tensorflow()
+        backend.start()
         from .keras_model import keras_model
 
         return keras_model(self)
@@ -129,7 +129,7 @@ class ExportMixin:
             raise FileExistsError(
                 f"path={str(path)!r} exists; it must be a new directory."
             )
-        start_tensorflow()
+        backend.start()
         import tensorflow as tf
 
         from .savedmodel import served_module

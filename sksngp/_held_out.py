@@ -295,7 +295,7 @@ class HeldOutMixin:
                 f"predict_ood will flag no row: {rate} requires at least {needed} "
                 f"unique samples that were not trained on, got {number} (cross-fitting "
                 f"requires {holdout.FEWEST_IN_FOLDS} unique samples, and at most a "
-                "quarter of the samples is held out). Increase ood_alpha, or call calibrate_ood with "
-                "more samples.",
+                "quarter of the samples is held out). Increase ood_alpha, or call "
+                "calibrate_ood with more samples.",
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )

@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from . import conformal, pool
+from . import backend, conformal, pool
 from ._fitted import FittedArray
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
-from .body import body_weight_shapes
 from .dask_predictions import lazy_on_dask
 from .projection import InputProjection, padded_blocks
 from .sources import MatrixLike, RowSource, computed, split_label
@@ -264,7 +263,9 @@ class PredictionMixin:
         shapes = weight_shapes(architecture)
         types = dict.fromkeys(shapes, architecture.dtype)
         if architecture.body is not None:
-            for name, (shape, dtype) in body_weight_shapes(architecture).items():
+            for name, (shape, dtype) in backend.body_weight_shapes(
+                architecture
+            ).items():
                 shapes[name], types[name] = shape, dtype
         if self.weights_.keys() != shapes.keys():
             raise ValueError("weights_ has other names than its architecture")

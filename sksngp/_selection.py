@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from .calibration import fit_temperature, log_loss_at
-from .rows import Rows, StreamedRows
+from .rows import Rows
 from .sample_weight import effective_weights
 from .sources import RowSource, select
+from .streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     from ._base import BaseNetworkClassifier

@@ -17,10 +17,11 @@ from ._validation import check_labels, check_training_rows, checks_parameters
 from .input_types import plain_labels
 from .memory import Need, check_memory
 from .projection import InputProjection, scaler_of_columns
-from .rows import Rows, StreamedRows, joined
+from .rows import Rows, joined
 from .sample_weight import WeightTotals, in_units
 from .sources import MatrixLike, RowSource, row_blocks, select
 from .stream_memory import StreamMemory, capacity, empty_memory, reach
+from .streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     from .body import Body

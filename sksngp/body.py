@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .startup import start_tensorflow
-
 if TYPE_CHECKING:
     import tf_keras
-
-    from .body_network import Architecture
 
 
 class Body:
@@ -55,24 +51,6 @@ class Body:
     def has_function_of(self, other: Body) -> bool:
         """Whether two bodies are equal as far as can be told without building."""
         return self._function == other._function
-
-    def described(self, mixed: str | None = None) -> Body:
-        """The same, built once to learn its sizes.
-
-        Parameters
-        ----------
-        mixed : str or None, default=None
-            Floating type in which its layers compute.
-
-        Raises
-        ------
-        ValueError
-            If it is no model from rows of its shape to features.
-        """
-        start_tensorflow()
-        from .body_network import describe
-
-        return Body(self.network, self.input_shape, describe(self, mixed))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Body) or not self.has_function_of(other):
@@ -216,31 +194,3 @@ def key_of_layer(layer: tf_keras.layers.Layer) -> Hashable:
         if isinstance(value, bool | int | float | str) and not name.startswith("_")
     }
     return kind.__module__, kind.__qualname__, _key_of([methods, attributes], _kind)
-
-
-def initial_body_weights(
-    architecture: Architecture, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Arrays of newly built networks, stacked where there are several members.
-
-    Keras' layers draw from generators of their own; those that have no seed take it
-    from `rng`, and no global state is touched. Weights that the function loads stay.
-    """
-    start_tensorflow()
-    from .body_network import member_weights
-
-    members = [member_weights(architecture, rng) for _ in range(architecture.members)]
-    if architecture.members == 1:
-        return members[0]
-    return {name: np.stack([w[name] for w in members]) for name in members[0]}
-
-
-@lru_cache(maxsize=64)
-def body_weight_shapes(
-    architecture: Architecture,
-) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of each array that a body has, by name."""
-    start_tensorflow()
-    from .body_network import weight_shapes
-
-    return weight_shapes(architecture)

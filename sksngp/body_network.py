@@ -323,7 +323,7 @@ def network_of(architecture: Architecture) -> ResidualNetwork:
 
 
 def describe(body: Body, mixed: str | None = None) -> Description:
-    """As `sksngp.body.Body.described`."""
+    """Build a custom network and describe it; see `sksngp.backend.describe`."""
     model = build(body, mixed=mixed)
     if _has_softmax(model):
         warnings.warn(
@@ -414,7 +414,7 @@ def _built_otherwise(body: Body) -> ValueError:
 def weight_shapes(
     architecture: Architecture,
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """As `sksngp.body.body_weight_shapes`."""
+    """Return shapes and types of arrays; see `sksngp.backend.body_weight_shapes`."""
     members = () if architecture.members == 1 else (architecture.members,)
     network = BodyNetwork(replace(architecture, members=1))
     return {

@@ -1,4 +1,4 @@
-"""Training, and sums over rows, on the workers of a Dask cluster.
+"""Training on the workers of a Dask cluster.
 
 Work is cut into tasks that depend on nothing but their arguments, and how it is cut on
 nothing but the number of workers when a fit starts. A task whose worker dies runs again
@@ -20,46 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import pool
-from .rows import Rows, StreamedRows, add, joined
+from .dask_sums import reader
+from .rows import Rows, joined
+from .streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-    from .rows import InputProjection
-
 #: Rows that a group of blocks trains on before weights are averaged: 512 steps of 128.
 ROUND_ROWS = 2**16
-
-
-def total(
-    rows: StreamedRows, function: Callable[[Rows], tuple[Any, ...]]
-) -> tuple[Any, ...]:
-    """Sum of what `function` says of each block, added up in pairs on the workers.
-
-    Parameters
-    ----------
-    rows : StreamedRows
-        With a source that has a client.
-    function : callable
-        From `Rows` to a tuple of arrays; shipped once to each worker.
-
-    Returns
-    -------
-    tuple of ndarray
-    """
-    import dask
-
-    shipped = dask.delayed(function, pure=False)
-    read = _reader(rows)
-    parts = [
-        dask.delayed(_apply)(shipped, read(block))
-        for block in np.flatnonzero(np.diff(rows.source.starts)).tolist()
-    ]
-    while len(parts) > 1:
-        odd = parts[-1:] if len(parts) % 2 else []
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        parts = [dask.delayed(add)(*pair) for pair in pairs] + odd
-    return rows.source.client.compute(parts[0]).result()
 
 
 def epochs(
@@ -95,7 +64,7 @@ def epochs(
     sizes = np.diff(rows.source.starts)
     groups = max(rows.source.num_workers, 1)
     network = asdict(compiled.architecture) | {"device": compiled.requested_device}
-    read = _reader(rows)
+    read = reader(rows)
 
     def train(state: Delayed, blocks: list[int], group_seed: int) -> Delayed:
         parts = [read(block) for block in blocks]
@@ -140,40 +109,7 @@ def _rounds(
         yield dealt
 
 
-def _reader(rows: StreamedRows) -> Callable[[int], Delayed]:
-    """Function that gives a block's `Rows` as a dask delayed."""
-    import dask
-
-    projection = dask.delayed(rows.projection, traverse=False)  # one key for all
-
-    def read(block: int) -> Delayed:
-        part = rows.source.rows(block)
-        return dask.delayed(_project)(
-            rows.source.delayed(block),
-            rows.labels[part],
-            rows.weights[part],
-            projection,
-            rows.dtype,
-        )
-
-    return read
-
-
 # What workers do
-
-
-def _project(
-    X: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
-    projection: InputProjection,
-    dtype: str,
-) -> Rows:
-    return Rows(projection(X, dtype), labels, weights)
-
-
-def _apply(function: Callable[[Rows], tuple[Any, ...]], rows: Rows) -> tuple[Any, ...]:
-    return function(rows)
 
 
 def _train(

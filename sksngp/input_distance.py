@@ -23,7 +23,8 @@ from scipy.linalg import cholesky, solve_triangular
 
 from .blas import one_thread
 from .posterior import Posterior, add_rows, factorise, prior_precision
-from .rows import Rows, StreamedRows
+from .rows import Rows
+from .streamed_rows import StreamedRows
 
 #: Number of random features M, and prior precision s of their weights.
 NUM_FEATURES = 512

@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from . import backend
 from .architecture import Architecture
 from .device import available_device
-from .startup import collector_paused, num_threads, start_tensorflow
+from .startup import collector_paused, num_threads
 
 if TYPE_CHECKING:
     from .compiled import CompiledNetwork
@@ -63,7 +64,7 @@ def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNe
     RuntimeError
         In a process forked after TensorFlow was used, where it would hang.
     """
-    start_tensorflow()
+    backend.start()
     from .body_network import errors_named
     from .compiled import CompiledNetwork
 

@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -30,8 +30,13 @@ def num_threads() -> int:
     return os.cpu_count() or 1
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(import_rest: Callable[[], None]) -> None:
     """Import TensorFlow once: silently, with the threads this process was given.
+
+    Parameters
+    ----------
+    import_rest : callable
+        Imports the modules of this package that use TensorFlow, under the same guards.
 
     Raises
     ------
@@ -67,8 +72,7 @@ def start_tensorflow() -> None:
             # A user's code may have used the card already, or have divided it.
             with suppress(RuntimeError, ValueError):
                 tf.config.experimental.set_memory_growth(gpu, True)
-        from . import compiled  # noqa: F401  (imports the rest of the stack)
-
+        import_rest()
         if not gc.get_freeze_count():  # else an application has frozen objects
             # Files what was imported among the old objects, without a look at each.
             gc.freeze()

@@ -12,7 +12,8 @@ import tensorflow as tf
 from ._progress import progress
 from .compiled import CompiledNetwork
 from .device import on_device
-from .rows import Rows, StreamedRows
+from .rows import Rows
+from .streamed_rows import StreamedRows
 
 
 @dataclass

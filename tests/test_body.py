@@ -18,12 +18,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-import sksngp.rows
+import sksngp.streamed_rows
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
+    backend,
     memory,
     pool,
 )
@@ -251,9 +252,9 @@ def test_arrays_of_another_network_are_refused(small, moons):
 
 
 def test_what_is_fitted_is_equal_after_its_way_to_a_worker():
-    body = Body(Convolution(3), (4, 4, 1)).described()
+    body = backend.describe(Body(Convolution(3), (4, 4, 1)))
     assert pickle.loads(pickle.dumps(body)) == body == copy.deepcopy(body)
-    assert body != Body(Convolution(3), (4, 4, 1)).described("bfloat16")
+    assert body != backend.describe(Body(Convolution(3), (4, 4, 1)), "bfloat16")
 
 
 def test_a_second_fit_compiles_nothing(digits):
@@ -265,13 +266,13 @@ def test_a_second_fit_compiles_nothing(digits):
 
 
 def test_a_description():
-    found = Body(dense, (3,)).described().description
+    found = backend.describe(Body(dense, (3,))).description
     assert found.num_features == 8 and found.num_weights == 3 * 8 + 8
     assert found.widest_floats == 8 and found.row_floats == 3 + 3 + 8 + 8 + 8
     assert found.num_normalised == 1
-    nested = Body(nested_model, (3,)).described().description
+    nested = backend.describe(Body(nested_model, (3,))).description
     assert nested.num_normalised == 1 and nested.row_floats == found.row_floats
-    assert Body(own, (3,)).described().description.num_normalised == 0
+    assert backend.describe(Body(own, (3,))).description.num_normalised == 0
 
 
 # All four classifiers
@@ -319,7 +320,7 @@ def test_a_fitted_network_pickles_and_trains_on(make, moons, outputs):
 def test_rows_that_do_not_fit_in_memory(make, moons, monkeypatch):
     X, y = moons
     clf = make(network=normalised, epochs=40, learning_rate=0.01)
-    monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
+    monkeypatch.setattr(sksngp.streamed_rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
     monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 50)
     assert clf.fit(X, y).score(X, y) > 0.8
 

@@ -8,7 +8,8 @@ from official.nlp.modeling.layers import SpectralNormalizationConv2D
 
 from sksngp import SNGPClassifier, body_network, pool
 from sksngp.architecture import Architecture, initial_weights
-from sksngp.body import Body, initial_body_weights
+from sksngp.backend import initial_body_weights
+from sksngp.body import Body
 from sksngp.body_network import BodyNetwork, NormalisedConv2D, QuietDense
 from sksngp.seeded_layers import Dropout
 

@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-import sksngp.rows
+import sksngp.streamed_rows
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -103,7 +103,7 @@ def test_memory_maps_of_other_types_are_not_copied(dtype, tmp_path, monkeypatch)
 @pytest.fixture
 def little_memory(monkeypatch):
     """Room for 200 of the 600 rows, projected."""
-    monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
+    monkeypatch.setattr(sksngp.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
 
 
 @pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)

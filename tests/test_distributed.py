@@ -17,9 +17,10 @@ from sklearn.datasets import make_moons
 from sklearn.model_selection import GridSearchCV
 
 import sksngp.distributed
-import sksngp.rows
+import sksngp.streamed_rows
 from sksngp import DeepEnsembleClassifier, SNGPClassifier
-from sksngp.distributed import _average, _reader, _rounds
+from sksngp.dask_sums import reader
+from sksngp.distributed import _average, _rounds
 from sksngp.sources import open_source
 
 SMALL = {
@@ -67,7 +68,7 @@ def client(cluster):
 
 def use_little_memory(monkeypatch):
     """Read samples when they are needed, and average weights often."""
-    monkeypatch.setattr(sksngp.rows, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(sksngp.streamed_rows, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(sksngp.distributed, "ROUND_ROWS", 150)
 
 
@@ -152,7 +153,7 @@ def test_projection_has_one_key(fitted_on_workers, little_memory):
     rows, _ = fitted_on_workers._project(
         open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
     )
-    read = _reader(rows)
+    read = reader(rows)
     graphs = [dict(read(block).__dask_graph__()) for block in range(3)]
     keys = set.intersection(*map(set, graphs))
     assert any("InputProjection" in str(key) for key in keys)

@@ -3,9 +3,10 @@ import weakref
 import numpy as np
 import pytest
 
-from sksngp import rows, sources
+from sksngp import sources, streamed_rows
 from sksngp.projection import fit_projection
-from sksngp.rows import Rows, StreamedRows, project
+from sksngp.rows import Rows
+from sksngp.streamed_rows import StreamedRows, project
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def problem():
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1500 * 8 * 4)
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 1500 * 8 * 4)
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -32,9 +33,9 @@ def test_few_rows_are_held_and_many_are_streamed(problem, members, monkeypatch):
     arguments = problem(members=members)
     held = project(*arguments)
     assert isinstance(held, Rows)
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", held.projected.nbytes)
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", held.projected.nbytes)
     assert isinstance(project(*arguments), Rows)
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", held.projected.nbytes - 1)
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", held.projected.nbytes - 1)
     assert isinstance(project(*arguments), StreamedRows)
 
 
@@ -76,7 +77,7 @@ def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_mem
 
 
 def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 4 * 4096 * 8 * 4)
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 4 * 4096 * 8 * 4)
     streamed = project(*problem(n=20_000))
     rng = np.random.default_rng(0)
     first, second = (next(iter(streamed.shards(rng))).labels for _ in range(2))
@@ -87,8 +88,8 @@ def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
 
 
 def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
-    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(rows, "GROUP_ROWS", 1024)
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(streamed_rows, "GROUP_ROWS", 1024)
     X, labels, weights, projection, dtype = problem(n=10_000)
     parts, alive = [], []
 

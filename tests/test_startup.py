@@ -15,7 +15,7 @@ import pytest
 from joblib import Parallel, delayed
 
 import sksngp
-from sksngp import ResNetClassifier, pool, startup
+from sksngp import ResNetClassifier, backend, pool, startup
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 
@@ -42,7 +42,7 @@ def printed(run_python):
         import multiprocessing, os, signal, threading, warnings
 
         os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}
-        from sksngp import ResNetClassifier, startup
+        from sksngp import ResNetClassifier, backend, startup
 
         warnings.simplefilter("ignore")  # Python's, about forks of threaded processes
         clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=1)
@@ -60,7 +60,7 @@ def printed(run_python):
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
         print(forked(lambda: clf.fit(X, y)))
-        thread = threading.Thread(target=startup.start_tensorflow)
+        thread = threading.Thread(target=backend.start)
         thread.start()
         while not startup._lock.locked():
             pass
@@ -117,7 +117,7 @@ def test_memory_growth_of_gpus(monkeypatch):
     )
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
     monkeypatch.setattr(startup, "_started_in", None)
-    startup.start_tensorflow()
+    backend.start()
     assert grown == [("gpu 0", True), ("gpu 1", True)]
 
 
