@@ -8,6 +8,21 @@ names of the columns; columns of text need records. It answers with a list for e
 ``GET /health`` says what is served, ``GET /metrics`` counts, for Prometheus, and
 ``GET /openapi.json`` describes the requests that the model takes.
 
+A `DriftMonitor` watches the out-of-distribution scores of all predicted rows, in the
+order of the answers. ``/metrics`` shows it if the model has held-out scores, with the
+hash of the model as the label ``model``:
+
+- ``sksngp_drift_log_martingale`` is the natural logarithm of the monitor's value. It
+  rises while rows look more unusual than the held-out rows and the rows before them,
+  and is ``+Inf`` beyond about 709.
+- ``sksngp_drift_rows_total`` is the number of rows that the monitor has seen.
+- ``sksngp_drift_alarm`` is 1 from the first value of 100 or more on, and 0 before.
+  Without drift, at most one model in a hundred ever raises an alarm. This holds for
+  rows of separate observations: a client that repeats an unusual row causes an alarm.
+
+A new model starts with a new monitor. An error of the monitor is logged and delays no
+answer.
+
 Requests that arrive while others are predicted are predicted next, as one batch. A new
 model saved to the same file is first loaded and tried in a process of its own, with
 limits of time and memory. The old model answers meanwhile, and goes on if the new one
@@ -41,10 +56,12 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
+from sksngp import DriftMonitor
 from sksngp.ood import pvalues
 from sksngp.persistence import FORMAT, load
 from sksngp.projection import BLOCK_SIZES
@@ -195,6 +212,70 @@ def describe(columns, transformers):
     return None
 
 
+class Drift:
+    """Monitor of the out-of-distribution scores of the rows that a model predicts.
+
+    The monitor exists only if the classifier has held-out scores.
+
+    Parameters
+    ----------
+    ood_scores : ndarray of shape (n,)
+        Scores of the held-out samples of the classifier.
+    """
+
+    def __init__(self, ood_scores):
+        self.monitor, self.state = None, None
+        if len(ood_scores):
+            self.monitor = DriftMonitor(ood_scores, max_history=1)
+            self._note()
+
+    def update(self, scores):
+        """Pass the scores of a batch to the monitor, and log errors."""
+        if self.monitor is None:
+            return
+        try:
+            self.monitor.update(scores)
+            self._note()
+        except Exception as error:  # whatever it is, answers do not depend on it
+            log.error("Drift monitor left out %d rows: %s", len(scores), error)
+
+    def _note(self):
+        """Replace the state at once, as ``/metrics`` may be read meanwhile."""
+        monitor = self.monitor
+        self.state = np.log(monitor.value_), monitor.n_seen_, monitor.alarm_
+
+
+class DriftCollector:
+    """Metrics of the drift monitor of the current model."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def collect(self):
+        """Yield a metric for each part of the state, if there is a monitor."""
+        model = self.file.current
+        if model.drift.state is None:
+            return
+        families = (
+            GaugeMetricFamily(
+                "sksngp_drift_log_martingale",
+                "Logarithm of the value of the drift monitor",
+                labels=["model"],
+            ),
+            CounterMetricFamily(
+                "sksngp_drift_rows", "Rows seen by the drift monitor", labels=["model"]
+            ),
+            GaugeMetricFamily(
+                "sksngp_drift_alarm",
+                "1 if the drift monitor has raised an alarm",
+                labels=["model"],
+            ),
+        )
+        for family, value in zip(families, model.drift.state, strict=True):
+            family.add_metric([model.digest], float(value))
+            yield family
+
+
 class ServedModel:
     """A classifier, alone or behind a pipeline's steps, and the hash of its file."""
 
@@ -220,6 +301,7 @@ class ServedModel:
             self.named = self.details[0].name is not None
             outputs = self.predict(self.example())  # TensorFlow is ready then
             self.prepare()
+            self.drift = Drift(self.classifier.ood_scores_)
         except Exception as error:
             raise ValueError(f"{path} cannot predict an example: {error}") from error
         try:
@@ -268,7 +350,7 @@ class ServedModel:
         return self.steps.transform(X) if self.steps else X
 
     def predict(self, rows):
-        """All that an answer says of each row, as arrays."""
+        """All that an answer says of each row, and its score, as arrays."""
         X = self.features(rows)
         proba = self.classifier.predict_proba(X)
         score = -self.classifier.score_samples(X)
@@ -278,24 +360,30 @@ class ServedModel:
             "epistemic": self.classifier.predict_uncertainty(X, kind="epistemic"),
             "ood": score > self.classifier.ood_threshold_,
             "ood_pvalue": pvalues(score, self.classifier.ood_scores_),
+            "ood_score": score,
         }
 
     def answer(self, outputs, part):
         """What some rows of a batch are answered with."""
-        lists = {name: values[part].tolist() for name, values in outputs.items()}
+        lists = {
+            name: values[part].tolist()
+            for name, values in outputs.items()
+            if name in Answer.model_fields
+        }
         return lists | self.about()
 
     def answers(self, requests):
-        """An answer for the rows of each request."""
+        """An answer for the rows of each request, and the scores of all rows."""
         if all(isinstance(rows, np.ndarray) for rows in requests):
             outputs = self.predict(np.concatenate(requests))
         else:
             outputs = self.predict(pd.concat(requests, ignore_index=True))
         ends = np.cumsum([len(rows) for rows in requests])
-        return [
+        answers = [
             self.answer(outputs, slice(end - len(rows), end))
             for rows, end in zip(requests, ends, strict=True)
         ]
+        return answers, outputs["ood_score"]
 
     def about(self):
         return {"model": self.digest, "classes": self.classifier.classes_.tolist()}
@@ -451,7 +539,7 @@ class Batcher:
     async def _answer(self, batch):
         model = self.file.current  # for all of the batch, whatever comes meanwhile
         try:
-            answers = await asyncio.to_thread(
+            answers, scores = await asyncio.to_thread(
                 model.answers, [rows for rows, _ in batch]
             )
         except Exception as error:
@@ -464,6 +552,8 @@ class Batcher:
         for (_, waiting), answer in zip(batch, answers, strict=True):
             if not waiting.done():  # its client may have left
                 waiting.set_result(answer)
+        # The answers leave meanwhile; the next batch waits, to keep the order.
+        await asyncio.to_thread(model.drift.update, scores)
 
 
 class Metrics:
@@ -599,6 +689,7 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
     """
     metrics = Metrics()
     file = ModelFile(path, metrics, limits, check)
+    metrics.registry.register(DriftCollector(file))
     batcher = Batcher(file, limits, metrics)
 
     @asynccontextmanager

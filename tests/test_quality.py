@@ -35,7 +35,9 @@ def test_bands_are_normal_intervals_of_the_mean():
 
 
 def test_simulation_of_a_few_splits():
-    found = false_alarms.simulate(["iris"], 2, n_jobs=1, epochs=2, num_layers=1, cv=None)
+    found = false_alarms.simulate(
+        ["iris"], 2, n_jobs=1, epochs=2, num_layers=1, cv=None
+    )
     assert len(found) == 2 * len(false_alarms.RATES)
     assert found["share"].between(0, 0.5).all()
     assert found["share"].nunique() > 1

@@ -666,6 +666,119 @@ def test_metrics_count(path, iris):
     assert asyncio.run(run()) == {"200": 2, "422": 2, "seconds": 4, "rows": 153}
 
 
+# Drift
+
+
+async def drift_metrics(client):
+    """Values of the drift metrics by the model's hash; {} without a monitor."""
+    text = (await client.get("/metrics")).text
+    values = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("sksngp_drift_"):
+                model = values.setdefault(sample.labels["model"], {})
+                model[sample.name.removeprefix("sksngp_drift_")] = sample.value
+    return values
+
+
+async def has_seen(client, rows):
+    return [m["rows_total"] for m in (await drift_metrics(client)).values()] == [rows]
+
+
+def test_drift_of_the_predicted_rows(path, iris):
+    seen = {}
+
+    async def run():
+        async with serving(path) as client:
+            seen["start"] = await drift_metrics(client)
+            await predict(client, iris[0][::15])
+            await until(lambda: has_seen(client, 10))
+            seen["known"] = await drift_metrics(client)
+            await predict(client, iris[0][:100] + 50)
+            await until(lambda: has_seen(client, 110))
+            seen["moved"] = await drift_metrics(client)
+            return (await client.get("/health")).json()
+
+    health = asyncio.run(run())
+    assert not any("drift" in name for name in health)
+    digest = digest_of(path)
+    assert seen["start"] == {digest: {"log_martingale": 0, "rows_total": 0, "alarm": 0}}
+    assert seen["known"][digest]["alarm"] == 0
+    assert seen["known"][digest]["log_martingale"] < np.log(100)
+    assert seen["moved"][digest]["alarm"] == 1
+    assert seen["moved"][digest]["log_martingale"] > np.log(100)
+
+
+def test_drift_monitor_gets_scores_in_the_order_of_the_answers(
+    path, iris, gate, monkeypatch
+):
+    scores, X = [], iris[0]
+    monkeypatch.setattr(
+        serve.Drift, "update", lambda drift, batch: scores.extend(batch)
+    )
+
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, X[:1]))]
+            await until(lambda: has_begun(gate))
+            for start in (1, 50, 100):
+                rows = X[start : start + 10]
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                waiting = len(tasks) - 1
+                await until(lambda n=waiting: is_waiting(client, n))
+            gate.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    order = [0, *range(1, 11), *range(50, 60), *range(100, 110)]
+    assert_array_equal(scores, -load(path).score_samples(X[order]))
+
+
+def test_new_model_starts_with_a_new_drift_monitor(path, saved, iris):
+    async def run():
+        async with serving(path) as client:
+            await predict(client, iris[0])
+            await until(lambda: has_seen(client, 150))
+            replace(path, saved[1])
+            await until(lambda: has_count(client, "models_replaced_total", 1))
+            return await drift_metrics(client)
+
+    new = asyncio.run(run())
+    assert new == {digest_of(path): {"log_martingale": 0, "rows_total": 0, "alarm": 0}}
+
+
+def test_error_of_the_drift_monitor_stops_no_answer(path, iris, monkeypatch, caplog):
+    def fail(monitor, scores):
+        raise RuntimeError("out of order")
+
+    async def run():
+        async with serving(path) as client:
+            with monkeypatch.context() as broken:
+                broken.setattr(serve.DriftMonitor, "update", fail)
+                first = await predict(client, iris[0])
+                second = await predict(client, iris[0][:3])
+            third = await predict(client, iris[0][:5])
+            await until(lambda: has_seen(client, 5))
+            return first, second, third
+
+    assert [r.status_code for r in asyncio.run(run())] == [200] * 3
+    assert "left out 150 rows: out of order" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:predict_ood will flag no row")
+def test_no_drift_metrics_without_held_out_scores(small, iris, tmp_path):
+    clf = small(SNGPClassifier, epochs=1, validation_fraction=0.0)
+    save(clf.fit(*iris), tmp_path / "model")
+    assert len(load(tmp_path / "model").ood_scores_) == 0
+
+    async def run():
+        async with serving(tmp_path / "model") as client:
+            response = await predict(client, iris[0])
+            return response.status_code, await drift_metrics(client)
+
+    assert asyncio.run(run()) == (200, {})
+
+
 # Security
 
 
