@@ -23,10 +23,12 @@ hash of the model as the label ``model``:
 A new model starts with a new monitor. An error of the monitor is logged and delays no
 answer.
 
-Requests that arrive while others are predicted are predicted next, as one batch. A new
-model saved to the same file is first loaded and tried in a process of its own, with
-limits of time and memory. The old model answers meanwhile, and goes on if the new one
-is refused; ``GET /health`` says so. What a request can cost is bounded by `Limits`.
+Requests that arrive while others are predicted are predicted next, as one batch. A
+batch holds requests with ``rows`` or requests with ``records``, all for one model: the
+model that validates a request also predicts it. A new model saved to the same file is
+first loaded and tried in a process of its own, with limits of time and memory. The old
+model answers meanwhile, and goes on if the new one is refused; ``GET /health`` says so.
+What a request can cost is bounded by `Limits`.
 There are no users and no encryption: on a network, put it behind a proxy that has them.
 
 Run: ``python serve.py MODEL.sksngp [--port 8000]``, after ``pip install ".[serve]"`` in
@@ -92,8 +94,8 @@ Number = Annotated[
 Row = Annotated[list[Number], Field(fail_fast=True)]
 
 
-class Question(BaseModel):
-    """Body of a request; the first fault found ends the check."""
+class Rows(BaseModel):
+    """Body of a request by numbers; the first fault found ends the check."""
 
     model_config = ConfigDict(extra="forbid")
     rows: Annotated[list[Row], Field(fail_fast=True, min_length=1)]
@@ -373,8 +375,11 @@ class ServedModel:
         return lists | self.about()
 
     def answers(self, requests):
-        """An answer for the rows of each request, and the scores of all rows."""
-        if all(isinstance(rows, np.ndarray) for rows in requests):
+        """An answer for each request, and the scores of all rows.
+
+        The requests are all of rows or all of records.
+        """
+        if isinstance(requests[0], np.ndarray):
             outputs = self.predict(np.concatenate(requests))
         else:
             outputs = self.predict(pd.concat(requests, ignore_index=True))
@@ -510,48 +515,81 @@ def digest_of(path):
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
+@dataclass
+class Question:
+    """Rows that wait for an answer, and the model that validated them."""
+
+    model: ServedModel
+    rows: np.ndarray | pd.DataFrame
+    answer: asyncio.Future
+
+    def joins(self, other):
+        """Return whether both can be in one batch.
+
+        Both must have the same model. Arrays of rows and dataframes of records are not
+        joined, as a common table would have columns of other types.
+        """
+        return self.model is other.model and type(self.rows) is type(other.rows)
+
+
 class Batcher:
-    """Predicts all that waits at once, one batch after the other, in a thread."""
+    """Predicts the questions that wait in batches, one after the other, in a thread."""
 
-    def __init__(self, file, limits, metrics):
-        self.file, self.limits, self.metrics = file, limits, metrics
-        self.queue = asyncio.Queue(limits.waiting)
-        metrics.waiting.set_function(self.queue.qsize)
+    def __init__(self, limits, metrics):
+        self.limits, self.metrics = limits, metrics
+        self.queue = asyncio.Queue()
+        self.next = None  # taken from the queue, but not for the last batch
+        metrics.waiting.set_function(self.waiting)
 
-    async def predict(self, rows):
+    def waiting(self):
+        """Return the number of questions that wait."""
+        return self.queue.qsize() + (self.next is not None)
+
+    async def predict(self, model, rows):
         """Answer for rows, from one model; `asyncio.QueueFull` if too many wait."""
+        if self.waiting() >= self.limits.waiting:
+            raise asyncio.QueueFull
         answer = asyncio.get_running_loop().create_future()
-        self.queue.put_nowait((rows, answer))
+        self.queue.put_nowait(Question(model, rows, answer))
         return await answer
 
     async def run(self):
         while True:
-            batch = [await self.queue.get()]
-            rows = len(batch[0][0])
-            while rows < self.limits.batch_rows and not self.queue.empty():
-                batch.append(self.queue.get_nowait())
-                rows += len(batch[-1][0])
-            self.metrics.batch_rows.observe(rows)
+            batch = await self._next_batch()
+            self.metrics.batch_rows.observe(sum(len(asked.rows) for asked in batch))
             await self._answer(batch)
             for _ in batch:
                 self.queue.task_done()
 
+    async def _next_batch(self):
+        """Take questions in their order, as long as they join and there is room."""
+        first, self.next = self.next or await self.queue.get(), None
+        batch, rows = [first], len(first.rows)
+        while rows < self.limits.batch_rows and not self.queue.empty():
+            asked = self.queue.get_nowait()
+            if not asked.joins(first):
+                self.next = asked
+                break
+            batch.append(asked)
+            rows += len(asked.rows)
+        return batch
+
     async def _answer(self, batch):
-        model = self.file.current  # for all of the batch, whatever comes meanwhile
+        model = batch[0].model
         try:
             answers, scores = await asyncio.to_thread(
-                model.answers, [rows for rows, _ in batch]
+                model.answers, [asked.rows for asked in batch]
             )
         except Exception as error:
             if len(batch) > 1:  # whose fault is it?
-                for request in batch:
-                    await self._answer([request])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+                for asked in batch:
+                    await self._answer([asked])
+            elif not batch[0].answer.done():
+                batch[0].answer.set_exception(error)
             return
-        for (_, waiting), answer in zip(batch, answers, strict=True):
-            if not waiting.done():  # its client may have left
-                waiting.set_result(answer)
+        for asked, answer in zip(batch, answers, strict=True):
+            if not asked.answer.done():  # its client may have left
+                asked.answer.set_result(answer)
         # The answers leave meanwhile; the next batch waits, to keep the order.
         await asyncio.to_thread(model.drift.update, scores)
 
@@ -600,7 +638,7 @@ def read_rows(body, model, limits):
     if body.count(b"[") > limits.rows + 1 or body.count(b",") > limits.rows * columns:
         bound = f"A request may have {limits.rows} rows of {columns} numbers."
         raise HTTPException(413, bound)
-    rows = parsed(Question, body).rows
+    rows = parsed(Rows, body).rows
     if model.has_text:
         raise HTTPException(422, "The model has columns of text; send records.")
     for number, row in enumerate(rows):
@@ -690,7 +728,7 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
     metrics = Metrics()
     file = ModelFile(path, metrics, limits, check)
     metrics.registry.register(DriftCollector(file))
-    batcher = Batcher(file, limits, metrics)
+    batcher = Batcher(limits, metrics)
 
     @asynccontextmanager
     async def lifespan(app):
@@ -706,9 +744,11 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
     refusals = {status: {"model": Refusal} for status in (400, 408, 413, 422, 503)}
 
     async def answer(request):
-        rows = read_rows(await read_body(request, limits), file.current, limits)
+        body = await read_body(request, limits)
+        model = file.current  # validates and predicts, whatever comes meanwhile
+        rows = read_rows(body, model, limits)
         try:
-            return await batcher.predict(rows)
+            return await batcher.predict(model, rows)
         except asyncio.QueueFull:
             reason = f"{limits.waiting} requests wait already; try again."
             raise HTTPException(503, reason, {"Retry-After": "1"}) from None

@@ -563,7 +563,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
     assert not fails
 
 
-def test_a_batch_has_one_model_and_one_fault_fails_alone(
+def test_requests_are_answered_by_the_model_that_validated_them(
     path, small, iris, gate, tmp_path
 ):
     """The model is replaced by one of two columns while requests of four wait."""
@@ -572,22 +572,90 @@ def test_a_batch_has_one_model_and_one_fault_fails_alone(
 
     async def run():
         async with serving(path) as client:
-            old = asyncio.create_task(predict(client, X[:5]))
+            tasks = [asyncio.create_task(predict(client, X[:5]))]
             await until(lambda: has_begun(gate))
-            late = asyncio.create_task(predict(client, X[:2]))
-            await until(lambda: is_waiting(client, 1))
+            for number, rows in enumerate((X[:2], X[2:4])):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                await until(lambda n=number: is_waiting(client, n + 1))
             replace(path, narrow.read_bytes())
             await until(lambda: has_count(client, "models_replaced_total", 1))
-            new = asyncio.create_task(predict(client, X[:3, :2]))
-            await until(lambda: is_waiting(client, 2))
+            for number, rows in enumerate((X[:3, :2], X[3:4, :2])):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                await until(lambda n=number: is_waiting(client, n + 3))
             gate.set()
-            return await asyncio.gather(old, late, new)
+            return await asyncio.gather(*tasks), await drift_metrics(client)
 
     before = load(path)
-    old, late, new = asyncio.run(run())
-    assert_right(old.json(), before, X[:5])
-    assert late.status_code == 422 and "4 features" in late.json()["detail"]
-    assert_right(new.json(), load(narrow), X[:3, :2])
+    responses, drift = asyncio.run(run())
+    first, *others = (response.json() for response in responses)
+    assert_right(first, before, X[:5])
+    assert_right(others[0], before, X[:2])
+    assert_right(others[1], before, X[2:4])
+    assert_right(others[2], load(narrow), X[:3, :2])
+    assert_right(others[3], load(narrow), X[3:4, :2])
+    assert gate.sizes == [5, 4, 4]
+    assert drift.keys() == {digest_of(narrow)}  # rows of the old model are not its own
+    assert drift[digest_of(narrow)]["rows_total"] <= 4
+
+
+def test_rows_and_records_are_different_batches(small, iris, tmp_path, gate):
+    frame = pd.DataFrame(iris[0], columns=list("abcd"))
+    clf = small(SNGPClassifier, epochs=1).fit(frame, iris[1])
+    save(clf, tmp_path / "named")
+    bodies = {
+        kind: json.dumps({kind: values}).encode()
+        for kind, values in (
+            ("rows", iris[0][:2].tolist()),
+            ("records", frame[2:5].to_dict("records")),
+        )
+    }
+
+    async def run():
+        async with serving(tmp_path / "named", waiting=5) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            for kind in ("rows", "rows", "records", "records", "rows"):
+                post = client.post("/predict", content=bodies[kind])
+                tasks.append(asyncio.create_task(post))
+                waiting = len(tasks) - 1
+                await until(lambda n=waiting: is_waiting(client, n))
+            full = await predict(client, iris[0][:1])
+            gate.set()
+            return full, await asyncio.gather(*tasks)
+
+    full, responses = asyncio.run(run())
+    assert full.status_code == 503
+    assert gate.sizes == [1, 4, 6, 2]
+    for number in (1, 2, 5):
+        assert_right(responses[number].json(), clf, frame[:2])
+    for number in (3, 4):
+        assert_right(responses[number].json(), clf, frame[2:5])
+
+
+def test_one_fault_in_a_batch_fails_alone(path, iris, gate, monkeypatch):
+    predict_rows, odd = ServedModel.predict, iris[0][:1] + 7.0
+
+    def fail(model, rows):
+        outputs = predict_rows(model, rows)
+        if (rows == odd).all(axis=1).any():
+            raise ValueError("odd")
+        return outputs
+
+    monkeypatch.setattr(ServedModel, "predict", fail)
+
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            for rows in (iris[0][:2], odd, iris[0][:3]):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+            await until(lambda: is_waiting(client, 3))
+            gate.set()
+            return await asyncio.gather(*tasks)
+
+    responses = asyncio.run(run())
+    assert [response.status_code for response in responses] == [200, 200, 422, 200]
+    assert responses[2].json() == {"detail": "odd"}
 
 
 def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
