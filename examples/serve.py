@@ -352,7 +352,12 @@ class ServedModel:
         return self.steps.transform(X) if self.steps else X
 
     def predict(self, rows):
-        """All that an answer says of each row, and its score, as arrays."""
+        """All that an answer says of each row, and its score, as arrays.
+
+        The values are those of `sksngp.predict_ood`, `sksngp.ood_pvalue` and so on for
+        the whole model. These functions would transform the rows and evaluate the
+        network again for each value, which takes about twice as long.
+        """
         X = self.features(rows)
         proba = self.classifier.predict_proba(X)
         score = -self.classifier.score_samples(X)

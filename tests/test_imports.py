@@ -198,6 +198,7 @@ BELOW = {
     "_cli/classifiers": {"__init__", "metrics"},
     "_cli/model": {"columns", "persistence", "spelling", "tables"},
     "_cli/train": {
+        "__init__",
         "classifiers",
         "columns",
         "features",
@@ -211,6 +212,7 @@ BELOW = {
         "tables",
     },
     "_cli/score": {
+        "__init__",
         "columns",
         "features",
         "inspection",

@@ -31,7 +31,13 @@ from examples.serve import (
     create_app,
     digest_of,
 )
-from sksngp import SNGPClassifier
+from sksngp import (
+    SNGPClassifier,
+    ood_pvalue,
+    ood_score,
+    predict_ood,
+    predict_uncertainty,
+)
 from sksngp.persistence import load, save
 
 
@@ -225,7 +231,11 @@ def test_pipelines_searches_and_named_columns(small, iris, tmp_path, wrap, recwa
     assert not any("feature names" in str(warning.message) for warning in recwarn)
     assert_array_equal(answer["probabilities"], model.predict_proba(frame))
     assert_array_equal(answer["labels"], model.predict(frame))
-    assert answer["ood"].shape == answer["ood_pvalue"].shape == (len(X),)
+    epistemic = predict_uncertainty(model, frame, "epistemic")
+    assert_array_equal(answer["epistemic"], epistemic)
+    assert_array_equal(answer["ood"], predict_ood(model, frame))
+    assert_array_equal(answer["ood_pvalue"], ood_pvalue(model, frame))
+    assert_array_equal(answer["ood_score"], ood_score(model, frame))
 
 
 def test_what_cannot_be_served(small, iris, tmp_path):
@@ -291,8 +301,7 @@ def test_records_are_answered_as_the_model_does(mixed, tmp_path):
     assert response.status_code == 200, response.text
     X = pd.DataFrame(records).fillna(np.nan)
     assert_array_equal(response.json()["probabilities"], model.predict_proba(X))
-    flags = model[-1].predict_ood(model[:-1].transform(X))
-    assert response.json()["ood"] == flags.tolist()
+    assert response.json()["ood"] == predict_ood(model, X).tolist()
 
 
 @pytest.mark.parametrize(

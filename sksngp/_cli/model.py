@@ -13,6 +13,7 @@ from .spelling import Spellings
 from .tables import InputError
 
 if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
     from sklearn.pipeline import Pipeline
 
 #: Raised with each change of `Model` that older versions cannot read.
@@ -46,6 +47,11 @@ class Model:
     source: str
     num_rows: int
     num_distinct: int
+
+    @property
+    def classifier(self) -> ClassifierMixin:
+        """The classifier at the end of the pipeline."""
+        return self.pipeline[-1]
 
 
 def check_can_save() -> None:
