@@ -196,7 +196,8 @@ BELOW = {
     "_cli/moved": {"columns", "features"},
     "_cli/pipeline": {"columns"},
     "_cli/classifiers": {"__init__", "metrics"},
-    "_cli/model": {"columns", "persistence", "spelling", "tables"},
+    "_cli/description": {"columns", "numbers", "spelling"},
+    "_cli/model": {"_reach", "description", "persistence", "tables"},
     "_cli/train": {
         "__init__",
         "classifiers",
