@@ -8,10 +8,27 @@ names of the columns; columns of text need records. It answers with a list for e
 ``GET /health`` says what is served, ``GET /metrics`` counts, for Prometheus, and
 ``GET /openapi.json`` describes the requests that the model takes.
 
-Requests that arrive while others are predicted are predicted next, as one batch. A new
-model saved to the same file is first loaded and tried in a process of its own, with
-limits of time and memory. The old model answers meanwhile, and goes on if the new one
-is refused; ``GET /health`` says so. What a request can cost is bounded by `Limits`.
+A `DriftMonitor` watches the out-of-distribution scores of all predicted rows, in the
+order of the answers. ``/metrics`` shows it if the model has held-out scores, with the
+hash of the model as the label ``model``:
+
+- ``sksngp_drift_log_martingale`` is the natural logarithm of the monitor's value. It
+  rises while rows look more unusual than the held-out rows and the rows before them,
+  and is ``+Inf`` beyond about 709.
+- ``sksngp_drift_rows_total`` is the number of rows that the monitor has seen.
+- ``sksngp_drift_alarm`` is 1 from the first value of 100 or more on, and 0 before.
+  Without drift, at most one model in a hundred ever raises an alarm. This holds for
+  rows of separate observations: a client that repeats an unusual row causes an alarm.
+
+A new model starts with a new monitor. An error of the monitor is logged and delays no
+answer.
+
+Requests that arrive while others are predicted are predicted next, as one batch. A
+batch holds requests with ``rows`` or requests with ``records``, all for one model: the
+model that validates a request also predicts it. A new model saved to the same file is
+first loaded and tried in a process of its own, with limits of time and memory. The old
+model answers meanwhile, and goes on if the new one is refused; ``GET /health`` says so.
+What a request can cost is bounded by `Limits`.
 There are no users and no encryption: on a network, put it behind a proxy that has them.
 
 Run: ``python serve.py MODEL.sksngp [--port 8000]``, after ``pip install ".[serve]"`` in
@@ -41,11 +58,12 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
-from sksngp import backend
+from sksngp import DriftMonitor, backend
 from sksngp.conformal import pvalues
 from sksngp.persistence import FORMAT, load
 from sksngp.projection import BLOCK_SIZES
@@ -75,8 +93,8 @@ Number = Annotated[
 Row = Annotated[list[Number], Field(fail_fast=True)]
 
 
-class Question(BaseModel):
-    """Body of a request; the first fault found ends the check."""
+class Rows(BaseModel):
+    """Body of a request by numbers; the first fault found ends the check."""
 
     model_config = ConfigDict(extra="forbid")
     rows: Annotated[list[Row], Field(fail_fast=True, min_length=1)]
@@ -195,6 +213,70 @@ def describe(columns, transformers):
     return None
 
 
+class Drift:
+    """Monitor of the out-of-distribution scores of the rows that a model predicts.
+
+    The monitor exists only if the classifier has held-out scores.
+
+    Parameters
+    ----------
+    ood_scores : ndarray of shape (n,)
+        Scores of the held-out samples of the classifier.
+    """
+
+    def __init__(self, ood_scores):
+        self.monitor, self.state = None, None
+        if len(ood_scores):
+            self.monitor = DriftMonitor(ood_scores, max_history=1)
+            self._note()
+
+    def update(self, scores):
+        """Pass the scores of a batch to the monitor, and log errors."""
+        if self.monitor is None:
+            return
+        try:
+            self.monitor.update(scores)
+            self._note()
+        except Exception as error:  # whatever it is, answers do not depend on it
+            log.error("Drift monitor left out %d rows: %s", len(scores), error)
+
+    def _note(self):
+        """Replace the state at once, as ``/metrics`` may be read meanwhile."""
+        monitor = self.monitor
+        self.state = np.log(monitor.value_), monitor.n_seen_, monitor.alarm_
+
+
+class DriftCollector:
+    """Metrics of the drift monitor of the current model."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def collect(self):
+        """Yield a metric for each part of the state, if there is a monitor."""
+        model = self.file.current
+        if model.drift.state is None:
+            return
+        families = (
+            GaugeMetricFamily(
+                "sksngp_drift_log_martingale",
+                "Logarithm of the value of the drift monitor",
+                labels=["model"],
+            ),
+            CounterMetricFamily(
+                "sksngp_drift_rows", "Rows seen by the drift monitor", labels=["model"]
+            ),
+            GaugeMetricFamily(
+                "sksngp_drift_alarm",
+                "1 if the drift monitor has raised an alarm",
+                labels=["model"],
+            ),
+        )
+        for family, value in zip(families, model.drift.state, strict=True):
+            family.add_metric([model.digest], float(value))
+            yield family
+
+
 class ServedModel:
     """A classifier, alone or behind a pipeline's steps, and the hash of its file."""
 
@@ -220,6 +302,7 @@ class ServedModel:
             self.named = self.details[0].name is not None
             outputs = self.predict(self.example())  # TensorFlow is ready then
             self.prepare()
+            self.drift = Drift(self.classifier.ood_scores_)
         except Exception as error:
             raise ValueError(f"{path} cannot predict an example: {error}") from error
         try:
@@ -268,7 +351,12 @@ class ServedModel:
         return self.steps.transform(X) if self.steps else X
 
     def predict(self, rows):
-        """All that an answer says of each row, as arrays."""
+        """All that an answer says of each row, and its score, as arrays.
+
+        The values are those of `sksngp.predict_ood`, `sksngp.ood_pvalue` and so on for
+        the whole model. These functions would transform the rows and evaluate the
+        network again for each value, which takes about twice as long.
+        """
         X = self.features(rows)
         proba = self.classifier.predict_proba(X)
         score = -self.classifier.score_samples(X)
@@ -278,24 +366,33 @@ class ServedModel:
             "epistemic": self.classifier.predict_uncertainty(X, kind="epistemic"),
             "ood": score > self.classifier.ood_threshold_,
             "ood_pvalue": pvalues(score, self.classifier.ood_scores_),
+            "ood_score": score,
         }
 
     def answer(self, outputs, part):
         """What some rows of a batch are answered with."""
-        lists = {name: values[part].tolist() for name, values in outputs.items()}
+        lists = {
+            name: values[part].tolist()
+            for name, values in outputs.items()
+            if name in Answer.model_fields
+        }
         return lists | self.about()
 
     def answers(self, requests):
-        """An answer for the rows of each request."""
-        if all(isinstance(rows, np.ndarray) for rows in requests):
+        """An answer for each request, and the scores of all rows.
+
+        The requests are all of rows or all of records.
+        """
+        if isinstance(requests[0], np.ndarray):
             outputs = self.predict(np.concatenate(requests))
         else:
             outputs = self.predict(pd.concat(requests, ignore_index=True))
         ends = np.cumsum([len(rows) for rows in requests])
-        return [
+        answers = [
             self.answer(outputs, slice(end - len(rows), end))
             for rows, end in zip(requests, ends, strict=True)
         ]
+        return answers, outputs["ood_score"]
 
     def about(self):
         return {"model": self.digest, "classes": self.classifier.classes_.tolist()}
@@ -422,48 +519,83 @@ def digest_of(path):
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
+@dataclass
+class Question:
+    """Rows that wait for an answer, and the model that validated them."""
+
+    model: ServedModel
+    rows: np.ndarray | pd.DataFrame
+    answer: asyncio.Future
+
+    def joins(self, other):
+        """Return whether both can be in one batch.
+
+        Both must have the same model. Arrays of rows and dataframes of records are not
+        joined, as a common table would have columns of other types.
+        """
+        return self.model is other.model and type(self.rows) is type(other.rows)
+
+
 class Batcher:
-    """Predicts all that waits at once, one batch after the other, in a thread."""
+    """Predicts the questions that wait in batches, one after the other, in a thread."""
 
-    def __init__(self, file, limits, metrics):
-        self.file, self.limits, self.metrics = file, limits, metrics
-        self.queue = asyncio.Queue(limits.waiting)
-        metrics.waiting.set_function(self.queue.qsize)
+    def __init__(self, limits, metrics):
+        self.limits, self.metrics = limits, metrics
+        self.queue = asyncio.Queue()
+        self.next = None  # taken from the queue, but not for the last batch
+        metrics.waiting.set_function(self.waiting)
 
-    async def predict(self, rows):
+    def waiting(self):
+        """Return the number of questions that wait."""
+        return self.queue.qsize() + (self.next is not None)
+
+    async def predict(self, model, rows):
         """Answer for rows, from one model; `asyncio.QueueFull` if too many wait."""
+        if self.waiting() >= self.limits.waiting:
+            raise asyncio.QueueFull
         answer = asyncio.get_running_loop().create_future()
-        self.queue.put_nowait((rows, answer))
+        self.queue.put_nowait(Question(model, rows, answer))
         return await answer
 
     async def run(self):
         while True:
-            batch = [await self.queue.get()]
-            rows = len(batch[0][0])
-            while rows < self.limits.batch_rows and not self.queue.empty():
-                batch.append(self.queue.get_nowait())
-                rows += len(batch[-1][0])
-            self.metrics.batch_rows.observe(rows)
+            batch = await self._next_batch()
+            self.metrics.batch_rows.observe(sum(len(asked.rows) for asked in batch))
             await self._answer(batch)
             for _ in batch:
                 self.queue.task_done()
 
+    async def _next_batch(self):
+        """Take questions in their order, as long as they join and there is room."""
+        first, self.next = self.next or await self.queue.get(), None
+        batch, rows = [first], len(first.rows)
+        while rows < self.limits.batch_rows and not self.queue.empty():
+            asked = self.queue.get_nowait()
+            if not asked.joins(first):
+                self.next = asked
+                break
+            batch.append(asked)
+            rows += len(asked.rows)
+        return batch
+
     async def _answer(self, batch):
-        model = self.file.current  # for all of the batch, whatever comes meanwhile
+        model = batch[0].model
         try:
-            answers = await asyncio.to_thread(
-                model.answers, [rows for rows, _ in batch]
+            answers, scores = await asyncio.to_thread(
+                model.answers, [asked.rows for asked in batch]
             )
         except Exception as error:
             if len(batch) > 1:  # whose fault is it?
-                for request in batch:
-                    await self._answer([request])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+                for asked in batch:
+                    await self._answer([asked])
+            elif not batch[0].answer.done():
+                batch[0].answer.set_exception(error)
             return
-        for (_, waiting), answer in zip(batch, answers, strict=True):
-            if not waiting.done():  # its client may have left
-                waiting.set_result(answer)
+        for asked, answer in zip(batch, answers, strict=True):
+            if not asked.answer.done():  # its client may have left
+                asked.answer.set_result(answer)
+        # The answers leave meanwhile; the next batch waits, to keep the order.
+        await asyncio.to_thread(model.drift.update, scores)
 
 
 class Metrics:
@@ -510,7 +642,7 @@ def read_rows(body, model, limits):
     if body.count(b"[") > limits.rows + 1 or body.count(b",") > limits.rows * columns:
         bound = f"A request may have {limits.rows} rows of {columns} numbers."
         raise HTTPException(413, bound)
-    rows = parsed(Question, body).rows
+    rows = parsed(Rows, body).rows
     if model.has_text:
         raise HTTPException(422, "The model has columns of text; send records.")
     for number, row in enumerate(rows):
@@ -599,7 +731,8 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
     """
     metrics = Metrics()
     file = ModelFile(path, metrics, limits, check)
-    batcher = Batcher(file, limits, metrics)
+    metrics.registry.register(DriftCollector(file))
+    batcher = Batcher(limits, metrics)
 
     @asynccontextmanager
     async def lifespan(app):
@@ -615,9 +748,11 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
     refusals = {status: {"model": Refusal} for status in (400, 408, 413, 422, 503)}
 
     async def answer(request):
-        rows = read_rows(await read_body(request, limits), file.current, limits)
+        body = await read_body(request, limits)
+        model = file.current  # validates and predicts, whatever comes meanwhile
+        rows = read_rows(body, model, limits)
         try:
-            return await batcher.predict(rows)
+            return await batcher.predict(model, rows)
         except asyncio.QueueFull:
             reason = f"{limits.waiting} requests wait already; try again."
             raise HTTPException(503, reason, {"Retry-After": "1"}) from None

@@ -2,12 +2,13 @@
 
 The attributes of a frozen distribution hold source code, which SciPy would execute, and
 compiled code relies on those of a spline. A file holds a record of the name and
-arguments instead, and the object is made from these when the file is loaded.
+arguments instead, and the object is made from these when the file is loaded. Objects
+may also leave parts out of files, by a method ``_for_file``.
 """
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from numbers import Real
 from types import ModuleType
 from typing import Any
@@ -97,48 +98,73 @@ def record_of(value: Any) -> Record | None:
     return None
 
 
-def with_records(value: Any, memo: dict[int, tuple[Any, Any]] | None = None) -> Any:
+def with_records(model: Any) -> Any:
     """Return a model in which records stand for the objects that have them.
 
     Only what holds such an object is copied.
+    """
+    return _with_replacements(model, record_of, {})
+
+
+def for_file(model: Any) -> Any:
+    """Return a model without what its objects leave out of files.
+
+    An object with a method ``_for_file`` is replaced by the result. Only what holds
+    another object then is copied.
+    """
+    return _with_replacements(model, _reduced, {})
+
+
+def _reduced(value: Any) -> Any:
+    if not hasattr(type(value), "_for_file"):
+        return None
+    reduced = value._for_file()
+    return None if reduced is value else reduced
+
+
+def _with_replacements(
+    value: Any, replace: Callable[[Any], Any], memo: dict[int, tuple[Any, Any]]
+) -> Any:
+    """Replace the parts of a model for which `replace` does not return None.
 
     Parameters
     ----------
     value : object
         A model, or a part of one.
-    memo : dict, default=None
+    replace : callable
+    memo : dict
         Original and replacement of each part, by the identity of the original.
     """
-    memo = {} if memo is None else memo
     if id(value) in memo:
         return memo[id(value)][1]
     memo[id(value)] = value, value  # also where it holds itself
-    record = record_of(value)
-    replaced = record if record is not None else _replaced_parts(value, memo)
+    replaced = replace(value)
+    if replaced is None:
+        replaced = _with_parts(
+            value, lambda part: _with_replacements(part, replace, memo)
+        )
     memo[id(value)] = value, replaced
     return replaced
 
 
-def _replaced_parts(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
+def _with_parts(value: Any, replaced: Callable[[Any], Any]) -> Any:
+    """Return an object with its parts replaced; itself if all are the same."""
     if isinstance(value, dict):
-        items = {key: with_records(part, memo) for key, part in value.items()}
+        items = {key: replaced(part) for key, part in value.items()}
         if all(items[key] is part for key, part in value.items()):
             return value
         copied = type(value)()
         copied.update(items)
         return copied
     if type(value) in (list, tuple):
-        parts = [with_records(part, memo) for part in value]
+        parts = [replaced(part) for part in value]
         same = all(new is old for new, old in zip(parts, value, strict=True))
         return value if same else type(value)(parts)
     if isinstance(value, type | ModuleType):
         return value
     if not isinstance(getattr(value, "__dict__", None), dict):
         return value
-    if vars(value).get("_stream") is not None:  # rows of a stream stay out of files
-        value = copy.copy(value)
-        value._end_stream()
-    attributes = with_records(vars(value), memo)
+    attributes = replaced(vars(value))
     if attributes is vars(value):
         return value
     copied = object.__new__(type(value))

@@ -584,6 +584,14 @@ class StreamMixin:
         """Whether only the latest rows count."""
         return False
 
+    def _for_file(self) -> Self:
+        """Return the classifier that a file holds: without the rows of a stream."""
+        if self.__dict__.get("_stream") is None:
+            return self
+        without_rows = copy.copy(self)
+        without_rows._end_stream()
+        return without_rows
+
     def _end_stream(self) -> None:
         """Keep what the stream has learned; forget its rows but for their hashes.
 

@@ -24,13 +24,15 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from ._files import write_atomically
-from ._records import RECORDS, with_records
+from ._records import RECORDS, for_file, with_records
 from ._sound import faults, fitted_classifiers, objects
 from ._structure import UntrustedError, check_archive, used_types
 from ._trusted import function_names, trusted_classes
@@ -102,9 +104,11 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     True
     """
     _require_classifier(model)
-    body = _dumps(model)
+    with _errors_of_models():
+        stored = for_file(model)
+        body = _skops().dumps(with_records(stored))
     _check_archive(body)
-    _check_objects(model)
+    _check_objects(stored)
     first_line = b"%s%d\n" % (_MAGIC, FORMAT)
     write_atomically(
         path, lambda stream: stream.writelines([first_line, _hash(body), body])
@@ -179,13 +183,19 @@ def _built(data: bytes) -> Any:
         raise ModelFileError(f"The file's model cannot be built: {error}") from error
 
 
-def _dumps(model: BaseEstimator) -> bytes:
+@contextmanager
+def _errors_of_models() -> Iterator[None]:
+    """Report errors of a model that is stored as a ModelFileError."""
     try:
-        return _skops().dumps(with_records(model))
+        yield
+    except ImportError:
+        raise
     except RecursionError:
         reason = "it holds itself, or has too many levels"
     except Exception as error:
         reason = str(error)
+    else:
+        return
     raise ModelFileError(f"The model cannot be stored: {reason}.")
 
 

@@ -214,8 +214,10 @@ BELOW = {
     "_cli/moved": {"columns", "features"},
     "_cli/pipeline": {"columns"},
     "_cli/classifiers": {"__init__", "metrics"},
-    "_cli/model": {"columns", "persistence", "spelling", "tables"},
+    "_cli/description": {"columns", "numbers", "spelling"},
+    "_cli/model": {"_reach", "description", "persistence", "tables"},
     "_cli/train": {
+        "__init__",
         "classifiers",
         "columns",
         "features",
@@ -230,6 +232,7 @@ BELOW = {
         "tables",
     },
     "_cli/score": {
+        "__init__",
         "columns",
         "features",
         "inspection",

@@ -242,6 +242,25 @@ def test_samples_of_a_stream_stay_out_of_the_file(make_two, moons, tmp_path):
     assert loaded.score(X, y) > 0.5
 
 
+def test_saved_objects_are_checked_without_the_rows_of_a_stream(
+    make_two, moons, tmp_path, monkeypatch
+):
+    X, y = moons
+    clf = make_two().partial_fit(X, y, classes=[0, 1])
+    checked, check = [], persistence._check_objects
+    monkeypatch.setattr(
+        persistence, "_check_objects", lambda part: (checked.append(part), check(part))
+    )
+    save(make_pipeline(StandardScaler().fit(X), clf), tmp_path / "model")
+    (pipeline,) = checked
+    assert "_stream" not in vars(pipeline[-1]) and pipeline[-1] is not clf
+    assert pipeline[-1].__dict__["ood_threshold_"] == clf.ood_threshold_
+    assert clf._stream is not None
+    clf.fit(X, y)
+    save(clf, tmp_path / "model")
+    assert checked[1] is clf
+
+
 @pytest.mark.parametrize("fitted", [False, True])
 def test_streams_go_on_after_loading(make_two, moons, tmp_path, fitted):
     X, y = moons

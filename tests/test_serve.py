@@ -31,7 +31,13 @@ from examples.serve import (
     create_app,
     digest_of,
 )
-from sksngp import SNGPClassifier
+from sksngp import (
+    SNGPClassifier,
+    ood_pvalue,
+    ood_score,
+    predict_ood,
+    predict_uncertainty,
+)
 from sksngp.persistence import load, save
 
 
@@ -225,7 +231,11 @@ def test_pipelines_searches_and_named_columns(small, iris, tmp_path, wrap, recwa
     assert not any("feature names" in str(warning.message) for warning in recwarn)
     assert_array_equal(answer["probabilities"], model.predict_proba(frame))
     assert_array_equal(answer["labels"], model.predict(frame))
-    assert answer["ood"].shape == answer["ood_pvalue"].shape == (len(X),)
+    epistemic = predict_uncertainty(model, frame, "epistemic")
+    assert_array_equal(answer["epistemic"], epistemic)
+    assert_array_equal(answer["ood"], predict_ood(model, frame))
+    assert_array_equal(answer["ood_pvalue"], ood_pvalue(model, frame))
+    assert_array_equal(answer["ood_score"], ood_score(model, frame))
 
 
 def test_what_cannot_be_served(small, iris, tmp_path):
@@ -291,8 +301,7 @@ def test_records_are_answered_as_the_model_does(mixed, tmp_path):
     assert response.status_code == 200, response.text
     X = pd.DataFrame(records).fillna(np.nan)
     assert_array_equal(response.json()["probabilities"], model.predict_proba(X))
-    flags = model[-1].predict_ood(model[:-1].transform(X))
-    assert response.json()["ood"] == flags.tolist()
+    assert response.json()["ood"] == predict_ood(model, X).tolist()
 
 
 @pytest.mark.parametrize(
@@ -563,7 +572,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
     assert not fails
 
 
-def test_a_batch_has_one_model_and_one_fault_fails_alone(
+def test_requests_are_answered_by_the_model_that_validated_them(
     path, small, iris, gate, tmp_path
 ):
     """The model is replaced by one of two columns while requests of four wait."""
@@ -572,22 +581,90 @@ def test_a_batch_has_one_model_and_one_fault_fails_alone(
 
     async def run():
         async with serving(path) as client:
-            old = asyncio.create_task(predict(client, X[:5]))
+            tasks = [asyncio.create_task(predict(client, X[:5]))]
             await until(lambda: has_begun(gate))
-            late = asyncio.create_task(predict(client, X[:2]))
-            await until(lambda: is_waiting(client, 1))
+            for number, rows in enumerate((X[:2], X[2:4])):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                await until(lambda n=number: is_waiting(client, n + 1))
             replace(path, narrow.read_bytes())
             await until(lambda: has_count(client, "models_replaced_total", 1))
-            new = asyncio.create_task(predict(client, X[:3, :2]))
-            await until(lambda: is_waiting(client, 2))
+            for number, rows in enumerate((X[:3, :2], X[3:4, :2])):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                await until(lambda n=number: is_waiting(client, n + 3))
             gate.set()
-            return await asyncio.gather(old, late, new)
+            return await asyncio.gather(*tasks), await drift_metrics(client)
 
     before = load(path)
-    old, late, new = asyncio.run(run())
-    assert_right(old.json(), before, X[:5])
-    assert late.status_code == 422 and "4 features" in late.json()["detail"]
-    assert_right(new.json(), load(narrow), X[:3, :2])
+    responses, drift = asyncio.run(run())
+    first, *others = (response.json() for response in responses)
+    assert_right(first, before, X[:5])
+    assert_right(others[0], before, X[:2])
+    assert_right(others[1], before, X[2:4])
+    assert_right(others[2], load(narrow), X[:3, :2])
+    assert_right(others[3], load(narrow), X[3:4, :2])
+    assert gate.sizes == [5, 4, 4]
+    assert drift.keys() == {digest_of(narrow)}  # rows of the old model are not its own
+    assert drift[digest_of(narrow)]["rows_total"] <= 4
+
+
+def test_rows_and_records_are_different_batches(small, iris, tmp_path, gate):
+    frame = pd.DataFrame(iris[0], columns=list("abcd"))
+    clf = small(SNGPClassifier, epochs=1).fit(frame, iris[1])
+    save(clf, tmp_path / "named")
+    bodies = {
+        kind: json.dumps({kind: values}).encode()
+        for kind, values in (
+            ("rows", iris[0][:2].tolist()),
+            ("records", frame[2:5].to_dict("records")),
+        )
+    }
+
+    async def run():
+        async with serving(tmp_path / "named", waiting=5) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            for kind in ("rows", "rows", "records", "records", "rows"):
+                post = client.post("/predict", content=bodies[kind])
+                tasks.append(asyncio.create_task(post))
+                waiting = len(tasks) - 1
+                await until(lambda n=waiting: is_waiting(client, n))
+            full = await predict(client, iris[0][:1])
+            gate.set()
+            return full, await asyncio.gather(*tasks)
+
+    full, responses = asyncio.run(run())
+    assert full.status_code == 503
+    assert gate.sizes == [1, 4, 6, 2]
+    for number in (1, 2, 5):
+        assert_right(responses[number].json(), clf, frame[:2])
+    for number in (3, 4):
+        assert_right(responses[number].json(), clf, frame[2:5])
+
+
+def test_one_fault_in_a_batch_fails_alone(path, iris, gate, monkeypatch):
+    predict_rows, odd = ServedModel.predict, iris[0][:1] + 7.0
+
+    def fail(model, rows):
+        outputs = predict_rows(model, rows)
+        if (rows == odd).all(axis=1).any():
+            raise ValueError("odd")
+        return outputs
+
+    monkeypatch.setattr(ServedModel, "predict", fail)
+
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
+            await until(lambda: has_begun(gate))
+            for rows in (iris[0][:2], odd, iris[0][:3]):
+                tasks.append(asyncio.create_task(predict(client, rows)))
+            await until(lambda: is_waiting(client, 3))
+            gate.set()
+            return await asyncio.gather(*tasks)
+
+    responses = asyncio.run(run())
+    assert [response.status_code for response in responses] == [200, 200, 422, 200]
+    assert responses[2].json() == {"detail": "odd"}
 
 
 def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
@@ -664,6 +741,119 @@ def test_metrics_count(path, iris):
             }
 
     assert asyncio.run(run()) == {"200": 2, "422": 2, "seconds": 4, "rows": 153}
+
+
+# Drift
+
+
+async def drift_metrics(client):
+    """Values of the drift metrics by the model's hash; {} without a monitor."""
+    text = (await client.get("/metrics")).text
+    values = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("sksngp_drift_"):
+                model = values.setdefault(sample.labels["model"], {})
+                model[sample.name.removeprefix("sksngp_drift_")] = sample.value
+    return values
+
+
+async def has_seen(client, rows):
+    return [m["rows_total"] for m in (await drift_metrics(client)).values()] == [rows]
+
+
+def test_drift_of_the_predicted_rows(path, iris):
+    seen = {}
+
+    async def run():
+        async with serving(path) as client:
+            seen["start"] = await drift_metrics(client)
+            await predict(client, iris[0][::15])
+            await until(lambda: has_seen(client, 10))
+            seen["known"] = await drift_metrics(client)
+            await predict(client, iris[0][:100] + 50)
+            await until(lambda: has_seen(client, 110))
+            seen["moved"] = await drift_metrics(client)
+            return (await client.get("/health")).json()
+
+    health = asyncio.run(run())
+    assert not any("drift" in name for name in health)
+    digest = digest_of(path)
+    assert seen["start"] == {digest: {"log_martingale": 0, "rows_total": 0, "alarm": 0}}
+    assert seen["known"][digest]["alarm"] == 0
+    assert seen["known"][digest]["log_martingale"] < np.log(100)
+    assert seen["moved"][digest]["alarm"] == 1
+    assert seen["moved"][digest]["log_martingale"] > np.log(100)
+
+
+def test_drift_monitor_gets_scores_in_the_order_of_the_answers(
+    path, iris, gate, monkeypatch
+):
+    scores, X = [], iris[0]
+    monkeypatch.setattr(
+        serve.Drift, "update", lambda drift, batch: scores.extend(batch)
+    )
+
+    async def run():
+        async with serving(path) as client:
+            tasks = [asyncio.create_task(predict(client, X[:1]))]
+            await until(lambda: has_begun(gate))
+            for start in (1, 50, 100):
+                rows = X[start : start + 10]
+                tasks.append(asyncio.create_task(predict(client, rows)))
+                waiting = len(tasks) - 1
+                await until(lambda n=waiting: is_waiting(client, n))
+            gate.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    order = [0, *range(1, 11), *range(50, 60), *range(100, 110)]
+    assert_array_equal(scores, -load(path).score_samples(X[order]))
+
+
+def test_new_model_starts_with_a_new_drift_monitor(path, saved, iris):
+    async def run():
+        async with serving(path) as client:
+            await predict(client, iris[0])
+            await until(lambda: has_seen(client, 150))
+            replace(path, saved[1])
+            await until(lambda: has_count(client, "models_replaced_total", 1))
+            return await drift_metrics(client)
+
+    new = asyncio.run(run())
+    assert new == {digest_of(path): {"log_martingale": 0, "rows_total": 0, "alarm": 0}}
+
+
+def test_error_of_the_drift_monitor_stops_no_answer(path, iris, monkeypatch, caplog):
+    def fail(monitor, scores):
+        raise RuntimeError("out of order")
+
+    async def run():
+        async with serving(path) as client:
+            with monkeypatch.context() as broken:
+                broken.setattr(serve.DriftMonitor, "update", fail)
+                first = await predict(client, iris[0])
+                second = await predict(client, iris[0][:3])
+            third = await predict(client, iris[0][:5])
+            await until(lambda: has_seen(client, 5))
+            return first, second, third
+
+    assert [r.status_code for r in asyncio.run(run())] == [200] * 3
+    assert "left out 150 rows: out of order" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:predict_ood will flag no row")
+def test_no_drift_metrics_without_held_out_scores(small, iris, tmp_path):
+    clf = small(SNGPClassifier, epochs=1, validation_fraction=0.0)
+    save(clf.fit(*iris), tmp_path / "model")
+    assert len(load(tmp_path / "model").ood_scores_) == 0
+
+    async def run():
+        async with serving(tmp_path / "model") as client:
+            response = await predict(client, iris[0])
+            return response.status_code, await drift_metrics(client)
+
+    assert asyncio.run(run()) == (200, {})
 
 
 # Security

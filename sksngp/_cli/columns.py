@@ -20,8 +20,12 @@ Kind: TypeAlias = Literal["number", "time", "text"]
 
 #: Smallest number of values that are judged to be a counter or identifiers.
 FEWEST_IDENTIFIERS = 10
-#: Positions of the sample that represents the distribution of a column.
+#: Positions of the sample that represents the distribution of a column, ...
 SAMPLE_SIZE = 200
+#: ... at least; fewer in wide tables, so that all samples have about ...
+SMALLEST_SAMPLE_SIZE = 50
+#: ... so many positions and model files remain small.
+MAX_POSITIONS = 20_000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -140,7 +144,7 @@ def choose_columns(
 
 def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
     """Add one column to the columns to use or to those that are left out."""
-    cells = table.cells[name]
+    cells, size = table.cells[name], _sample_size(table.cells.shape[1])
     numbers = parse_numbers(cells, table.separator)
     if numbers.tolerable():
         reason = "" if keep else _why_identifiers(numbers.values, cells, table)
@@ -150,7 +154,7 @@ def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
         check_size(numbers.values, cells, table.path)
         if numbers.style:
             choice.styles.setdefault(numbers.style, []).append(name)
-        choice.columns.append(_numeric("number", numbers, cells, choice))
+        choice.columns.append(_numeric("number", numbers, cells, choice, size))
         return
     times = parse_times(cells)
     if times is not None:
@@ -158,7 +162,7 @@ def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
             choice.remarks.append(
                 f"{name!r}: days and months could be exchanged; read as {times.style}"
             )
-        choice.columns.append(_numeric("time", times, cells, choice))
+        choice.columns.append(_numeric("time", times, cells, choice, size))
         return
     present = cells[~is_missing(cells)]
     if present.nunique() > len(present) / 2 and not keep:
@@ -222,11 +226,19 @@ def wrong_words(parsed: Parsed, cells: pd.Series, kind: Kind) -> str:
     )
 
 
-def _numeric(kind: Kind, parsed: Parsed, cells: pd.Series, choice: Choice) -> Column:
+def _sample_size(num_columns: int) -> int:
+    """Return the number of positions of a sample in a table of so many columns."""
+    size = MAX_POSITIONS // num_columns
+    return min(max(size, SMALLEST_SAMPLE_SIZE), SAMPLE_SIZE)
+
+
+def _numeric(
+    kind: Kind, parsed: Parsed, cells: pd.Series, choice: Choice, sample_size: int
+) -> Column:
     if parsed.wrong.any():
         choice.remarks.append(wrong_words(parsed, cells, kind))
     present = np.sort(parsed.values[~np.isnan(parsed.values)])
-    places = np.linspace(0, len(present) - 1, min(SAMPLE_SIZE, len(present)))
+    places = np.linspace(0, len(present) - 1, min(sample_size, len(present)))
     return Column(
         name=str(cells.name),
         kind=kind,

@@ -69,7 +69,7 @@ def run_table(options: argparse.Namespace) -> None:
     if new is not None or options.save is not None:
         model = fit(data, options, report)
     if model is not None and new is not None:
-        score(model, new, model.pipeline[-1].ood_alpha, options.output, report)
+        score(model, new, model.classifier.ood_alpha, options.output, report)
     _write_report(report, options)
     if model is not None and options.save is not None:
         # The last step: if it fails, the results above are not lost.
@@ -81,7 +81,7 @@ def run_model(options: argparse.Namespace) -> None:
     """Flag the rows of a table with a saved model."""
     _check_outputs(options)
     model = load_model(options.model)
-    classifier = model.pipeline[-1]
+    classifier = model.classifier
     new = read_new_data(options.score, model.columns, classifier.classes_)
     report = Report(f"sksngp: {options.score}")
     report.section("Model")

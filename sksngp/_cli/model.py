@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .. import persistence
-from .columns import Column
-from .spelling import Spellings
+from .._reach import find
+from .description import Description, DescriptionError, from_text, to_text
 from .tables import InputError
 
 if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
     from sklearn.pipeline import Pipeline
-
-#: Raised with each change of `Model` that older versions cannot read.
-FORMAT = 1
 
 
 @dataclass
-class Model:
-    """A fitted pipeline, and how tables are read for it.
+class Model(Description):
+    """A fitted pipeline, and the description of its training table.
 
     Parameters
     ----------
     pipeline : Pipeline
         Fitted.
-    columns : list of Column
-        The columns that it uses.
-    target : str
-        Column of the class.
-    labels : Spellings
-        Spellings of the classes.
-    source : str
-        Name of the training table.
-    num_rows, num_distinct : int
-        Number of rows of the training table, and of different ones among them.
     """
 
     pipeline: Pipeline
-    columns: list[Column]
-    target: str
-    labels: Spellings
-    source: str
-    num_rows: int
-    num_distinct: int
+
+    @property
+    def classifier(self) -> ClassifierMixin:
+        """The classifier at the end of the pipeline."""
+        return self.pipeline[-1]
 
 
 def check_can_save() -> None:
@@ -72,19 +57,8 @@ def save_model(model: Model, path: str) -> None:
         If the file cannot be written.
     """
     pipeline = model.pipeline
-    # An attribute of the pipeline, so that the file remains a model like others. As
-    # text, a number takes a few bytes rather than an object of the file.
-    pipeline.table_ = json.dumps(
-        {
-            "format": FORMAT,
-            "columns": [asdict(column) for column in model.columns],
-            "target": model.target,
-            "labels": model.labels.values,
-            "source": os.path.basename(model.source),
-            "num_rows": model.num_rows,
-            "num_distinct": model.num_distinct,
-        }
-    )
+    # An attribute of the pipeline, so that the file remains a model like others.
+    pipeline.table_ = to_text(model)
     try:
         persistence.save(pipeline, path)
     except (OSError, persistence.ModelFileError) as error:
@@ -115,20 +89,30 @@ def load_model(path: str) -> Model:
     if not isinstance(text, str):
         raise InputError(f"{path}: not a model that --save wrote")
     try:
-        table = json.loads(text)
-        if table["format"] != FORMAT:
-            raise InputError(f"{path}: written by another version of sksngp")
-        return Model(
-            pipeline=pipeline,
-            columns=[Column(**column) for column in table["columns"]],
-            target=table["target"],
-            labels=Spellings(table["labels"]),
-            source=table["source"],
-            num_rows=table["num_rows"],
-            num_distinct=table["num_distinct"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its description of tables is damaged") from error
+        description = from_text(text)
+        _check_pipeline(pipeline, description)
+    except DescriptionError as error:
+        raise InputError(
+            f"{path}: its description of tables is damaged: {error}"
+        ) from error
+    return Model(pipeline=pipeline, **vars(description))
+
+
+def _check_pipeline(pipeline: Any, description: Description) -> None:
+    """Raise a DescriptionError if a pipeline does not take the described columns."""
+    columns = description.columns
+    expected = {
+        "numeric": [column.name for column in columns if column.kind != "text"],
+        "text": [column.name for column in columns if column.kind == "text"],
+    }
+    try:
+        names = list(pipeline.feature_names_in_)
+        encoded = {name: used for name, _, used in pipeline["encode"].transformers_}
+        find(pipeline["classify"], "ood_pvalue")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise DescriptionError("it belongs to another kind of model") from None
+    if names != [column.name for column in columns] or encoded != expected:
+        raise DescriptionError("the model was fitted on other columns")
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import ood_pvalue, ood_score
 from ..conformal import threshold
 from ..inspection import OODHistogramDisplay
 from .columns import Column, describe_styles
@@ -142,7 +143,7 @@ def score(
         report_accuracy(
             known_labels(new.table.cells[model.target], model.labels),
             scores,
-            model.pipeline[-1].classes_,
+            model.pipeline.classes_,
             report,
         )
     _show(model, new, scores, cells, report)
@@ -150,21 +151,21 @@ def score(
 
 def _compute(model: Model, features: Features, alpha: float) -> Scores:
     """Predict, and flag rows by their cells and by their scores."""
-    X, classifier = model.pipeline[:-1].transform(features.values), model.pipeline[-1]
-    proba = classifier.predict_proba(X)
-    pvalue = classifier.ood_pvalue(X)
+    X = features.values
+    proba = model.pipeline.predict_proba(X)
+    pvalue = ood_pvalue(model.pipeline, X)
     events, rate = rare_events(model.columns, alpha)
     by_cell = flag_cells(features, events)
     # Scores flag what is left of the promise, as `predict_ood` would.
     limit = alpha - rate + 1e-9
     return Scores(
         proba=proba,
-        prediction=classifier.classes_[proba.argmax(axis=1)],
-        score=-classifier.score_samples(X),
+        prediction=model.pipeline.classes_[proba.argmax(axis=1)],
+        score=ood_score(model.pipeline, X),
         pvalue=pvalue,
         by_cell=by_cell,
         flags=by_cell | (pvalue <= limit),
-        threshold=threshold(classifier.ood_scores_, limit),
+        threshold=threshold(model.classifier.ood_scores_, limit),
     )
 
 
@@ -185,7 +186,7 @@ def _write(
             strict=True,
         )
     )
-    names = probability_names(model.pipeline[-1].classes_)
+    names = probability_names(model.pipeline.classes_)
     results |= dict(zip(names, scores.proba.T, strict=True))
     added = pd.concat([new.table.cells, pd.DataFrame(results)], axis=1)
     commas = DECIMAL_COMMAS in new.features.styles and new.table.separator != ","
@@ -276,12 +277,12 @@ def _show(
     """Add the distribution of scores and the most unusual rows to the page."""
     from matplotlib.figure import Figure
 
-    classifier = model.pipeline[-1]
-    if len(classifier.ood_scores_):
+    ood_scores = model.classifier.ood_scores_
+    if len(ood_scores):
         figure = Figure(figsize=(6.5, 4), layout="constrained")
         ax = figure.add_subplot()
         OODHistogramDisplay.from_scores(
-            classifier.ood_scores_, scores.score, ax=ax, names=("training", "new table")
+            ood_scores, scores.score, ax=ax, names=("training", "new table")
         )
         if scores.able:
             ax.axvline(scores.threshold, color="black", linestyle="dashed")

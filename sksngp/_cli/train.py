@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from .. import predict_ood
 from ..conformal import rows_needed
 from ..holdout import FEWEST_IN_FOLDS
 from ..inspection import ReliabilityDisplay
@@ -160,11 +161,11 @@ def cross_check(
     report.progress("Training for the cross-check ...")
     pipeline = _fit(data, options, train)
     classifier = pipeline[-1]
-    X = pipeline[:-1].transform(data.features.values.iloc[held_out])
-    y, proba = data.labels[held_out], classifier.predict_proba(X)
+    X, y = data.features.values.iloc[held_out], data.labels[held_out]
+    proba = pipeline.predict_proba(X)
     found = classifiers.quality(y, proba, classifier.classes_)
     able = np.isfinite(classifier.ood_threshold_)
-    flagged = f"{classifier.predict_ood(X).mean():.1%}"
+    flagged = f"{predict_ood(pipeline, X).mean():.1%}"
     report.say(
         f"Cross-check: {type(classifier).__name__} trained on {len(train):,} rows, on "
         f"the {len(held_out):,} others: accuracy {found.accuracy:.3f}, NLL "

@@ -1,0 +1,173 @@
+"""The description of a training table in a model file, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args
+
+import numpy as np
+
+from .columns import SAMPLE_SIZE, Column, Kind
+from .numbers import FORMATS
+from .spelling import Spellings
+
+#: Raised with each change of `Description` that older versions cannot read.
+FORMAT = 1
+#: Largest number of rows, or of cells with a value, that a description may state.
+_MOST_ROWS = 2**53
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class DescriptionError(ValueError):
+    """A text is not a description of a table."""
+
+
+@dataclass
+class Description:
+    """Content of a training table, as far as scoring needs it.
+
+    Parameters
+    ----------
+    columns : list of Column
+        The columns that the model uses.
+    target : str
+        Column of the class.
+    labels : Spellings
+        Spellings of the classes.
+    source : str
+        Name of the training table.
+    num_rows, num_distinct : int
+        Number of rows of the training table, and of different ones among them.
+    """
+
+    columns: list[Column]
+    target: str
+    labels: Spellings
+    source: str
+    num_rows: int
+    num_distinct: int
+
+
+def to_text(description: Description) -> str:
+    """Return a description as JSON.
+
+    As text, a number takes a few bytes rather than an object of the file.
+    """
+    source = os.path.basename(description.source)
+    source = "".join(c if c.isprintable() else "?" for c in source)
+    names = [field.name for field in fields(Description)]
+    entries = {name: getattr(description, name) for name in names} | {
+        "columns": [asdict(column) for column in description.columns],
+        "labels": description.labels.values,
+        "source": source,
+    }
+    return json.dumps({"format": FORMAT} | entries)
+
+
+def from_text(text: str) -> Description:
+    """Read and check a description.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    DescriptionError
+        If the text is not a description that `to_text` may have returned. The message
+        is a clause of one line.
+    """
+    try:
+        entries = json.loads(text, parse_constant=_reject_constant)
+    except (ValueError, RecursionError):
+        raise DescriptionError("it is not JSON") from None
+    if not isinstance(entries, dict) or "format" not in entries:
+        raise DescriptionError("it has no format")
+    if entries.pop("format") != FORMAT:
+        raise DescriptionError("it was written by another version of sksngp")
+    if entries.keys() != {field.name for field in fields(Description)}:
+        raise DescriptionError("it lacks entries or has others")
+    wrong = [name for name, is_right in _checks(entries) if not is_right]
+    if wrong:
+        raise DescriptionError(f"its {wrong[0]} is wrong")
+    return Description(
+        **entries
+        | {
+            "columns": _read_columns(entries["columns"]),
+            "labels": Spellings(entries["labels"]),
+        }
+    )
+
+
+def _checks(entries: dict[str, Any]) -> Sequence[tuple[str, bool]]:
+    """Return, for each entry of a description, whether it is right."""
+    labels, source = entries["labels"], entries["source"]
+    return (
+        ("columns", isinstance(entries["columns"], list) and bool(entries["columns"])),
+        ("target", isinstance(entries["target"], str)),
+        ("labels", _is_dict_of(labels, str) and bool(labels)),
+        ("source", isinstance(source, str) and source.isprintable()),
+        ("num_rows", _is_count(entries["num_rows"])),
+        ("num_distinct", _is_count(entries["num_distinct"])),
+    )
+
+
+def _read_columns(entries: list[Any]) -> list[Column]:
+    try:
+        columns = [Column(**entry) for entry in entries]
+    except TypeError:
+        raise DescriptionError("a column lacks entries or has others") from None
+    for number, column in enumerate(columns):
+        wrong = [name for name, is_right in _checks_of_column(column) if not is_right]
+        if wrong:
+            raise DescriptionError(f"the {wrong[0]} of column {number + 1} is wrong")
+    if len({column.name for column in columns}) < len(columns):
+        raise DescriptionError("two columns have the same name")
+    return columns
+
+
+def _checks_of_column(column: Column) -> Sequence[tuple[str, bool]]:
+    """Return, for each entry of a column, whether it is right."""
+    is_time, is_text = column.kind == "time", column.kind == "text"
+    sample, counts = column.sample, column.counts
+    are_counts = isinstance(counts, dict) and all(map(_is_count, counts.values()))
+    are_numbers = isinstance(sample, list) and all(map(_is_number, sample))
+    return (
+        ("name", isinstance(column.name, str) and bool(column.name)),
+        ("kind", column.kind in get_args(Kind)),
+        ("missing", _is_number(column.missing) and 0 <= column.missing <= 1),
+        ("words", isinstance(column.words, list) and _are_all(column.words, str)),
+        ("style", column.style in FORMATS if is_time else column.style == ""),
+        ("sample", are_numbers and len(sample) <= (0 if is_text else SAMPLE_SIZE)),
+        ("sample", are_numbers and sample == sorted(sample)),
+        ("counts", are_counts and (sum(counts.values()) > 0) == is_text),
+        ("spellings", _is_dict_of(column.spellings, str)),
+    )
+
+
+def _is_dict_of(value: Any, kind: type) -> bool:
+    return isinstance(value, dict) and _are_all(value.values(), kind)
+
+
+def _are_all(values: Any, kind: type) -> bool:
+    return all(type(value) is kind for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number that 32-bit floats can hold."""
+    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_ROWS
+
+
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
