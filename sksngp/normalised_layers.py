@@ -55,12 +55,15 @@ class PowerIteration:
         Shape of an input for one sample, with a first axis of length 1.
     norm_multiplier : tf.Variable
         Bound on the spectral norm.
+    tolerance : float
+        Relative accuracy of the norms of large maps.
     """
 
     u: tf.Variable
     v: tf.Variable
     in_shape: tuple[int, ...]
     norm_multiplier: tf.Variable
+    tolerance = 1e-3
 
     @property
     def kernel(self) -> tf.Variable:
@@ -90,7 +93,7 @@ class PowerIteration:
 
         The norm is exact for small inputs. For larger ones, Lanczos iterations find
         the largest eigenvalue of the map followed by its transpose. The result is
-        accurate to 0.1%, or too large if the iterations do not converge.
+        accurate to `tolerance`, or too large if the iterations do not converge.
         """
         kernel = self.kernel.numpy().astype(np.float64)
         largest = float(np.abs(kernel).max())
@@ -116,7 +119,8 @@ class PowerIteration:
         # Training has brought v, of length 1, close to the first singular vector.
         noise = np.random.default_rng(0).standard_normal(size) / np.sqrt(size)
         start = self.v.numpy().ravel() + 0.1 * noise.astype(np.float32)
-        return float(np.sqrt(largest_eigenvalue(multiply, start)))
+        largest = largest_eigenvalue(multiply, start, tolerance=self.tolerance)
+        return float(np.sqrt(largest))
 
 
 class NormalisedConv2D(PowerIteration, SpectralNormalizationConv2D):
@@ -219,6 +223,10 @@ class NormalisedKernel(PowerIteration):
     norm_multiplier : tf.Variable
         Bound on the spectral norm.
     """
+
+    #: Singular values of depthwise convolutions are often almost equal, and iterations
+    #: of lower accuracy may then end before they find the largest one.
+    tolerance = 1e-5
 
     def __init__(self, linear_map: LinearMap, norm_multiplier: tf.Variable) -> None:
         self._map, self.norm_multiplier = linear_map, norm_multiplier
