@@ -15,10 +15,12 @@ network : {"resnet", "wide_resnet"} or callable, default="resnet"
     callable loads are where training starts. Random layers other than dropout draw
     from generators of their own, which `random_state` doesn't reach.
     Dropout layers (with rates of their own) make the samples of `MCDropoutClassifier`;
-    `SNGPClassifier` wraps Dense and Conv2D layers in spectral normalisation. Both see
-    the layers of functional and sequential models, not those in a `call`. Where the
-    callable is a scikit-learn estimator, as `WideResNet` is, a search reaches its
-    parameters as ``network__depth``.
+    `SNGPClassifier` normalizes the spectral norms of layers whose kernel is a matrix or
+    a convolution, including the projections of MultiHeadAttention layers and the layer
+    in a TimeDistributed layer. A warning names the other layers. Both see the layers of
+    functional and sequential models, not those in a `call`. Where the callable is a
+    scikit-learn estimator, as `WideResNet` is, a search reaches its parameters as
+    ``network__depth``.
 image_shape : tuple (height, width, channels) or None, default=None
     Of the images whose pixels are the rows of `X`, for a convolutional network. None
     takes it from an `X` of shape (n_samples, height, width, channels).

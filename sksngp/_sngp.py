@@ -320,10 +320,10 @@ class SNGPClassifier(BaseNetworkClassifier):
             return {**fields, "normalised": False}
         if not body.description.num_normalised:
             raise ValueError(
-                f"network={body.name} returns a model without trainable Dense or "
-                "Conv2D layers to normalise, or with a `call` of its own, which hides "
-                "them. Return a functional or sequential model of such layers, or pass "
-                "spec_norm_bound=None."
+                f"network={body.name} returns a model without trainable layers to "
+                "normalise, such as Dense and convolutions, or with a `call` of its "
+                "own, which hides them. Return a functional or sequential model of "
+                "such layers, or pass spec_norm_bound=None."
             )
         self._warn_of_unnormalised(body)
         return fields
@@ -338,9 +338,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         self._unnormalised = kinds
         warnings.warn(
             f"spec_norm_bound={self.spec_norm_bound} has no effect on these layers of "
-            f"network={body.name}: {', '.join(names)}. Only Dense and Conv2D layers "
-            "are normalized; others may not preserve distances. Pass "
-            "spec_norm_bound=None to bound no norm.",
+            f"network={body.name}: {', '.join(names)}. Only layers whose kernel is a "
+            "matrix, or a convolution of inputs of known size, are normalized; others "
+            "may not preserve distances. Pass spec_norm_bound=None to bound no norm.",
             UserWarning,
             stacklevel=7,  # the caller of fit
         )

@@ -103,6 +103,9 @@ class Description:
         it cannot be pickled.
     unnormalised : tuple of str, default=()
         Names and types of trainable layers that spectral normalisation does not reach.
+    num_kernels_in_place : int, default=0
+        Number of kernels that are normalized without a wrapper of their layer. Bodies
+        fitted by versions that normalized Dense and Conv2D layers only have 0.
     """
 
     num_features: int
@@ -113,6 +116,7 @@ class Description:
     structure: str
     code: Hashable
     unnormalised: tuple[str, ...] = field(default=(), compare=False)
+    num_kernels_in_place: int = 0
 
 
 def _identity(value: object) -> Hashable:

@@ -22,19 +22,23 @@ from tf_keras.src.engine import functional
 from tf_keras.src.engine.input_spec import assert_input_compatibility
 from tf_keras.src.mixed_precision.policy import policy_scope
 
-from ._lanczos import largest_eigenvalue
 from .architecture import Architecture
 from .body import Body, Description, key_of_layer
-from .networks import NormalisedDense, ResidualNetwork, SpectralNormalizationConv2D
+from .networks import ResidualNetwork
+from .normalised_layers import (
+    NormalisedConv2D,
+    NormalisedKernel,
+    QuietDense,
+    has_other_matrices,
+    is_wrapped,
+    linear_maps,
+    wrapped,
+)
 from .seeded_layers import Dropout, SeededLayer
 
 #: A seed's second number counts steps by so many: for the two halves of a batch, and
 #: for the layers in each.
 SEEDS_OF_STEP, SEEDS_OF_HALF = 1024, 512
-#: Convolutions of inputs with at most this many values are treated as dense matrices.
-LARGEST_DENSE_CONVOLUTION = 512
-#: Norms below this are too small for the direction of a power iteration.
-SMALLEST_NORM = 1e-12
 #: Builds wait for each other: in which types new layers compute is one global setting.
 _one_build = threading.RLock()
 #: Where settings of a model have names of layers.
@@ -45,126 +49,6 @@ SPATIAL = (
     tf_keras.layers.SpatialDropout2D,
     tf_keras.layers.SpatialDropout3D,
 )
-
-
-class NormalisedConv2D(SpectralNormalizationConv2D):
-    """tf-models-official's wrapper of a convolution, built without random values.
-
-    The parent divides sizes by strides without rounding up, and knows padding "same"
-    only.
-    """
-
-    def build(self, input_shape: Any) -> None:
-        groups, dilation = self.layer.groups, self.layer.dilation_rate
-        if groups > 1 or max(dilation) > 1:
-            raise ValueError(
-                "Spectral normalisation knows no groups or dilation; "
-                f"{self.layer.name} has groups={groups} and dilation_rate={dilation}. "
-                "Pass spec_norm_bound=None to leave the norms as they are."
-            )
-        if None in input_shape[1:]:
-            raise ValueError(
-                "Spectral normalisation must know the size of images; "
-                f"{self.layer.name} takes {tuple(input_shape)}. Build the model for "
-                "the shape that network is called with, or pass spec_norm_bound=None."
-            )
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        self.w = self.layer.kernel
-        self.in_shape = (1, *map(int, input_shape[1:]))
-        output_shape = self.layer.compute_output_shape(input_shape)
-        self.out_shape = (1, *map(int, output_shape[1:]))
-        for name, shape in (("v", self.in_shape), ("u", self.out_shape)):
-            vector = self.add_weight(
-                name=name, shape=shape, initializer="zeros", trainable=False
-            )
-            setattr(self, name, vector)
-        self.built = True
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # In training, `normalise` has done what the parent's call would do.
-        return self.layer(inputs)
-
-    def update_weights(self) -> None:
-        """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
-        geometry = self._geometry()
-        image = tf.nn.conv2d_transpose(self.u, self.w, self.in_shape, **geometry)
-        self.v.assign(_unit(image, otherwise=self.v))
-        image = tf.nn.conv2d(self.v, self.w, **geometry)
-        sigma = tf.norm(image)
-        self.u.assign(_unit(image, otherwise=self.u))
-        bounded = tf.minimum(self.norm_multiplier / (sigma + SMALLEST_NORM), 1.0)
-        self.layer.kernel.assign(bounded * self.w)
-
-    def spectral_norm(self) -> float:
-        """Compute the spectral norm of the convolution on images of its input size.
-
-        The norm is exact for small images. For larger ones, Lanczos iterations find
-        the largest eigenvalue of the convolution followed by its transpose. The result
-        is accurate to 0.1%, or too large if the iterations do not converge.
-        """
-        kernel = self.w.numpy().astype(np.float64)
-        largest = float(np.abs(kernel).max())
-        if not 0.0 < largest < np.inf:
-            return largest
-        # Squares of the kernel itself may overflow or vanish.
-        return largest * self._norm_with(tf.constant(kernel / largest, self.w.dtype))
-
-    def _norm_with(self, kernel: tf.Tensor) -> float:
-        """Compute the spectral norm with another kernel."""
-        geometry = self._geometry()
-        size = prod(self.in_shape)
-        if size <= LARGEST_DENSE_CONVOLUTION:
-            images = tf.reshape(tf.eye(size), (size, *self.in_shape[1:]))
-            matrix = tf.nn.conv2d(images, kernel, **geometry).numpy()
-            return _largest_singular_value(matrix.reshape(size, -1))
-
-        def multiply(vector: np.ndarray) -> np.ndarray:
-            image = tf.constant(vector.reshape(self.in_shape), kernel.dtype)
-            image = tf.nn.conv2d(image, kernel, **geometry)
-            image = tf.nn.conv2d_transpose(image, kernel, self.in_shape, **geometry)
-            return np.asarray(image).ravel()
-
-        # Training has brought v, of length 1, close to the first singular vector.
-        noise = np.random.default_rng(0).standard_normal(size) / np.sqrt(size)
-        start = self.v.numpy().ravel() + 0.1 * noise.astype(np.float32)
-        return float(np.sqrt(largest_eigenvalue(multiply, start)))
-
-    def _geometry(self) -> dict[str, Any]:
-        return {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
-
-
-class QuietDense(NormalisedDense):
-    """Without a power iteration in each training call: `normalise` makes it."""
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return self.layer(inputs)
-
-    def update_weights(self) -> None:
-        """One power iteration, which a kernel of zeros does not end, and the bound."""
-        before = [tf.identity(vector) for vector in (self.u, self.v)]
-        super().update_weights()
-        for vector, otherwise in zip((self.u, self.v), before, strict=True):
-            vector.assign(_unit(vector, otherwise))
-
-    def spectral_norm(self) -> float:
-        """Compute the largest singular value of the kernel."""
-        return _largest_singular_value(self.layer.kernel.numpy())
-
-
-def _unit(vector: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
-    """Normalize a vector; return `otherwise` if it is too close to zero.
-
-    A power iteration that has reached zero would stay there, and a kernel that is zero
-    at first would never be bounded.
-    """
-    norm = tf.norm(vector)
-    unit = vector / tf.maximum(norm, SMALLEST_NORM)
-    return tf.where(norm > SMALLEST_NORM, unit, otherwise)
-
-
-def _largest_singular_value(matrix: np.ndarray) -> float:
-    return float(np.linalg.norm(matrix.astype(np.float64), 2))
 
 
 class BodyNetwork(ResidualNetwork):
@@ -186,12 +70,14 @@ class BodyNetwork(ResidualNetwork):
     def make_hidden_layers(self) -> list[tf_keras.layers.Layer]:
         """Build the network, with our layers in place of some of Keras'."""
         self.seeded: list[SeededLayer] = []
-        self.normalised: list[QuietDense | NormalisedConv2D] = []
+        self.normalised: list[QuietDense | NormalisedConv2D | NormalisedKernel] = []
         self.model = build(self.body, self._seed, self.architecture.mixed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
                 self.model, clone_function=self._replacement
             )
+        self.in_place = self._normalised_kernels()
+        self.normalised += self.in_place
         if self.architecture.dropout:
             self._seeded(Dropout(self.dropout_rate))
         return [self.model]
@@ -211,18 +97,32 @@ class BodyNetwork(ResidualNetwork):
             return self._seeded(dropout)
         if isinstance(layer, SeededLayer):
             return self._seeded(layer)
-        wanted = self.architecture.num_inducing is not None
-        if not (wanted and self.architecture.normalised and _can_be_normalised(layer)):
+        if not (self._bounds_norms() and is_wrapped(layer)):
             return layer
-        wrappers: dict[Any, type[QuietDense] | type[NormalisedConv2D]] = {
-            tf_keras.layers.Dense: QuietDense,
-            tf_keras.layers.Conv2D: NormalisedConv2D,
-        }
-        wrapped = wrappers[type(layer)](
-            layer, norm_multiplier=self.spec_norm_bound, dtype=layer.dtype_policy
-        )
-        self.normalised.append(wrapped)
-        return wrapped
+        wrapper = wrapped(layer, norm_multiplier=self.spec_norm_bound)
+        self.normalised.append(wrapper)
+        return wrapper
+
+    def _normalised_kernels(self) -> list[NormalisedKernel]:
+        """Return the kernels that are normalized without a wrapper of their layer.
+
+        Networks fitted by versions that normalized Dense and Conv2D layers only have
+        none: their arrays lack the singular vectors.
+        """
+        description = self.body.description
+        known = description is None or description.num_kernels_in_place > 0
+        if not (known and self._bounds_norms()):
+            return []
+        return [
+            NormalisedKernel(linear_map, self.spec_norm_bound)
+            for layer in _leaves(self.model)
+            for linear_map in linear_maps(layer)
+        ]
+
+    def _bounds_norms(self) -> bool:
+        """Return whether the network has a bound on spectral norms."""
+        architecture = self.architecture
+        return architecture.num_inducing is not None and architecture.normalised
 
     def hidden(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Features (n, d) of standardised rows, flat.
@@ -291,7 +191,7 @@ class BodyNetwork(ResidualNetwork):
         for layer in self.normalised:
             norm = layer.spectral_norm()
             if norm > bound:
-                kernel = layer.layer.kernel
+                kernel = layer.kernel
                 factor = (1 - 1e-6) * bound / norm  # may be too small for float32
                 kernel.assign(kernel.numpy().astype(np.float64) * factor)
 
@@ -301,6 +201,7 @@ class BodyNetwork(ResidualNetwork):
             for variable in self.model.variables
             if variable is not self.spec_norm_bound
         ]
+        own += [vector for kernel in self.in_place for vector in (kernel.v, kernel.u)]
         names = [variable.name.rpartition("/")[2].partition(":")[0] for variable in own]
         return {
             f"body/{index:03d}/{name}": variable
@@ -332,6 +233,8 @@ def describe(body: Body, mixed: str | None = None) -> Description:
             UserWarning,
             stacklevel=2,
         )
+    leaves = list(_leaves(model))
+    maps = [linear_maps(layer) for layer in leaves]
     sizes = [prod(layer_shape) for layer_shape in _layer_shapes(model)]
     sizes.append(int(model.output_shape[-1]))  # all that is known of some
     return Description(
@@ -339,14 +242,15 @@ def describe(body: Body, mixed: str | None = None) -> Description:
         row_floats=sum(sizes),
         widest_floats=max(sizes),
         num_weights=sum(prod(variable.shape) for variable in model.variables),
-        num_normalised=sum(map(_can_be_normalised, _leaves(model))),
+        num_normalised=sum(map(is_wrapped, leaves)) + sum(map(bool, maps)),
         structure=_structure(model),
         code=_code(model),
         unnormalised=tuple(
             f"{layer.name} ({type(layer).__name__})"
-            for layer in _leaves(model)
-            if _escapes_normalisation(layer)
+            for layer in leaves
+            if has_other_matrices(layer)
         ),
+        num_kernels_in_place=sum(map(len, maps)),
     )
 
 
@@ -432,26 +336,6 @@ def _noise_shape(layer: tf_keras.layers.Layer) -> tuple[int | None, ...] | None:
             first = getattr(layer, "data_format", None) == "channels_first"
             return (None, None, *ones) if first else (None, *ones, None)
     return layer.noise_shape
-
-
-def _can_be_normalised(layer: tf_keras.layers.Layer) -> bool:
-    """Whether a layer has a kernel that training changes, of a kind that we wrap."""
-    if not layer.trainable:
-        return False
-    return type(layer) in (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
-
-
-def _escapes_normalisation(layer: tf_keras.layers.Layer) -> bool:
-    """Return whether a layer has trainable matrices that are not normalised.
-
-    The rows of an embedding are looked up, not multiplied; layers that users have
-    wrapped in a spectral normalization have one.
-    """
-    if _can_be_normalised(layer) or isinstance(layer, tf_keras.layers.Embedding):
-        return False
-    if type(layer).__name__.startswith("SpectralNormalization"):
-        return False
-    return any(len(variable.shape) > 1 for variable in layer.trainable_variables)
 
 
 def _leaves(

@@ -734,13 +734,10 @@ def beside_dense(layer, shape):
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (lambda: tf_keras.layers.Conv1D(3, 1), (2, 1)),
         (lambda: tf_keras.layers.LSTM(3), (2, 1)),
-        (lambda: tf_keras.layers.TimeDistributed(tf_keras.layers.Dense(3)), (2, 1)),
-        (lambda: tf_keras.layers.EinsumDense("abc,ce->abe", (2, 3)), (2, 1)),
-        (lambda: tf_keras.layers.DepthwiseConv2D(1), (2, 1, 1)),
+        (lambda: tf_keras.layers.LocallyConnected1D(3, 1), (2, 1)),
     ],
-    ids=["Conv1D", "LSTM", "TimeDistributed", "EinsumDense", "DepthwiseConv2D"],
+    ids=["LSTM", "LocallyConnected1D"],
 )
 def test_layers_that_are_not_normalised_are_named_once(small, moons, layer, shape):
     X, y = moons
@@ -764,8 +761,7 @@ def test_networks_whose_layers_are_all_normalised_raise_no_warning(small, moons)
 
 def test_sngp_refuses_what_it_cannot_normalise(small, moons):
     assert small(ResNetClassifier, network=grouped).fit(*moons)
-    with pytest.raises(ValueError, match=r"no groups or dilation.* groups=2"):
-        small(SNGPClassifier, network=grouped).fit(*moons)
+    assert small(SNGPClassifier, network=grouped).fit(*moons)
     with pytest.raises(ValueError, match=r"must know the size of images.*None"):
         small(SNGPClassifier, network=of_any_size).fit(*moons)
     for network in (grouped, of_any_size):

@@ -6,11 +6,12 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling.layers import SpectralNormalizationConv2D
 
-from sksngp import SNGPClassifier, body_network, pool
+from sksngp import SNGPClassifier, normalised_layers, pool
 from sksngp.architecture import Architecture, initial_weights
 from sksngp.backend import initial_body_weights
 from sksngp.body import Body
-from sksngp.body_network import BodyNetwork, NormalisedConv2D, QuietDense
+from sksngp.body_network import BodyNetwork
+from sksngp.normalised_layers import NormalisedConv2D, QuietDense
 from sksngp.seeded_layers import Dropout
 
 
@@ -89,7 +90,7 @@ def test_power_iterations_approach_the_bound(shape, settings, bound):
 @pytest.mark.parametrize("largest_dense", [512, 0], ids=["dense", "Lanczos"])
 @pytest.mark.parametrize(("shape", "settings"), CONVOLUTIONS, ids=str)
 def test_norm_of_a_convolution(shape, settings, largest_dense, monkeypatch):
-    monkeypatch.setattr(body_network, "LARGEST_DENSE_CONVOLUTION", largest_dense)
+    monkeypatch.setattr(normalised_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped(shape, **settings)
     for seed in range(3):
         kernel = np.random.default_rng(seed).normal(size=inner.kernel.shape)
@@ -101,7 +102,7 @@ def test_norm_of_a_convolution(shape, settings, largest_dense, monkeypatch):
 @pytest.mark.parametrize("largest_dense", [512, 0], ids=["dense", "Lanczos"])
 def test_norm_is_proportional_to_the_kernel(largest_dense, monkeypatch):
     """The squares of these kernels overflow or vanish in float32."""
-    monkeypatch.setattr(body_network, "LARGEST_DENSE_CONVOLUTION", largest_dense)
+    monkeypatch.setattr(normalised_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped((6, 6, 2))
     kernel = np.random.default_rng(0).normal(size=inner.kernel.shape)
     inner.kernel.assign(kernel)
@@ -113,7 +114,7 @@ def test_norm_is_proportional_to_the_kernel(largest_dense, monkeypatch):
 
 @pytest.mark.parametrize("largest_dense", [512, 0], ids=["dense", "Lanczos"])
 def test_kernel_whose_entries_meet_no_pixel(largest_dense, monkeypatch):
-    monkeypatch.setattr(body_network, "LARGEST_DENSE_CONVOLUTION", largest_dense)
+    monkeypatch.setattr(normalised_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped((1, 1, 2))
     kernel = np.ones(inner.kernel.shape)
     kernel[1, 1] = 0.0  # the only position on an image of one pixel
