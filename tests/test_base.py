@@ -1,5 +1,7 @@
 """The fitting workflow: learning rates, unusual data and failed fits."""
 
+import copy
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -66,13 +68,13 @@ def test_invalid_learning_rate_schedule(make_two, moons, no_training, factor):
         clf.fit(*moons)
 
 
-@pytest.mark.parametrize("learning_rate", [1e2, 1e5, 1e8, 1e12, 1e20, 1e38, 1e300])
+@pytest.mark.parametrize("learning_rate", [1e2, 1e5, 1e12, 1e38, 1e300])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_large_learning_rate_is_named_if_training_diverges(
     make_two, moons, learning_rate, optimizer
 ):
     X, y = moons
-    for batch_size in (None, 90, 60, 36):  # divergence in the last step counts, too
+    for batch_size in (None, 60):  # divergence in the last step counts, too
         clf = make_two(
             learning_rate=learning_rate,
             optimizer=optimizer,
@@ -146,23 +148,41 @@ def assert_valid(clf, X):
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @each_unusual_data
-def test_fit_on_unusual_data(make, data):
-    assert_valid(make().fit(*data), data[0])
+def test_fit_on_unusual_data(make_two, data):
+    assert_valid(make_two().fit(*data), data[0])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "only constant features",
+        "one sample per class",
+        "more features than hidden units",
+        "1e-300",
+        "one outlier",
+    ],
+)
+@pytest.mark.parametrize("Classifier", [MCDropoutClassifier, DeepEnsembleClassifier])
+def test_other_classifiers_on_unusual_data(small, Classifier, name):
+    X, y = UNUSUAL_DATA[name]
+    assert_valid(small(Classifier).fit(X, y), X)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @each_unusual_data
-def test_partial_fit_on_unusual_data(make_two, data):
+def test_partial_fit_on_unusual_data(small, data):
     X, y = data
-    clf = make_two().partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
+    clf = small(SNGPClassifier)
+    clf.partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
     assert_valid(clf, X)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @each_unusual_data
-def test_early_stopping_on_unusual_data(make_two, data):
+def test_early_stopping_on_unusual_data(small, data):
     X, y = data
-    clf = make_two(early_stopping=True)
+    clf = small(SNGPClassifier, early_stopping=True)
     if any(len(np.unique(X[y == k], axis=0)) > 1 for k in set(y)):
         assert_valid(clf.fit(X, y), X)
     else:
@@ -171,13 +191,17 @@ def test_early_stopping_on_unusual_data(make_two, data):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@pytest.mark.parametrize("value", [5e-324, 1e-310, 1e-40, 1e30, -1e30])
+@pytest.mark.parametrize("value", [5e-324, 1e-310, 1e-40, -1e30])
 def test_values_at_the_ends_of_the_range(make_two, moons, value):
-    X, y = moons
-    for rows in (X * value, np.column_stack([X, np.where(y, value, 0.0)])):
-        for standardize in (True, False):
-            clf = make_two(standardize=standardize).fit(rows, y)
-            assert_valid_predictions(clf, rows)
+    X, y = (part[:100] for part in moons)
+    one_column = np.column_stack([X, np.where(y, value, 0.0)])
+    for rows, standardize in [
+        (X * value, True),
+        (X * value, False),
+        (one_column, True),
+    ]:
+        clf = make_two(standardize=standardize).fit(rows, y)
+        assert_valid_predictions(clf, rows)
 
 
 @pytest.mark.parametrize("far", [1e3, 1e9, 1e37], ids=str)
@@ -201,10 +225,14 @@ LARGEST = float(np.float32(1e37))
 FLOATS = st.floats(-LARGEST, LARGEST, width=32) | st.floats(-3, 3, width=16)
 
 
-@settings(max_examples=20, derandomize=True)
-@given(X=arrays(np.float64, st.tuples(st.integers(2, 9), st.just(2)), elements=FLOATS))
-def test_any_finite_samples(make_two, X):
-    assert_valid_predictions(make_two(epochs=2).fit(X, np.arange(len(X)) % 2), X)
+@settings(max_examples=24, derandomize=True)
+@given(
+    X=arrays(np.float64, st.tuples(st.integers(2, 9), st.just(2)), elements=FLOATS),
+    Classifier=st.sampled_from([ResNetClassifier, SNGPClassifier]),
+)
+def test_any_finite_samples(small, X, Classifier):
+    clf = small(Classifier, epochs=2).fit(X, np.arange(len(X)) % 2)
+    assert_valid_predictions(clf, X)
 
 
 # A failed fit changes nothing
@@ -244,12 +272,14 @@ FAILURES = {
     "error in training": fail_after(CompiledNetwork, "epoch", RuntimeError),
 }
 INTERRUPTED = list(FAILURES)[:3]
-TWO = ResNetClassifier, SNGPClassifier
 #: Classifier, parameters, method, whether it was fitted before, and failure.
 FAILING_FITS = [
-    *product(TWO, [{}], ["fit", "partial_fit"], [False, True], INTERRUPTED),
-    *product(TWO, [{}], ["warm_start"], [True], INTERRUPTED),
-    *product(TWO, [{}], ["fit"], [False, True], ["error in training"]),
+    *product([ResNetClassifier], [{}], ["fit"], [False, True], FAILURES),
+    *product([ResNetClassifier], [{}], ["partial_fit"], [False, True], INTERRUPTED),
+    *product([ResNetClassifier], [{}], ["warm_start"], [True], INTERRUPTED),
+    *product([SNGPClassifier], [{}], ["fit", "partial_fit"], [True], INTERRUPTED),
+    (SNGPClassifier, {}, "partial_fit", False, "interrupt at the end"),
+    (SNGPClassifier, {}, "warm_start", True, "interrupt at the end"),
     (MCDropoutClassifier, {}, "fit", True, "divergence"),
     (DeepEnsembleClassifier, {}, "partial_fit", True, "error in training"),
     (SNGPClassifier, CROSS_FITTED, "fit", True, "interrupt at the end"),
@@ -264,36 +294,57 @@ def name_of(value):
     return getattr(value, "__name__", None)
 
 
+def fit_as(how, clf, X, y):
+    if how == "partial_fit":
+        return clf.partial_fit(X, y, classes=[0, 1])
+    return clf.fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def fitted_as(small, moons, outputs):
+    """``fitted_as(Classifier, cross_fitted, how)``: a classifier and its outputs."""
+
+    @cache
+    def fit(Classifier, cross_fitted, how):
+        params = CROSS_FITTED if cross_fitted else {}
+        clf = small(Classifier, warm_start=how == "warm_start", **params)
+        fit_as(how, clf, *(part[:100] for part in moons))
+        return clf, outputs(clf, moons[0])
+
+    return fit
+
+
 @pytest.mark.parametrize(
     ("Classifier", "params", "how", "fitted_before", "failure"),
     FAILING_FITS,
     ids=name_of,
 )
 def test_failed_fit_changes_nothing(
-    small, moons, outputs, monkeypatch, Classifier, params, how, fitted_before, failure
+    fitted_as,
+    moons,
+    outputs,
+    monkeypatch,
+    Classifier,
+    params,
+    how,
+    fitted_before,
+    failure,
 ):
-    X, y = moons
-
-    def fit(clf, X, y):
-        if how == "partial_fit":
-            return clf.partial_fit(X, y, classes=[0, 1])
-        return clf.fit(X, y)
-
-    clf = small(Classifier, warm_start=how == "warm_start", batch_size=16, **params)
-    expected = outputs(fit(clone(clf), X, y), X)
-    if fitted_before:
-        fit(clf, X, y)
+    X, y = (part[:100] for part in moons)
+    fitted, expected = fitted_as(Classifier, bool(params), how)
+    clf = copy.deepcopy(fitted) if fitted_before else clone(fitted)
     with monkeypatch.context() as patch:
         error, match = FAILURES[failure](patch, clf)
         state = dict(vars(clf))
         with pytest.raises(error, match=match):
-            fit(clf, X[::-1] + 1, y[::-1])
+            fit_as(how, clf, X[::-1] + 1, y[::-1])
         assert vars(clf).keys() == state.keys()
         assert all(vars(clf)[name] is value for name, value in state.items())
     if not fitted_before:
-        fit(clf, X, y)
-    assert_array_equal(outputs(clf, X), expected)
-    assert_valid_predictions(fit(clf, X, y), X)
+        fit_as(how, clf, X, y)
+    assert_array_equal(outputs(clf, moons[0]), expected)
+    if fitted_before and not params:
+        assert_valid_predictions(fit_as(how, clf, X, y), X)
 
 
 # Width
@@ -302,9 +353,10 @@ def test_failed_fit_changes_nothing(
 @pytest.mark.parametrize(
     ("columns", "width"), [(2, 128), (128, 128), (129, 192), (200, 256), (600, 512)]
 )
-def test_the_network_is_as_wide_as_there_are_features(make_two, columns, width):
+def test_the_network_is_as_wide_as_there_are_features(small, columns, width):
     X = np.random.default_rng(0).normal(size=(40, columns))
-    clf = make_two(num_hidden="auto", epochs=1).fit(X, X[:, 0] > 0)
+    clf = small(ResNetClassifier, num_layers=0, num_hidden="auto", epochs=1)
+    clf.fit(X, X[:, 0] > 0)
     assert clf.architecture_["num_hidden"] == width
     moved = X.copy()
     moved[:, -1] += 1e6

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from common import SNGP_FORMS, assert_valid_predictions, fitted_attributes
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError, make_constraint
 
 from sksngp import (
@@ -141,42 +142,51 @@ def test_every_parameter_has_an_invalid_value(one_of_four):
     "params",
     [
         {"num_layers": 0},
-        {"num_hidden": 1},
+        {"num_layers": 1, "num_hidden": 1, "mixed_precision": "bfloat16"},
         {"dropout_rate": 0.99},
-        {"mixed_precision": "bfloat16"},
     ],
     ids=str,
 )
 def test_extreme_networks(make, moons, params):
-    X, y = moons
+    X, y = (part[:80] for part in moons)
     assert_valid_predictions(make(**params).fit(X, y), X)
     assert_valid_predictions(make(**params).partial_fit(X, y, classes=[0, 1]), X)
 
 
+#: What the posterior and the score of `SNGPClassifier` depend on, too.
+EXTREME_SETS = [
+    {"batch_size": 1},
+    {"batch_size": 10**6},
+    {"validation_fraction": 0},
+    {"validation_fraction": 0.99},
+    {"standardize": False},
+    {"ood_alpha": 0.999},
+]
+EXTREME_TRAINING = [
+    {"epochs": 1},
+    {"ood_alpha": 1e-9},
+    {"ood_confidence": 1e-9},
+    {"optimizer": "sgd"},
+    {"optimizer": "rmsprop"},
+    {"learning_rate_schedule": "cosine"},
+    {"device": "cpu"},
+    {"random_state": None},
+]
+
+
 @pytest.mark.parametrize(
-    "params",
+    ("Classifier", "params"),
     [
-        {"batch_size": 1},
-        {"batch_size": 10**6},
-        {"epochs": 1},
-        {"validation_fraction": 0},
-        {"validation_fraction": 0.99},
-        {"standardize": False},
-        {"ood_alpha": 1e-9},
-        {"ood_alpha": 0.999},
-        {"ood_confidence": 1e-9},
-        {"optimizer": "sgd"},
-        {"optimizer": "rmsprop"},
-        {"learning_rate_schedule": "cosine"},
-        {"device": "cpu"},
-        {"random_state": None},
+        *((SNGPClassifier, params) for params in EXTREME_SETS),
+        *((ResNetClassifier, params) for params in EXTREME_SETS + EXTREME_TRAINING),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_extreme_training_parameters(make_two, moons, params):
-    X, y = moons
-    assert_valid_predictions(make_two(**params).fit(X, y), X)
-    assert_valid_predictions(make_two(**params).partial_fit(X, y, classes=[0, 1]), X)
+def test_extreme_training_parameters(small, moons, Classifier, params):
+    X, y = (part[:80] for part in moons)
+    clf = small(Classifier, **params)
+    assert_valid_predictions(clone(clf).fit(X, y), X)
+    assert_valid_predictions(clf.partial_fit(X, y, classes=[0, 1]), X)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +202,10 @@ def test_extreme_training_parameters(make_two, moons, params):
         (MCDropoutClassifier, {"num_samples": 1}),
         (DeepEnsembleClassifier, {"num_ensemble": 1}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_extreme_own_parameters(small, moons, Classifier, params):
-    X, y = moons
+    X, y = (part[:80] for part in moons)
     assert_valid_predictions(small(Classifier, **params).fit(X, y), X)
     clf = small(Classifier, **params).partial_fit(X, y, classes=[0, 1])
     assert_valid_predictions(clf.partial_fit(X, y), X)

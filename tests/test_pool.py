@@ -1,6 +1,7 @@
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -36,6 +37,16 @@ OWN = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pool_of_these_tests():
+    """A pool of their own: they empty it, which others would pay for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_idle", OrderedDict())
+        patch.setattr(pool, "_released_traces", 0)
+        yield
+        pool.clear()
+
+
 def use(clf, X, y):
     """Call all methods that may compile."""
     clf.fit(X, y).predict_proba(X)
@@ -50,39 +61,71 @@ def traces_of(action):
     return pool.num_traces() - before
 
 
+@pytest.fixture(scope="module", params=OWN, ids=lambda cls: cls.__name__)
+def first_use(request, small, iris, outputs):
+    """How to make a classifier, the traces of its first use, and the outputs then."""
+
+    def make(**params):
+        params = {"num_layers": 1, "num_hidden": 13, "num_inducing": 32} | params
+        names = request.param().get_params()
+        own = {name: params[name] for name in params.keys() & names.keys()}
+        return small(request.param, **own)
+
+    pool.clear()
+    clf = make().fit(*iris)
+    found = outputs(clf, iris[0])
+    use(clf, *iris)
+    return make, pool.num_traces(), found
+
+
 # Compiling once
 
 
-@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
-def test_second_fit_of_an_architecture_compiles_nothing(Classifier, small, iris):
-    assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) > 0
-    assert traces_of(lambda: use(small(Classifier, num_hidden=13), *iris)) == 0
-    for shared, own in zip(SHARED, OWN[Classifier], strict=True):
-        clf = small(Classifier, num_hidden=13, **shared, **own)
+def test_second_fit_of_an_architecture_compiles_nothing(first_use, iris):
+    make, traces, _ = first_use
+    assert traces > 0
+    use(make(), *iris)
+    assert traces_of(lambda: use(make(), *iris)) == 0
+    for shared, own in zip(SHARED, OWN[type(make())], strict=True):
+        clf = make(**shared, **own)
         assert traces_of(lambda clf=clf: use(clf, *iris)) == 0
 
 
-@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
-def test_other_numbers_of_samples_and_features_compile_nothing(Classifier, small, iris):
-    use(small(Classifier, num_hidden=13), *iris)
+def test_other_numbers_of_samples_and_features_compile_nothing(first_use, iris):
+    make, _, _ = first_use
+    use(make(), *iris)
     wide, wine_classes = load_wine(return_X_y=True)
     X, y = iris
     for samples, labels in [(X[::3], y[::3]), (X[:, :1], y), (wide, wine_classes)]:
-        clf = small(Classifier, num_hidden=13)
-        assert traces_of(lambda clf=clf, a=samples, b=labels: use(clf, a, b)) == 0
+        assert traces_of(lambda a=samples, b=labels: use(make(), a, b)) == 0
+
+
+def test_previous_use_of_a_network_has_no_effect(first_use, iris, outputs):
+    make, _, expected = first_use
+    X, y = iris
+    # An error during training leaves other scalars, weights and moments.
+    failing = {"learning_rate": 1e38, "dropout_rate": 0.9, "optimizer": "adam"}
+    failing |= {"spec_norm_bound": 1e-3, "kernel_scale": 1e3}
+    with pytest.raises(ValueError, match="learning_rate"):
+        make(**failing).fit(X, y)
+    np.testing.assert_array_equal(outputs(make().fit(X, y), X), expected)
 
 
 def test_another_architecture_is_counted(small, iris):
-    use(small(ResNetClassifier, num_hidden=13), *iris)
-    assert traces_of(lambda: use(small(ResNetClassifier, num_hidden=12), *iris)) > 0
+    def use_width(num_hidden):
+        use(small(ResNetClassifier, num_layers=0, num_hidden=num_hidden), *iris)
+
+    use_width(13)
+    assert traces_of(lambda: use_width(12)) > 0
 
 
-@pytest.mark.parametrize("num_ensemble", [2, 6])
-def test_members_of_an_ensemble_train_as_one_graph(num_ensemble, small, iris):
+def test_members_of_an_ensemble_train_as_one_graph(small, iris):
     pool.clear()
-    single = traces_of(lambda: use(small(ResNetClassifier, num_hidden=9), *iris))
-    ensemble = small(DeepEnsembleClassifier, num_hidden=9, num_ensemble=num_ensemble)
-    assert traces_of(lambda: use(ensemble, *iris)) == single > 0
+    size = {"num_layers": 1, "num_hidden": 9}
+    single = traces_of(lambda: use(small(ResNetClassifier, **size), *iris))
+    for num_ensemble in (2, 6):
+        clf = small(DeepEnsembleClassifier, **size, num_ensemble=num_ensemble)
+        assert traces_of(lambda clf=clf: use(clf, *iris)) == single > 0
 
 
 # Leases
@@ -194,35 +237,20 @@ def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
     from tensorflow.python.eager import context
 
     monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
-    use(small(SNGPClassifier, num_hidden=3), *iris)
+    size = {"num_layers": 1, "num_inducing": 16}
+    use(small(SNGPClassifier, num_hidden=3, **size), *iris)
     names = set(context.context().list_function_names())
-    use(small(SNGPClassifier, num_hidden=4), *iris)
-    use(small(SNGPClassifier, num_hidden=3), *iris)
+    use(small(SNGPClassifier, num_hidden=4, **size), *iris)
     assert len(context.context().list_function_names()) == len(names)
 
 
-def test_predictions_after_release(monkeypatch, fitted_two, moons, outputs):
-    X = moons[0]
-    expected = outputs(fitted_two, X)
+def test_predictions_after_release(monkeypatch, fitted_on_moons, moons, outputs):
+    clf, X = fitted_on_moons(SNGPClassifier), moons[0]
+    expected = outputs(clf, X)
     pool.clear()
-    np.testing.assert_array_equal(outputs(fitted_two, X), expected)
+    np.testing.assert_array_equal(outputs(clf, X), expected)
     monkeypatch.setattr(pool, "MAX_LOADED", 0)  # arrays are loaded again
-    np.testing.assert_array_equal(outputs(fitted_two, X), expected)
-
-
-@pytest.mark.parametrize("Classifier", OWN, ids=lambda cls: cls.__name__)
-def test_previous_use_of_a_network_has_no_effect(Classifier, small, iris, outputs):
-    X, y = iris
-    pool.clear()
-    expected = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
-    # An error during training leaves other scalars, weights and moments.
-    failing = {"learning_rate": 1e38, "dropout_rate": 0.9, "optimizer": "adam"}
-    if Classifier is SNGPClassifier:
-        failing |= {"spec_norm_bound": 1e-3, "kernel_scale": 1e3}
-    with pytest.raises(ValueError, match="learning_rate"):
-        small(Classifier, num_hidden=7, **failing).fit(X, y)
-    actual = outputs(small(Classifier, num_hidden=7).fit(X, y), X)
-    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(outputs(clf, X), expected)
 
 
 # Threads

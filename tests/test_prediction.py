@@ -19,9 +19,14 @@ def many_samples(iris):
     return X.mean(axis=0) + 2 * samples
 
 
-@pytest.fixture(scope="module", params=[16, 128], ids="num_hidden={}".format)
-def fitted_on_iris(request, make, iris):
-    return make(num_hidden=request.param).fit(*iris)
+@pytest.fixture(scope="module")
+def fitted_on_iris(make, iris):
+    return make().fit(*iris)
+
+
+@pytest.fixture(scope="module")
+def wide_on_iris(make, iris):
+    return make(num_hidden=128, num_layers=1, epochs=1).fit(*iris)
 
 
 def check_independence(clf, X, outputs):
@@ -33,10 +38,11 @@ def check_independence(clf, X, outputs):
 
 
 def test_predictions_are_independent_of_other_samples(
-    fitted_on_iris, many_samples, outputs
+    fitted_on_iris, wide_on_iris, many_samples, outputs
 ):
     far = np.vstack([many_samples[:100] * 10, many_samples])
-    check_independence(fitted_on_iris, far, outputs)
+    for clf in (fitted_on_iris, wide_on_iris):
+        check_independence(clf, far, outputs)
 
 
 @pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
@@ -47,12 +53,12 @@ def test_predictions_of_each_posterior_are_independent_of_other_samples(
 
 
 def test_number_of_threads_does_not_change_predictions(
-    fitted_on_iris, many_samples, outputs, monkeypatch
+    wide_on_iris, many_samples, outputs, monkeypatch
 ):
     results = []
     for threads in (1, 4):
         monkeypatch.setattr(pool, "num_threads", lambda n=threads: n)
-        results.append(outputs(fitted_on_iris, many_samples))
+        results.append(outputs(wide_on_iris, many_samples))
     assert_array_equal(*results)
 
 
@@ -73,15 +79,27 @@ def test_predictions_in_float32_and_float64_agree(fitted_on_iris, many_samples):
         )
 
 
+@pytest.fixture(scope="module")
+def fitted_in_two_ways(make_two, moons):
+    """A classifier, how it is fitted anew with other labels, and it refitted."""
+    X, y = moons
+    old, new = np.array(["a", "b"])[y], np.array(["c", "d"])[y]
+
+    def refit(clf):
+        return clf.fit(X[::-1], new[::-1])
+
+    return make_two(epochs=1).fit(X, old), refit, refit(make_two(epochs=1))
+
+
 @pytest.mark.parametrize("moment", [1, 2, "lease"])
 @pytest.mark.parametrize("method", ["predict", "predict_ood"])
 def test_prediction_during_a_fit_uses_one_model(
-    make_two, moons, monkeypatch, moment, method
+    fitted_in_two_ways, moons, monkeypatch, moment, method
 ):
     """Another thread's fit may end at any moment of a prediction."""
-    X, y = moons
-    old, new = np.array(["a", "b"])[y], np.array(["c", "d"])[y]
-    clf, refitted = make_two().fit(X, old), make_two().fit(X[::-1], new[::-1])
+    X = moons[0]
+    fitted, refit, refitted = fitted_in_two_ways
+    clf = copy.deepcopy(fitted)
     allowed = [getattr(clf, method)(X), getattr(refitted, method)(X)]
     module, name = (
         (pool, "lease") if moment == "lease" else (_prediction, "check_is_fitted")
@@ -91,7 +109,7 @@ def test_prediction_during_a_fit_uses_one_model(
     def refit_first(*args, **kwargs):
         calls.append(None)
         if len(calls) == (1 if moment == "lease" else moment):
-            clf.fit(X[::-1], new[::-1])
+            refit(clf)
         return function(*args, **kwargs)
 
     monkeypatch.setattr(module, name, refit_first)

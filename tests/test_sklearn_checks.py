@@ -16,13 +16,13 @@ from sksngp import (
 
 SMALL = {
     "num_layers": 1,
-    "num_hidden": 32,
-    "epochs": 30,
-    "learning_rate": 0.01,
+    "num_hidden": 16,
+    "epochs": 10,
+    "learning_rate": 0.03,
     "cv": None,
 }
 SMALL_CLASSIFIERS = [
-    SNGPClassifier(**SMALL, num_inducing=128),
+    SNGPClassifier(**SMALL, num_inducing=64),
     ResNetClassifier(**SMALL),
     MCDropoutClassifier(**SMALL),
     DeepEnsembleClassifier(**SMALL, num_ensemble=2),

@@ -254,7 +254,7 @@ def test_weight_is_repetition_in_full_batches(changes):
 @every_network
 @pytest.mark.parametrize("batch_size", [1, 8, 36, 37])
 def test_every_row_counts_once_an_epoch(changes, batch_size):
-    fields, weights, rows = problem(optimizer="sgd", **changes)
+    fields, weights, rows = problem(**changes)
     # Powers of two: no other set of rows has the same sum.
     rows = Rows(rows.projected, rows.labels, 2.0 ** np.arange(-18, 19))
     _, history = run(fields, weights, rows, batch_size=batch_size, learning_rate=0.0)
