@@ -108,7 +108,7 @@ def little_memory(monkeypatch):
 
 @pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
 def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
-    clf.set_params(epochs=40, learning_rate=0.01)
+    clf.set_params(epochs=20, learning_rate=0.02)
     whole = clone(clf).fit(X, Y)  # an array: small blocks
     clf.fit(parquet(tmp_path), "tree")
     frame = pd.DataFrame(X, columns=NAMES)
@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
 def test_dask_dataframes_that_do_not_fit(little_memory):
     frame = pd.DataFrame(X, columns=NAMES)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
-    clf.set_params(epochs=40, learning_rate=0.01)
+    clf.set_params(epochs=20, learning_rate=0.02)
     clf.fit(dask.dataframe.from_pandas(frame, npartitions=5), Y)
     assert clf.score(frame, Y) > 0.8
 
@@ -131,7 +131,7 @@ def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
     monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 16)
     order = np.argsort(Y)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
-    clf.set_params(epochs=40, learning_rate=0.01)
+    clf.set_params(epochs=20, learning_rate=0.02)
     assert clf.fit(X[order], Y[order]).score(X, Y) > 0.8
 
 
