@@ -199,11 +199,13 @@ def test_no_random_draw_is_used_twice(monkeypatch):
 
 def test_each_place_is_equally_likely(monkeypatch):
     """Test the counts of each sample at each position with a chi-squared statistic."""
-    fields, _, _ = problem()
-    rows = Rows(np.tile(np.arange(10.0)[:, None], 6), np.zeros(10, int), np.ones(10))
+    fields, _, _ = problem(members=3)
+    projected = np.tile(np.arange(10.0)[:, None], (3, 1, 6))
+    rows = Rows(projected, np.zeros(10, int), np.ones(10))
     with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
-        seen = batches(patch, compiled, rows, batch_size=10, numbers=range(300))
-    places = np.array([batch[:, 0] for batch in seen])
+        seen = batches(patch, compiled, rows, batch_size=10, numbers=range(100))
+    places = np.concatenate([batch[..., 0] for batch in seen])
+    assert places.shape == (300, 10)
     counts = [np.bincount(place.astype(int), minlength=10) for place in places.T]
     # Of permutations, 9/10 of the sum has a chi-squared distribution.
     statistic = 0.9 * np.sum((np.array(counts) - 30) ** 2 / 30)
@@ -214,12 +216,12 @@ def test_each_place_is_equally_likely(monkeypatch):
 # Dropout
 
 
-def draw_masks(fields, shape, rate, seed, step):
-    """Masks as a step makes them: True where a unit is kept."""
+def draw_masks(fields, shape, rate, keys):
+    """Masks as steps make them, for each seed and step: True where a unit is kept."""
     with pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
-        draws, threshold = compiled._dropout_draws(tf.constant(shape), seed, step)
-    return _kept(draws, threshold, tf.float32).numpy() > 0
+        draws = [compiled._dropout_draws(tf.constant(shape), *key) for key in keys]
+    return [_kept(*each, tf.float32).numpy() > 0 for each in draws]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def draw_masks(fields, shape, rate, seed, step):
 )
 def test_a_unit_is_dropped_at_the_rate(shape, rate):
     fields = problem(dropout=True, members=1 if len(shape) == 1 else 3, num_layers=2)[0]
-    kept = [draw_masks(fields, shape, rate, 1, step) for step in range(60)]
+    kept = draw_masks(fields, shape, rate, [(1, step) for step in range(60)])
     assert kept[0].shape == (*shape[:-1], 2, shape[-1], 6)
     dropped = 1 - np.array([mask.mean() for mask in kept])
     # Within a step the rate is that of the nearest values of a byte.
@@ -242,10 +244,8 @@ def test_a_unit_is_dropped_at_the_rate(shape, rate):
 
 def test_masks_repeat_with_their_key_only():
     fields = problem(dropout=True)[0]
-    first, again, later, reseeded = (
-        draw_masks(fields, (4000,), 0.3, seed, step)
-        for seed, step in [(1, 1), (1, 1), (1, 2), (2, 1)]
-    )
+    keys = [(1, 1), (1, 1), (1, 2), (2, 1)]
+    first, again, later, reseeded = draw_masks(fields, (4000,), 0.3, keys)
     np.testing.assert_array_equal(first, again)
     for other in (later, reseeded):
         assert 0.05 < np.mean(~first & ~other) < 0.13  # 0.09 if independent
@@ -253,7 +253,7 @@ def test_masks_repeat_with_their_key_only():
 
 def test_masks_of_blocks_members_rows_and_units_are_independent():
     fields = problem(dropout=True, members=2, num_layers=2)[0]
-    kept = draw_masks(fields, (2, 9000), 0.5, 1, 1)
+    (kept,) = draw_masks(fields, (2, 9000), 0.5, [(1, 1)])
     kept = kept.transpose(0, 1, 3, 2).reshape(-1, 9000)
     correlation = np.corrcoef(kept) - np.eye(len(kept))
     assert np.abs(correlation).max() < 5 / np.sqrt(9000)

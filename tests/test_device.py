@@ -7,7 +7,7 @@ import pickle
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -47,23 +47,34 @@ CLASSIFIERS = [
     MCDropoutClassifier(num_samples=3, **SMALL),
     DeepEnsembleClassifier(num_ensemble=2, **SMALL),
 ]
-every_classifier = pytest.mark.parametrize(
-    "clf", CLASSIFIERS, ids=lambda clf: type(clf).__name__
-)
+CASES = [(clf, device) for device in DEVICES[1:] for clf in CLASSIFIERS]
+# On every machine: one network, and a stack of networks.
+CASES += [(clf, "cpu") for clf in CLASSIFIERS[::3]]
+
+
+def name(value):
+    return value if isinstance(value, str) else type(value).__name__
+
+
+@cache
+def fitted(clf, mixed=None):
+    """A classifier of the first 600 digits, shared by tests that change nothing."""
+    return clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
+
+
 half = pytest.mark.parametrize("mixed", ["bfloat16", "float16"])
 
 
-@every_classifier
-def test_each_device(clf, capsys):
+@pytest.mark.parametrize(("clf", "device"), CASES, ids=name)
+def test_each_device(clf, device, capsys):
     with capsys.disabled():
         print(f"\n[devices tested: {', '.join(DEVICES)}]", end="")
-    proba = clone(clf).fit(X[:600], Y[:600]).predict_proba(X[600:])
-    for device in DEVICES:
-        there = clone(clf).set_params(device=device).fit(X[:600], Y[:600])
-        assert there.score(X[600:], Y[600:]) > 0.85
-        assert np.abs(there.predict_proba(X[600:]) - proba).mean() < 0.02
-        with pool.lease(there.device, **there.architecture_) as compiled:
-            assert device.upper() in compiled.networks[0].trainable[0].device
+    proba = fitted(clf).predict_proba(X[600:])
+    there = clone(clf).set_params(device=device).fit(X[:600], Y[:600])
+    assert there.score(X[600:], Y[600:]) > 0.85
+    assert np.abs(there.predict_proba(X[600:]) - proba).mean() < 0.02
+    with pool.lease(there.device, **there.architecture_) as compiled:
+        assert device.upper() in compiled.networks[0].trainable[0].device
 
 
 def test_missing_device_falls_back_to_the_cpu_with_a_warning():
@@ -76,9 +87,10 @@ def test_missing_device_falls_back_to_the_cpu_with_a_warning():
 
 
 def test_model_fitted_on_a_gpu_predicts_without_gpu():
-    clf = clone(RESNET).set_params(epochs=2).fit(X, Y)
+    clf = fitted(RESNET)
     expected = clf.predict_proba(X)
-    moved = pickle.loads(pickle.dumps(clf.set_params(device="gpu:99")))
+    moved = pickle.loads(pickle.dumps(clf)).set_params(device="gpu:99")
+    moved = pickle.loads(pickle.dumps(moved))
     with pytest.warns(UserWarning, match="isn't there"):
         np.testing.assert_array_equal(moved.predict_proba(X), expected)
     with warnings.catch_warnings():
@@ -87,13 +99,13 @@ def test_model_fitted_on_a_gpu_predicts_without_gpu():
 
 
 def test_names_of_devices():
-    for name in (None, "cpu", "CPU", "cpu:0", "gpu", "gpu:3"):
-        check_device(name)
+    for device in (None, "cpu", "CPU", "cpu:0", "gpu", "gpu:3"):
+        check_device(device)
     assert available_device(None) is None
     assert available_device("cpu") == "CPU:0"
-    for name in ("", "cuda", "gpu:", "gpu:x", "cpu:1", "gpu:1\n", 0, ["cpu"]):
+    for device in ("", "cuda", "gpu:", "gpu:x", "cpu:1", "gpu:1\n", 0, ["cpu"]):
         with pytest.raises(ValueError, match="device must be None, 'cpu'"):
-            check_device(name)
+            check_device(device)
     with pytest.raises(ValueError, match="got 'tpu'"):
         ResNetClassifier(device="tpu").fit(X, Y)
 
@@ -101,11 +113,13 @@ def test_names_of_devices():
 # Mixed precision
 
 
-@half
-@every_classifier
+@pytest.mark.parametrize(
+    ("clf", "mixed"),
+    [(SNGP, "float16"), *zip(CLASSIFIERS, ["bfloat16", "float16"] * 2, strict=True)],
+    ids=name,
+)
 def test_mixed_precision_learns_as_well(clf, mixed):
-    plain = clone(clf).fit(X[:600], Y[:600])
-    clf = clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
+    plain, clf = fitted(clf), fitted(clf, mixed)
     accuracy = plain.score(X[600:], Y[600:])
     # Three standard deviations of the difference between two networks of this accuracy.
     margin = 3 * np.sqrt(2 * accuracy * (1 - accuracy) / len(X[600:]))
@@ -119,7 +133,7 @@ def test_mixed_precision_learns_as_well(clf, mixed):
 @half
 def test_products_have_half_and_sums_single_precision(mixed):
     """Weights stay float32, so that steps below the precision of `mixed` add up."""
-    clf = clone(SNGP).set_params(epochs=1, optimizer="sgd", learning_rate=1e-6)
+    clf = clone(SNGP).set_params(epochs=1, learning_rate=1e-6)
     clf.set_params(mixed_precision=mixed).fit(X, Y)
     kernel = clf.weights_["hidden_0/kernel"]
     assert (kernel != tf.cast(tf.cast(kernel, mixed), tf.float32).numpy()).mean() > 0.9
@@ -132,17 +146,31 @@ def test_products_have_half_and_sums_single_precision(mixed):
         assert compiled.networks[0].hidden(rows).dtype == tf.float32
 
 
+def convolution(shape):
+    """A small network, for less time than a wide residual network."""
+    images = tf_keras.Input(shape)
+    hidden = tf_keras.layers.Conv2D(8, 3, strides=2)(images)
+    hidden = tf_keras.layers.BatchNormalization(momentum=0.5)(hidden)
+    hidden = tf_keras.layers.Flatten()(tf_keras.layers.ReLU()(hidden))
+    return tf_keras.Model(images, hidden)
+
+
 @pytest.mark.parametrize(
     ("clf", "mixed"),
     [
-        (SNGPClassifier(num_inducing=32, spec_norm_bound=6.0), "bfloat16"),
-        (ResNetClassifier(), "float16"),
+        (
+            SNGPClassifier(
+                network=WideResNet(), num_inducing=32, spec_norm_bound=6.0, cv=None
+            ),
+            "bfloat16",
+        ),
+        (ResNetClassifier(network=convolution, cv=None), "float16"),
     ],
     ids=["SNGPClassifier", "ResNetClassifier"],
 )
 def test_convolutional_networks(clf, mixed):
-    clf = clone(clf).set_params(network=WideResNet(), image_shape=(8, 8, 1))
-    clf.set_params(random_state=0, epochs=3, batch_size=32, mixed_precision=mixed)
+    clf = clone(clf).set_params(random_state=0, image_shape=(8, 8, 1))
+    clf.set_params(epochs=3, batch_size=32, mixed_precision=mixed)
     images, labels = X[Y < 2][:100], Y[Y < 2][:100]
     assert clf.fit(images, labels).score(images, labels) > 0.8
     with pool.lease(**clf.architecture_) as compiled:
@@ -164,8 +192,8 @@ def many_layers(shape):
 
 @pytest.mark.parametrize(
     ("clf", "mixed"),
-    list(zip(CLASSIFIERS, ["bfloat16", "float16"] * 2, strict=True)),
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    [(CLASSIFIERS[0], "bfloat16"), *((clf, "float16") for clf in CLASSIFIERS[2:])],
+    ids=name,
 )
 def test_layers_of_many_kinds(clf, mixed):
     clf = clone(clf).set_params(network=many_layers, standardize=False, epochs=3)
@@ -179,7 +207,12 @@ def test_large_gradients_in_float16():
     rows, labels = 30 * rng.normal(size=(200, 2)), np.arange(200) % 2
     rows[labels == 1] += 100
     clf = ResNetClassifier(
-        num_layers=1, num_hidden=8, batch_size=4, standardize=False, random_state=0
+        num_layers=1,
+        num_hidden=8,
+        batch_size=4,
+        standardize=False,
+        cv=None,
+        random_state=0,
     )
     clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
     assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.9
@@ -207,7 +240,7 @@ def test_networks_built_in_threads_keep_their_types():
 
 @half
 def test_distant_samples(mixed):
-    clf = clone(SNGP).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
+    clf = fitted(SNGP, mixed)
     for scale in (1e3, 1e6, 1e30):
         assert np.isfinite(clf.predict_proba(scale * X[:5])).all()
     assert clf.predict_ood(1e6 * X[:50]).mean() > 0.9
@@ -221,7 +254,7 @@ def test_mixed_precision_requires_float32():
 
 @half
 def test_exported_models_predict_alike(mixed, tmp_path):
-    clf = clone(SNGP).set_params(mixed_precision=mixed).fit(X[:300], Y[:300])
+    clf = fitted(SNGP, mixed)
     clf.export_savedmodel(tmp_path / "1")
     serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     served = serve(inputs=tf.constant(X))["probabilities"].numpy()

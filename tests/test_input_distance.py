@@ -33,7 +33,7 @@ def test_share_of_the_prior_variance(process):
 
 
 def test_exact_gaussian_process(monkeypatch):
-    monkeypatch.setattr(input_distance, "NUM_FEATURES", 6000)
+    monkeypatch.setattr(input_distance, "NUM_FEATURES", 2000)
     process = fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
     residuals = INPUTS - [INPUTS[LABELS == label].mean(axis=0) for label in LABELS]
     within = residuals.T @ residuals / len(INPUTS)

@@ -43,8 +43,8 @@ def test_every_sample_is_scored_without_it(cross_fitted, noisy):
     assert (-cross_fitted.score_samples(X)).mean() < cross_fitted.ood_scores_.mean()
 
 
-def test_pinned_parameters_are_not_compared(make, noisy):
-    clf = make(cv=3, epochs=2)
+def test_pinned_parameters_are_not_compared(make_two, noisy):
+    clf = make_two(cv=3, epochs=2)
     if isinstance(clf, SNGPClassifier):
         clf.set_params(kernel_scale=2.0)
     clf.fit(*noisy)
@@ -54,8 +54,8 @@ def test_pinned_parameters_are_not_compared(make, noisy):
     assert clf.temperature_ != 1.0
 
 
-def test_depth_is_chosen_by_each_classifier(make, noisy):
-    clf = make(num_layers="auto", cv=2, epochs=2).fit(*noisy)
+def test_depth_is_chosen_with_and_without_kernel_factors(make_two, noisy):
+    clf = make_two(num_layers="auto", cv=2, epochs=2).fit(*noisy)
     losses = {}
     for candidate in clf.candidates_:
         depth, loss = candidate["num_layers"], candidate["log_loss"]
