@@ -148,7 +148,7 @@ def set_entries(**changes):
         ),
         (lambda table: table["columns"].reverse(), "fitted on other columns"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_forged_descriptions(trained, tmp_path, change, reason):
     pipeline = persistence.load(trained)
@@ -192,13 +192,13 @@ def test_damaged_description_ends_the_command_with_one_line(
 
 
 def test_description_of_a_wide_table_is_small():
-    numbers = np.random.default_rng(0).normal(size=(300, 2000)).astype(str)
-    names = [f"column {number}" for number in range(2000)]
+    numbers = np.random.default_rng(0).normal(size=(300, 500)).astype(str)
+    names = [f"column {number}" for number in range(500)]
     cells = pd.DataFrame(numbers, columns=names).assign(kind="a")
     columns = choose_columns(Table("wide.csv", cells, ","), "kind").columns
-    assert len(columns) == 2000
+    assert len(columns) == 500
     text = to_text(Description(columns, "kind", Spellings({"a": "a"}), "", 300, 300))
-    assert len(text) < 1300 * 2000
+    assert len(text) < 1300 * 500
     assert from_text(text).columns == columns
 
 

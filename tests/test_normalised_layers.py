@@ -15,7 +15,7 @@ import tf_keras
 from numpy.testing import assert_allclose, assert_array_equal
 from tf_keras import layers
 
-from sksngp import SNGPClassifier, normalised_layers
+from sksngp import SNGPClassifier, backend, normalised_layers
 from sksngp.architecture import Architecture
 from sksngp.body import Body
 from sksngp.body_network import BodyNetwork
@@ -360,7 +360,7 @@ def of_all_kinds(shape):
 
 
 def test_description_names_only_layers_that_are_not_normalised():
-    found = Body(of_all_kinds, (16,)).described().description
+    found = backend.describe(Body(of_all_kinds, (16,))).description
     kinds = [name.partition(" ")[2] for name in found.unnormalised]
     expected = ["EinsumDense", "LSTM", "Bidirectional", "LocallyConnected1D", "Conv1D"]
     assert kinds == [f"({kind})" for kind in expected]
@@ -372,7 +372,7 @@ def test_frozen_layers_are_not_normalised():
     def network(shape):
         return network_of(layers.Conv1D(3, 3, trainable=False), shape)
 
-    found = Body(network, (7, 2)).described().description
+    found = backend.describe(Body(network, (7, 2))).description
     assert found.num_normalised == found.num_kernels_in_place == 0
     assert found.unnormalised == ()
 
@@ -387,7 +387,7 @@ def test_networks_without_a_bound_have_no_singular_vectors(changes):
 
 def test_networks_of_earlier_versions_have_no_singular_vectors():
     """Their descriptions count Dense and Conv2D layers only, and their arrays fit."""
-    body = Body(of_convolutions, (16,)).described()
+    body = backend.describe(Body(of_convolutions, (16,)))
     state = body.__getstate__()
     state["description"] = dict(state["description"])
     del state["description"]["num_kernels_in_place"]

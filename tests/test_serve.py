@@ -828,12 +828,16 @@ def test_error_of_the_drift_monitor_stops_no_answer(path, iris, monkeypatch, cap
     def fail(monitor, scores):
         raise RuntimeError("out of order")
 
+    async def has_failed_twice():
+        return caplog.text.count("left out") == 2
+
     async def run():
         async with serving(path) as client:
             with monkeypatch.context() as broken:
                 broken.setattr(serve.DriftMonitor, "update", fail)
                 first = await predict(client, iris[0])
                 second = await predict(client, iris[0][:3])
+                await until(has_failed_twice)
             third = await predict(client, iris[0][:5])
             await until(lambda: has_seen(client, 5))
             return first, second, third
