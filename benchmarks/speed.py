@@ -49,7 +49,7 @@ from sksngp import (
     SNGPClassifier,
     pool,
 )
-from sksngp.startup import num_threads
+from sksngp.threads import num_threads
 
 BOUNDS = [0.6, 0.75, 0.9, 1.05, 1.2]
 FOLDS = 5

@@ -3,7 +3,7 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from . import startup as _startup
+from . import collector as _startup
 
 with _startup.collector_paused():  # scikit-learn and SciPy make many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from . import backend, conformal, pool
+from . import backend, conformal, pool, threads
 from ._fitted import FittedArray
 from ._validation import check_rows
 from .architecture import Architecture, weight_shapes
@@ -304,7 +304,7 @@ class PredictionMixin:
                 blocks = padded_blocks(X, width)
             else:  # of one size: convolutions of others add in other orders
                 blocks = padded_blocks(X, width, budget=0)
-            pool.run_in_threads(predict, blocks)
+            threads.run_in_threads(predict, blocks)
         return result
 
     def _prepare(self) -> None:

@@ -15,9 +15,10 @@ from tensorflow.python.framework.func_graph import dismantle_func_graph
 
 from .architecture import Architecture
 from .body_network import SEEDS_OF_STEP, network_of
+from .collector import collector_paused
 from .device import on_device
 from .networks import GP_WEIGHT_DECAY, ResidualNetwork, pieces
-from .startup import collector_paused, num_threads
+from .threads import num_threads
 
 #: Members of an ensemble that train as one network, or the number of a single one.
 Stack: TypeAlias = slice | int

@@ -36,7 +36,7 @@ from ._records import RECORDS, for_file, with_records
 from ._sound import faults, fitted_classifiers, objects
 from ._structure import UntrustedError, check_archive, used_types
 from ._trusted import function_names, trusted_classes
-from .startup import collector_paused
+from .collector import collector_paused
 
 __all__ = [
     "FORMAT",

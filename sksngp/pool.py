@@ -14,16 +14,15 @@ from __future__ import annotations
 import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from . import backend
 from .architecture import Architecture
+from .collector import collector_paused
 from .device import available_device
-from .startup import collector_paused, num_threads
 
 if TYPE_CHECKING:
     from .compiled import CompiledNetwork
@@ -129,44 +128,3 @@ def num_traces() -> int:
             network.traces for networks in _idle.values() for network in networks
         )
         return idle + _released_traces
-
-
-def run_in_threads(
-    function: Callable[..., object], items: Iterable[tuple[Any, ...]]
-) -> None:
-    """Call a function for each tuple of arguments, one thread a core.
-
-    TensorFlow and NumPy release the interpreter's lock while they compute. An
-    exception in one call ends them all.
-    """
-    threads = num_threads()
-    others = iter(items)
-    first = list(islice(others, 2))
-    waiting = chain(first, others)
-    if len(first) < 2 or threads == 1:
-        for item in waiting:
-            function(*item)
-        return
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:  # items are made as they are needed: memory stays flat
-                item = next(waiting, None)
-            if item is None or failed:
-                return
-            try:
-                function(*item)
-            except BaseException:
-                failed.append(True)
-                raise
-
-    failed: list[bool] = []
-    with ThreadPoolExecutor(threads) as executor:
-        futures = [executor.submit(work) for _ in range(threads)]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            failed.append(True)
-            raise

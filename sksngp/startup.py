@@ -16,18 +16,11 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from .collector import collector_paused
+from .threads import num_threads
+
 _lock = threading.Lock()
 _started_in: int | None = None  # the process in which TensorFlow was first used
-
-
-def num_threads() -> int:
-    """How many threads this process was given."""
-    given = os.environ.get("OMP_NUM_THREADS", "")  # by joblib's workers or a user
-    if given.isdigit() and int(given) > 0:
-        return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def start_tensorflow(import_rest: Callable[[], None]) -> None:
@@ -78,23 +71,6 @@ def start_tensorflow(import_rest: Callable[[], None]) -> None:
             gc.freeze()
             gc.unfreeze()
         _started_in = os.getpid()
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause Python's cycle collector while many objects are made that stay.
-
-    It would go through all of them again and again: half a second of the first
-    fit in a process. Leaves a collector alone that is off already.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager

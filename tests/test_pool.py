@@ -1,5 +1,4 @@
 import threading
-import time
 import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -251,47 +250,3 @@ def test_predictions_after_release(monkeypatch, fitted_on_moons, moons, outputs)
     np.testing.assert_array_equal(outputs(clf, X), expected)
     monkeypatch.setattr(pool, "MAX_LOADED", 0)  # arrays are loaded again
     np.testing.assert_array_equal(outputs(clf, X), expected)
-
-
-# Threads
-
-
-@pytest.mark.parametrize("threads", [1, 2, 8])
-@pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_every_item_is_processed_once(monkeypatch, threads, count):
-    monkeypatch.setattr(pool, "num_threads", lambda: threads)
-    seen = []
-    items = ((item, -item) for item in range(count))
-    pool.run_in_threads(lambda a, b: seen.append((a, b)), items)
-    assert sorted(seen) == [(i, -i) for i in range(count)]
-
-
-def test_items_are_generated_when_needed(monkeypatch):
-    monkeypatch.setattr(pool, "num_threads", lambda: 2)
-    waiting, most = set(), []
-
-    def items():
-        for item in range(100):
-            waiting.add(item)
-            most.append(len(waiting))
-            yield (item,)
-
-    pool.run_in_threads(waiting.discard, items())
-    assert max(most) <= 4
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_exception_ends_the_work(monkeypatch, threads, error):
-    monkeypatch.setattr(pool, "num_threads", lambda: threads)
-    calls = []
-
-    def work(item):
-        calls.append(item)
-        if item == 3:
-            raise error("three")
-        time.sleep(0.001)
-
-    with pytest.raises(error, match="three"):
-        pool.run_in_threads(work, ((i,) for i in range(10_000)))
-    assert len(calls) < 100

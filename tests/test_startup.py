@@ -1,13 +1,11 @@
 """Starting TensorFlow: forks, threads, random states and garbage collection."""
 
-import gc
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +14,7 @@ from joblib import Parallel, delayed
 
 import sksngp
 from sksngp import ResNetClassifier, backend, pool, startup
+from sksngp.threads import num_threads
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 
@@ -43,6 +42,7 @@ def printed(run_python):
 
         os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}
         from sksngp import ResNetClassifier, backend, startup
+        from sksngp.threads import num_threads
 
         warnings.simplefilter("ignore")  # Python's, about forks of threaded processes
         clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=1)
@@ -80,7 +80,7 @@ def printed(run_python):
 
         print(os.environ["OMP_NUM_THREADS"], os.environ["TF_CPP_MIN_LOG_LEVEL"])
         threads = tf.config.threading.get_inter_op_parallelism_threads()
-        print(startup.num_threads(), threads)
+        print(num_threads(), threads)
         """
     )
     assert (run.returncode, run.stderr) == (0, "")
@@ -152,7 +152,8 @@ NEW_PROCESS = """
 import gc, os, random, sys
 import numpy as np
 import sksngp
-from sksngp import pool, startup
+from sksngp import pool
+from sksngp.threads import num_threads
 
 random.seed(0), np.random.seed(0)
 before = random.getstate(), np.random.get_state()[1].tolist()
@@ -172,7 +173,7 @@ import tensorflow as tf
 assert tf.keras.__name__ and tf.keras.layers.Dense.__module__.startswith("keras.")
 assert "OMP_NUM_THREADS" not in os.environ
 threads = len(os.sched_getaffinity(0))
-assert startup.num_threads() == threads
+assert num_threads() == threads
 assert gc.isenabled()
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == threads
@@ -201,7 +202,7 @@ def threads_of_this_process():
 
     threading_config = tf.config.threading
     return (
-        startup.num_threads(),
+        num_threads(),
         threading_config.get_inter_op_parallelism_threads(),
         threading_config.get_intra_op_parallelism_threads(),
     )
@@ -214,70 +215,3 @@ def test_number_of_threads_in_a_worker(monkeypatch):
     with Parallel(n_jobs=2, backend="loky") as parallel:
         found = parallel([delayed(threads_of_this_process)()])
     assert found == [(given, given, 1)]
-
-
-# The cycle collector
-
-
-def test_collector_is_paused_and_enabled_again():
-    with startup.collector_paused():
-        assert not gc.isenabled()
-        with startup.collector_paused():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    with pytest.raises(KeyError), startup.collector_paused():
-        raise KeyError
-    assert gc.isenabled()
-
-
-def test_disabled_collector_stays_disabled():
-    gc.disable()
-    try:
-        with startup.collector_paused():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-
-
-def test_garbage_of_a_pause_is_collected():
-    class Node:
-        pass
-
-    with startup.collector_paused():
-        node = Node()
-        node.itself = node
-        watch = weakref.ref(node)
-        del node
-    assert watch() is not None
-    gc.collect()
-    assert watch() is None
-
-
-def test_garbage_is_collected_between_pauses():
-    class Node:
-        pass
-
-    def alive():
-        return sum(isinstance(thing, Node) for thing in gc.get_objects())
-
-    for _ in range(30):
-        with startup.collector_paused():
-            for _ in range(2000):
-                node = Node()
-                node.itself = node
-        del node
-        [[] for _ in range(2000)]  # other objects
-    assert alive() < 30_000
-
-
-def test_frozen_objects_stay_frozen():
-    gc.freeze()
-    try:
-        frozen = gc.get_freeze_count()
-        with startup.collector_paused():
-            pass
-        assert gc.get_freeze_count() == frozen > 0
-    finally:
-        gc.unfreeze()
