@@ -16,7 +16,7 @@ root of the entropy of the class probabilities:
 
 The second table has ways from logits to probabilities: the mean-field factor at pi/8,
 at 0 and fitted on the held-out rows; a temperature fitted without and with its prior
-(`sksngp.calibration`); both fitted.
+(`sksngp._uncertainty.temperature`); both fitted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from sklearn.model_selection import train_test_split
 from benchmarks.contenders import hidden_representation
 from benchmarks.pairs import tuning
 from sksngp import SNGPClassifier
+from sksngp._uncertainty.entropy import entropy_of_logits
+from sksngp._uncertainty.posterior import mean_field_probability
 from sksngp.datasets import InOut
 from sksngp.metrics import expected_calibration_error, ood_auroc
-from sksngp.posterior import mean_field_probability
-from sksngp.uncertainty import entropy_of_logits
 
 #: Training rows of an exact process, at most.
 LARGEST = 1_500

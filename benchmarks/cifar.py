@@ -47,13 +47,8 @@ from scipy.io import loadmat
 from sklearn.metrics import log_loss
 from sklearn.utils import Bunch
 
-from sksngp import (
-    MCDropoutClassifier,
-    ResNetClassifier,
-    SNGPClassifier,
-    WideResNet,
-    backend,
-)
+from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier, WideResNet
+from sksngp._tensorflow import backend
 from sksngp.metrics import expected_calibration_error, ood_auroc, ood_average_precision
 
 SVHN_URL = "http://ufldl.stanford.edu/housenumbers/test_32x32.mat"

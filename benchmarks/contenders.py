@@ -33,7 +33,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp.uncertainty import normalised_entropy
+from sksngp._uncertainty.entropy import normalised_entropy
 
 #: Rows beyond which an exact Gaussian process takes too long.
 LARGEST_GAUSSIAN_PROCESS = 1_000

@@ -24,10 +24,10 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp.architecture import Architecture
+from sksngp._networks.architecture import Architecture
+from sksngp._uncertainty.entropy import normalised_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
-from sksngp.uncertainty import normalised_entropy
 
 #: Accuracies on 1,000 test rows that differ by less differ by seeds.
 ACCURACY_NOISE = 0.02

@@ -33,7 +33,7 @@ from sklearn.model_selection import train_test_split
 
 import sksngp
 from benchmarks.report import table
-from sksngp.conformal import above_rounding, rows_needed, threshold
+from sksngp._uncertainty.conformal import above_rounding, rows_needed, threshold
 from sksngp.datasets import two_moons
 
 RATES = (0.01, 0.05, 0.1)

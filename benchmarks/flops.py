@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from sksngp.architecture import Architecture
+from sksngp._networks.architecture import Architecture
 
 
 def forward(arch: Architecture, samples: int = 1) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from sksngp import SNGPClassifier
-from sksngp.posterior import add_rows
+from sksngp._uncertainty.posterior import add_rows
 
 CHUNK = 100_000
 

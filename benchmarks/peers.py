@@ -27,8 +27,8 @@ from benchmarks.contest import Contest, ours_aware
 from benchmarks.report import shown, table, time_text
 from benchmarks.timing import seconds_of
 from sksngp import SNGPClassifier
+from sksngp._uncertainty.entropy import normalised_entropy
 from sksngp.metrics import ood_auroc
-from sksngp.uncertainty import normalised_entropy
 
 LAYERS = (settings.NUM_HIDDEN,) * settings.NUM_LAYERS
 LEARNING_RATE = 1e-3

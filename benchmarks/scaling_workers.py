@@ -30,11 +30,12 @@ from distributed import Client, LocalCluster
 from sklearn.utils import check_array
 
 from benchmarks.large_data import write_rows
-from sksngp import SNGPClassifier, pool
-from sksngp.distributed import ROUND_ROWS
-from sksngp.holdout import digests
-from sksngp.projection import fit_projection
-from sksngp.rows import Rows
+from sksngp import SNGPClassifier
+from sksngp._data.holdout import digests
+from sksngp._data.projection import fit_projection
+from sksngp._data.rows import Rows
+from sksngp._tensorflow import pool
+from sksngp._tensorflow.dask_training import ROUND_ROWS
 
 COLUMNS = 20
 WORKERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]

@@ -47,9 +47,9 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    pool,
 )
-from sksngp.threads import num_threads
+from sksngp._runtime.threads import num_threads
+from sksngp._tensorflow import pool
 
 BOUNDS = [0.6, 0.75, 0.9, 1.05, 1.2]
 FOLDS = 5

@@ -31,7 +31,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp.threads import num_threads
+from sksngp._runtime.threads import num_threads
 
 #: The method that all others are compared with.
 REFERENCE = "SNGP"

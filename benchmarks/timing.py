@@ -207,7 +207,7 @@ def matmul_rate(
     """
     import tensorflow as tf  # not at the top: children that only meter stay light
 
-    from sksngp.threads import num_threads
+    from sksngp._runtime.threads import num_threads
 
     rates = []
     for size in sizes:

@@ -63,10 +63,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
 from starlette.requests import ClientDisconnect
 
-from sksngp import DriftMonitor, backend
-from sksngp.conformal import pvalues
+from sksngp import DriftMonitor
+from sksngp._data.projection import BLOCK_SIZES
+from sksngp._tensorflow import backend
+from sksngp._uncertainty.conformal import pvalues
 from sksngp.persistence import FORMAT, load
-from sksngp.projection import BLOCK_SIZES
 
 LARGEST = float(np.finfo(np.float32).max)
 SCALABLE = 1e30  # of a record's numbers, which the steps of a pipeline may scale

@@ -3,9 +3,11 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from . import collector as _startup
+from ._runtime import collector as _collector
 
-with _startup.collector_paused():  # scikit-learn and SciPy make many objects that stay
+with (
+    _collector.collector_paused()
+):  # scikit-learn and SciPy make many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier
     from ._mc_dropout import MCDropoutClassifier
     from ._reach import (
@@ -24,7 +26,7 @@ with _startup.collector_paused():  # scikit-learn and SciPy make many objects th
         control_false_discoveries,
         fewest_discoveries,
     )
-    from .wide_resnet import WideResNet
+    from ._wide_resnet import WideResNet
 
 from ._version import __version__
 

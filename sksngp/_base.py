@@ -17,13 +17,23 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import backend, holdout, pool
-from ._docs import document
+from ._compat import YoungerParametersMixin
+from ._data import holdout
+from ._data.projection import fit_projection
+from ._data.rows import Rows
+from ._data.sources import MatrixLike, RowSource, select
+from ._data.streamed_rows import StreamedRows, project
+from ._data.validation import check_training_rows, checks_parameters
+from ._docstrings import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
+from ._networks.architecture import Architecture, initial_weights
+from ._networks.custom_function import Body
+from ._networks.memory_needs import Need, body_needs, check_memory, network_needs
 from ._prediction import PredictionMixin
-from ._progress import expect_networks, one_report
+from ._runtime.device import check_device
+from ._runtime.progress import expect_networks, one_report
 from ._selection import (
     Candidate,
     Samples,
@@ -34,20 +44,11 @@ from ._selection import (
     out_of_fold_temperature,
 )
 from ._stream import StreamMixin
-from ._validation import check_training_rows, checks_parameters
-from ._younger import YoungerParametersMixin
-from .architecture import Architecture, initial_weights
-from .body import Body
-from .device import check_device
-from .memory import Need, body_needs, check_memory, network_needs
-from .projection import fit_projection
-from .rows import Rows
-from .sources import MatrixLike, RowSource, select
-from .streamed_rows import StreamedRows, project
-from .wide_resnet import WideResNet
+from ._tensorflow import backend, pool
+from ._wide_resnet import WideResNet
 
 if TYPE_CHECKING:
-    from .pool import CompiledNetwork
+    from ._tensorflow.pool import CompiledNetwork
 
 # Types of parameters that all classifiers have.
 Network: TypeAlias = Literal["resnet", "wide_resnet"] | Callable[[tuple[int, ...]], Any]
@@ -96,9 +97,9 @@ class BaseNetworkClassifier(
     is (`_evaluate`) and, where it has more to learn than weights, what happens
     before and after training (`_before_training`, `_after_training`).
 
-    The fitted state is arrays; compiled networks are leased from `sksngp.pool`.
-    A fit works on a copy of the estimator and replaces the state at its end, so
-    that a failed fit changes nothing.
+    The fitted state is arrays; compiled networks are leased from
+    `sksngp._tensorflow.pool`. A fit works on a copy of the estimator and replaces the
+    state at its end, so that a failed fit changes nothing.
     """
 
     # Attributes of a fitted classifier, besides those that the mixins declare.
@@ -214,7 +215,7 @@ class BaseNetworkClassifier(
     _depths: tuple[int, ...] = (2, 6)
 
     def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
-        """Fields of `sksngp.architecture.Architecture`.
+        """Fields of `sksngp._networks.architecture.Architecture`.
 
         Of a body whose function is that of `fitted`, nothing new is built.
         """
@@ -376,7 +377,7 @@ class BaseNetworkClassifier(
         """Prediction for projected rows.
 
         `what` is "proba", with a result of shape (n, K), or one of
-        `sksngp.uncertainty.KINDS` or `_ood_score`, with one of shape (n,).
+        `sksngp._uncertainty.entropy.KINDS` or `_ood_score`, with one of shape (n,).
         """
 
     def _memory_needs(
@@ -432,8 +433,8 @@ class BaseNetworkClassifier(
             samples. All other weights are importances: only their ratios matter, and
             they are divided by their mean. `class_weight` always gives importances.
             The temperature is fitted to held-out samples with their weights, at their
-            effective number (`sksngp.sample_weight`). `ood_threshold_` is determined
-            by samples without their weights.
+            effective number. `ood_threshold_` is determined by samples without their
+            weights.
 
         Returns
         -------
@@ -686,7 +687,9 @@ class BaseNetworkClassifier(
         streaming: bool = False,
     ) -> None:
         with pool.lease(self.device, **self.architecture_) as compiled:
-            from .training import train  # not before the lease: it needs TensorFlow
+            from ._tensorflow.training import (
+                train,  # not before the lease: it needs TensorFlow
+            )
 
             compiled.load(self.weights_, **self._scalars())
             compiled.load_optimizer(

@@ -18,7 +18,7 @@ from ._base import (
     RandomState,
     Schedule,
 )
-from .uncertainty import decompose
+from ._uncertainty.entropy import decompose
 
 if TYPE_CHECKING:
     from ._base import Body, CompiledNetwork

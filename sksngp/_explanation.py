@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ._data.projection import padded_blocks
+from ._data.sources import MatrixLike
+from ._data.validation import check_rows
 from ._uncertainty.explanation import OODExplanation, explain
-from ._validation import check_rows
-from .projection import padded_blocks
-from .sources import MatrixLike
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from .pool import CompiledNetwork
-    from .projection import InputProjection
+    from ._data.projection import InputProjection
+    from ._tensorflow.pool import CompiledNetwork
 
 
 class ExplanationMixin:

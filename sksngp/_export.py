@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from . import backend
+from ._tensorflow import backend
 
 if TYPE_CHECKING:
     import tf_keras
@@ -76,7 +76,7 @@ class ExportMixin:
                 "export_savedmodel has."
             )
         backend.start()
-        from .keras_model import keras_model
+        from ._tensorflow.export_keras import keras_model
 
         return keras_model(self)
 
@@ -132,7 +132,7 @@ class ExportMixin:
         backend.start()
         import tensorflow as tf
 
-        from .savedmodel import served_module
+        from ._tensorflow.export_savedmodel import served_module
 
         module = served_module(self)
         path.parent.mkdir(parents=True, exist_ok=True)

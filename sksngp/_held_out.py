@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from . import conformal, holdout
+from ._data import holdout
+from ._data.sources import MatrixLike, RowSource
+from ._data.validation import check_rows, checks_parameters
 from ._selection import Samples, Splits
-from ._validation import check_rows, checks_parameters
+from ._uncertainty import conformal
 from .exceptions import warn_of_few_samples
-from .sources import MatrixLike, RowSource
 
 #: Folds that ``cv="auto"`` makes of at most so many samples.
 NUM_FOLDS = 5

@@ -18,9 +18,9 @@ from ._base import (
     RandomState,
     Schedule,
 )
-from ._fitted import FittedArray
-from .uncertainty import decompose
-from .wide_resnet import WideResNet
+from ._fitted_arrays import FittedArray
+from ._uncertainty.entropy import decompose
+from ._wide_resnet import WideResNet
 
 if TYPE_CHECKING:
     from ._base import Body, CompiledNetwork, Rows, StreamedRows

@@ -12,14 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from . import backend, conformal, pool, threads
-from ._fitted import FittedArray
-from ._validation import check_rows
-from .architecture import Architecture, weight_shapes
-from .dask_predictions import lazy_on_dask
-from .projection import InputProjection, padded_blocks
-from .sources import MatrixLike, RowSource, computed, split_label
-from .uncertainty import KINDS, Kind
+from ._data.dask_predictions import lazy_on_dask
+from ._data.projection import InputProjection, padded_blocks
+from ._data.sources import MatrixLike, RowSource, computed, split_label
+from ._data.validation import check_rows
+from ._fitted_arrays import FittedArray
+from ._networks.architecture import Architecture, weight_shapes
+from ._runtime import threads
+from ._tensorflow import backend, pool
+from ._uncertainty import conformal
+from ._uncertainty.entropy import KINDS, Kind
 
 
 class PredictionMixin:

@@ -22,8 +22,8 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._uncertainty.entropy import Kind
 from ._uncertainty.explanation import OODExplanation, explain
-from .uncertainty import Kind
 
 #: Any fitted estimator.
 Estimator = TypeVar("Estimator")

@@ -15,7 +15,7 @@ from ._base import (
     RandomState,
     Schedule,
 )
-from .uncertainty import normalised_entropy
+from ._uncertainty.entropy import normalised_entropy
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork

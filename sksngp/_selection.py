@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from .calibration import fit_temperature, log_loss_at
-from .rows import Rows
-from .sample_weight import effective_weights
-from .sources import RowSource, select
-from .streamed_rows import StreamedRows
+from ._data.rows import Rows
+from ._data.sample_weight import effective_weights
+from ._data.sources import RowSource, select
+from ._data.streamed_rows import StreamedRows
+from ._uncertainty.temperature import fit_temperature, log_loss_at
 
 if TYPE_CHECKING:
     from ._base import BaseNetworkClassifier

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from . import holdout, posterior
 from ._base import (
     BaseNetworkClassifier,
     ClassWeight,
@@ -22,21 +21,23 @@ from ._base import (
     RandomState,
     Schedule,
 )
-from ._fitted import FittedArray
-from .architecture import project_spectral_norm
-from .blas import one_thread
-from .input_distance import InputDistance, fit_input_distance
-from .memory import Need, posterior_need
-from .posterior_mode import posterior_mode
-from .sources import select
-from .surprisal import Surprisal, fit_surprisal
-from .uncertainty import entropy_of_logits, normalised_entropy
+from ._data import holdout
+from ._data.sources import select
+from ._fitted_arrays import FittedArray
+from ._networks.architecture import project_spectral_norm
+from ._networks.memory_needs import Need, posterior_need
+from ._runtime.blas import one_thread
+from ._uncertainty import posterior
+from ._uncertainty.entropy import entropy_of_logits, normalised_entropy
+from ._uncertainty.input_distance import InputDistance, fit_input_distance
+from ._uncertainty.posterior_mode import posterior_mode
+from ._uncertainty.surprisal import Surprisal, fit_surprisal
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
+    from ._data.sources import RowSource
+    from ._networks.custom_function import Body
     from ._stream import StreamState
-    from .body import Body
-    from .sources import RowSource
 
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
@@ -91,9 +92,8 @@ class SNGPClassifier(BaseNetworkClassifier):
       of the mean logits at temperature 1. It is large where the data say little about a
       sample and the classes are open, as for an unknown class among known ones;
     - the distance from the training data in the inputs, whitened by their covariance
-      within classes: the variance of a second Gaussian process
-      (`sksngp.input_distance`). It is large where a single feature has an unusual value
-      for its class.
+      within classes: the variance of a second Gaussian process (`input_distance_`).
+      It is large where a single feature has an unusual value for its class.
 
     Of both, the score is the sum of minus the log probability of a value at least as
     high, estimated on samples that were not trained on (Fisher's rule). Custom
@@ -111,9 +111,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         Number of random features M, as in the tutorial. The posterior takes
         8 M^2 bytes, twice as much after the first prediction. Predicting a sample takes
         M^2 / 2 multiplications, or fewer if the data have few directions. After
-        training, the output weights are replaced by their posterior mode
-        (`sksngp.posterior_mode`) if the training samples are few enough: at most 65,536
-        by default, and fewer with more than 16 classes.
+        training, the output weights are replaced by their posterior mode if the
+        training samples are few enough: at most 65,536 by default, and fewer with more
+        than 16 classes.
     kernel_scale : "auto" or float, default="auto"
         Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
@@ -151,9 +151,9 @@ class SNGPClassifier(BaseNetworkClassifier):
     ----------
     kernel_scale_ : float
         Squared length-scale in use.
-    posterior_ : sksngp.posterior.Posterior
+    posterior_ : Posterior
         Factorised posterior precision of the output weights.
-    input_distance_ : sksngp.input_distance.InputDistance or None
+    input_distance_ : InputDistance or None
         The distance from the training data in the inputs; None for custom networks.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal draws for ``inference="monte_carlo"``.

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import conformal, holdout
-from ._validation import check_labels, check_training_rows, checks_parameters
-from .input_types import plain_labels
-from .memory import Need, check_memory
-from .projection import InputProjection, scaler_of_columns
-from .rows import Rows, joined
-from .sample_weight import WeightTotals, in_units
-from .sources import MatrixLike, RowSource, row_blocks, select
-from .stream_memory import StreamMemory, capacity, empty_memory, reach
-from .streamed_rows import StreamedRows
+from ._data import holdout
+from ._data.input_types import plain_labels
+from ._data.projection import InputProjection, scaler_of_columns
+from ._data.rows import Rows, joined
+from ._data.sample_weight import WeightTotals, in_units
+from ._data.sources import MatrixLike, RowSource, row_blocks, select
+from ._data.stream_memory import StreamMemory, capacity, empty_memory, reach
+from ._data.streamed_rows import StreamedRows
+from ._data.validation import check_labels, check_training_rows, checks_parameters
+from ._networks.memory_needs import Need, check_memory
+from ._uncertainty import conformal
 
 if TYPE_CHECKING:
-    from .body import Body
+    from ._networks.custom_function import Body
 
 #: Chunks of fewer rows wait for others, ...
 FEWEST_AT_ONCE = 8

@@ -1,6 +1,6 @@
 """Fitted models in files that cannot run code, and that are read whole or not at all.
 
-A file is the line ``sksngp model 1``, the BLAKE2b hash of the rest, and the rest: what
+A file is the line ``sksngp model 2``, the BLAKE2b hash of the rest, and the rest: what
 skops (https://skops.readthedocs.io) makes of the model, arrays and JSON in a ZIP
 archive. Where pickle would run whatever a file tells it to, skops builds objects of
 listed types only.
@@ -8,10 +8,10 @@ listed types only.
 Models of this package are stored alone or inside of scikit-learn's pipelines, searches,
 votes, stacks and calibrated classifiers, with the transformers, selectors, splitters
 and scorers of scikit-learn, the frozen distributions of SciPy and NumPy's functions
-that `sksngp/_trusted.py` lists. Not stored are trees and forests, support vector
-machines with kernels, neighbors and clusterers, as their compiled code trusts numbers
-that a file could forge; sparse matrices; functions and classes of your own; pipelines
-with `memory`, and vectorizers that read files.
+in `TRUSTED_TYPES`. Not stored are trees and forests, support vector machines with
+kernels, neighbors and clusterers, as their compiled code trusts numbers that a file
+could forge; sparse matrices; functions and classes of your own; pipelines with
+`memory`, and vectorizers that read files.
 
 A file is checked before anything in it is built: its archive has no compressed entry,
 its arrays are as long as they say, and it has at most 60,000 objects, 100 levels and
@@ -31,12 +31,13 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from ._files import write_atomically
-from ._records import RECORDS, for_file, with_records
-from ._sound import faults, fitted_classifiers, objects
-from ._structure import UntrustedError, check_archive, used_types
-from ._trusted import function_names, trusted_classes
-from .collector import collector_paused
+from ._persistence.older import with_present_names
+from ._persistence.records import RECORDS, for_file, with_records
+from ._persistence.sound import faults, fitted_classifiers, objects
+from ._persistence.structure import UntrustedError, check_archive, used_types
+from ._persistence.trusted import function_names, trusted_classes
+from ._runtime.collector import collector_paused
+from ._runtime.files import write_atomically
 
 __all__ = [
     "FORMAT",
@@ -50,7 +51,7 @@ __all__ = [
 #: containers; for `skops.io.load` too.
 TRUSTED_TYPES = tuple(sorted(trusted_classes() | function_names() | RECORDS))
 #: Raised with each change that older versions cannot read.
-FORMAT = 1
+FORMAT = 2
 _MAGIC = b"sksngp model "
 _HASH_BYTES = 32
 _LONGEST_FIRST_LINE = 64
@@ -107,7 +108,7 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     with _errors_of_models():
         stored = for_file(model)
         body = _skops().dumps(with_records(stored))
-    _check_archive(body)
+    _checked_archive(body)
     _check_objects(stored)
     first_line = b"%s%d\n" % (_MAGIC, FORMAT)
     write_atomically(
@@ -164,13 +165,12 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode(data: bytes) -> Any:
-    start = _check_first_line(data[:_LONGEST_FIRST_LINE])
+    version, start = _check_first_line(data[:_LONGEST_FIRST_LINE])
     body = memoryview(data)[start + _HASH_BYTES :]
     if data[start : start + _HASH_BYTES] != _hash(body):
         raise ModelFileError("The file is damaged: its hash is another.")
     with collector_paused():  # it would go through many new objects again and again
-        _check_archive(data)
-        model = _built(data)
+        model = _built(_checked_archive(data, version))
     _require_classifier(model)
     _check_objects(model)
     return model
@@ -213,22 +213,25 @@ def _hash(body: bytes | memoryview) -> bytes:
     return hashlib.blake2b(body, digest_size=_HASH_BYTES).digest()
 
 
-def _check_first_line(data: bytes) -> int:
-    """Return where the hash begins."""
+def _check_first_line(data: bytes) -> tuple[int, int]:
+    """Return the format, and where the hash begins."""
     line, newline, _ = data.partition(b"\n")
     version = line.removeprefix(_MAGIC)
     if not (newline and line.startswith(_MAGIC) and version.isdigit()):
         raise ModelFileError("The file is not a model saved by sksngp.")
-    if int(version) != FORMAT:
+    if not 1 <= int(version) <= FORMAT:
         raise ModelFileError(
             f"The file has format {version[:9].decode()}; this version of sksngp reads "
-            f"format {FORMAT}."
+            f"formats 1 to {FORMAT}."
         )
-    return len(line) + 1
+    return int(version), len(line) + 1
 
 
-def _check_archive(data: bytes) -> None:
+def _checked_archive(data: bytes, version: int = FORMAT) -> bytes:
+    """Check an archive; return it in the present format."""
     try:
+        if version < FORMAT:
+            data = with_present_names(data)
         check_archive(data)
     except UntrustedError as error:
         raise ModelFileError(
@@ -240,6 +243,7 @@ def _check_archive(data: bytes) -> None:
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else repr(error)
         raise ModelFileError(f"The file's model cannot be read: {reason}.") from error
+    return data
 
 
 def _require_classifier(model: Any) -> None:

@@ -9,7 +9,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp.uncertainty import KINDS
+from sksngp._uncertainty.entropy import KINDS
 
 #: The four classifiers.
 CLASSIFIERS = [

@@ -39,11 +39,11 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    pool,
 )
 from sksngp._cli import classifiers
+from sksngp._tensorflow import pool
+from sksngp._uncertainty.entropy import KINDS
 from sksngp.datasets import two_moons
-from sksngp.uncertainty import KINDS
 
 # Tests return to the same few dozen architectures; compiling takes most of their time.
 pool.MAX_ARCHITECTURES = 200

@@ -15,7 +15,7 @@ def body_of(data):
 
 def seal(body):
     """Return the model file with an archive."""
-    return b"sksngp model 1\n" + persistence._hash(body) + body
+    return b"sksngp model 2\n" + persistence._hash(body) + body
 
 
 def entries_of(data):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sksngp.architecture import (
+from sksngp._networks.architecture import (
     Architecture,
     glorot_uniform,
     initial_weights,

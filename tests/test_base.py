@@ -19,9 +19,9 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    training,
 )
-from sksngp.compiled import CompiledNetwork
+from sksngp._tensorflow import training
+from sksngp._tensorflow.compiled import CompiledNetwork
 
 # Learning rates
 
@@ -262,7 +262,7 @@ def fail_after(module, name, error=KeyboardInterrupt):
 def interrupt_at_the_end(monkeypatch, clf):
     """Interrupt a fit at the threshold, which `partial_fit` does not compute."""
     fail_after(type(clf), "_learn")(monkeypatch, clf)
-    return fail_after(sksngp.conformal, "threshold")(monkeypatch, clf)
+    return fail_after(sksngp._uncertainty.conformal, "threshold")(monkeypatch, clf)
 
 
 FAILURES = {

@@ -25,7 +25,7 @@ from benchmarks.contest import AWARE, SINGLE, Contest
 from benchmarks.report import Check, Row
 from benchmarks.tutorial_process import TutorialProcess
 from sksngp import ResNetClassifier, SNGPClassifier
-from sksngp.architecture import Architecture
+from sksngp._networks.architecture import Architecture
 from sksngp.datasets import two_moons
 
 DENSE = Architecture(num_outputs=3, num_layers=2, num_hidden=4)

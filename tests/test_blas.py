@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg  # noqa: F401  (has a BLAS of its own)
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sksngp.blas import one_thread
-from sksngp.posterior import factorise
+from sksngp._runtime.blas import one_thread
+from sksngp._uncertainty.posterior import factorise
 
 
 def blas_threads():
@@ -59,7 +59,7 @@ def test_a_forked_child_is_free(run_python):
         import os
         from threadpoolctl import threadpool_info
         import numpy
-        from sksngp import blas
+        from sksngp._runtime import blas
         with blas.one_thread(), blas._lock:  # as another thread might hold it
             if not os.fork():
                 with blas.one_thread():

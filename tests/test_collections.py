@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-import sksngp.streamed_rows
+import sksngp._data.streamed_rows
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -103,7 +103,7 @@ def test_memory_maps_of_other_types_are_not_copied(dtype, tmp_path, monkeypatch)
 @pytest.fixture
 def little_memory(monkeypatch):
     """Room for 200 of the 600 rows, projected."""
-    monkeypatch.setattr(sksngp.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
+    monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
 
 
 @pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
@@ -128,7 +128,7 @@ def test_dask_dataframes_that_do_not_fit(little_memory):
 
 
 def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
-    monkeypatch.setattr(sksngp.sources, "ARRAY_BLOCK", 16)
+    monkeypatch.setattr(sksngp._data.sources, "ARRAY_BLOCK", 16)
     order = np.argsort(Y)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
     clf.set_params(epochs=20, learning_rate=0.02)
@@ -182,7 +182,7 @@ def test_labels_are_checked_before_rows_are_read(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("rows were read")
 
-    monkeypatch.setattr(sksngp.sources.ParquetSource, "read", refuse)
+    monkeypatch.setattr(sksngp._data.sources.ParquetSource, "read", refuse)
     table = pa.table({"u": [0.5, 1.5], "kind": pa.array(["a", None])})
     with pytest.raises(ValueError, match="y contains NaN or None"):
         SNGPClassifier(**SMALL).fit(pa.dataset.dataset(table), "kind")

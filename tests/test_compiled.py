@@ -4,13 +4,13 @@ import tensorflow as tf
 from reference import forward
 from test_training import every_network, problem
 
-from sksngp import compiled as module
-from sksngp import pool
-from sksngp.architecture import Architecture, initial_weights
-from sksngp.compiled import CompiledNetwork
-from sksngp.networks import _kept
-from sksngp.posterior import add_rows, factorise, prior_precision
-from sksngp.rows import Rows
+from sksngp._data.rows import Rows
+from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._tensorflow import compiled as module
+from sksngp._tensorflow import pool
+from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow.residual_network import _kept
+from sksngp._uncertainty.posterior import add_rows, factorise, prior_precision
 
 # Loading
 

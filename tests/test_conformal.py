@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from sksngp import SNGPClassifier
-from sksngp.conformal import above_rounding, pvalues, rows_needed, threshold
+from sksngp._uncertainty.conformal import (
+    above_rounding,
+    pvalues,
+    rows_needed,
+    threshold,
+)
 from sksngp.datasets import two_moons
 
 ALPHAS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.9]

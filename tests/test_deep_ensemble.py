@@ -3,8 +3,9 @@ import pytest
 from reference import forward
 from scipy.special import softmax
 
-from sksngp import DeepEnsembleClassifier, ResNetClassifier, holdout
-from sksngp.uncertainty import KINDS, decompose
+from sksngp import DeepEnsembleClassifier, ResNetClassifier
+from sksngp._data import holdout
+from sksngp._uncertainty.entropy import KINDS, decompose
 
 
 @pytest.fixture

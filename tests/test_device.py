@@ -22,11 +22,11 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
     WideResNet,
-    pool,
 )
-from sksngp.body import Body
-from sksngp.body_network import build
-from sksngp.device import available_device, check_device
+from sksngp._networks.custom_function import Body
+from sksngp._runtime.device import available_device, check_device
+from sksngp._tensorflow import pool
+from sksngp._tensorflow.custom_network import build
 
 GPUS = range(len(tf.config.list_logical_devices("GPU")))
 DEVICES = ["cpu", *(f"gpu:{number}" for number in GPUS)]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sksngp import ResNetClassifier, SNGPClassifier, training
-from sksngp.architecture import project_spectral_norm
+from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp._networks.architecture import project_spectral_norm
+from sksngp._tensorflow import training
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sksngp import control_false_discoveries, fewest_discoveries
-from sksngp.conformal import pvalues
+from sksngp._uncertainty.conformal import pvalues
 
 
 @given(

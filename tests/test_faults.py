@@ -25,9 +25,9 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    pool,
 )
-from sksngp.compiled import CompiledNetwork
+from sksngp._tensorflow import pool
+from sksngp._tensorflow.compiled import CompiledNetwork
 
 # Interrupts and leaks
 
@@ -149,8 +149,9 @@ def found_in_new_process(comma):
         import numpy as np
         from sksngp import (
             DeepEnsembleClassifier, MCDropoutClassifier, ResNetClassifier,
-            SNGPClassifier, pool,
+            SNGPClassifier,
         )
+        from sksngp._tensorflow import pool
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).normal(size=(100, 3))

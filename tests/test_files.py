@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from sksngp._files import write_atomically
+from sksngp._runtime.files import write_atomically
 
 
 def test_a_new_file_and_a_replaced_one(tmp_path):
@@ -37,7 +37,7 @@ def test_a_kill_at_any_moment_leaves_the_old_file(tmp_path, run_python):
     path.write_bytes(b"old")
     code = """
         import os, signal, sys
-        from sksngp._files import write_atomically
+        from sksngp._runtime.files import write_atomically
 
         def write(stream):
             stream.write(b"half")
@@ -66,7 +66,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, run_python):
     other.write_bytes(b"of somebody else")
     code = """
         import os, signal, sys
-        from sksngp._files import write_atomically
+        from sksngp._runtime.files import write_atomically
 
         write_atomically(sys.argv[1], lambda _: os.kill(os.getpid(), signal.SIGKILL))
     """

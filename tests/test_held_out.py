@@ -12,10 +12,11 @@ from scipy.stats import binom
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
-from sksngp import ResNetClassifier, SNGPClassifier, _stream, training
+from sksngp import ResNetClassifier, SNGPClassifier, _stream
+from sksngp._data.holdout import LARGEST_SHARE, hold_out_below
+from sksngp._tensorflow import training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
-from sksngp.holdout import LARGEST_SHARE, hold_out_below
 
 
 @pytest.fixture(scope="module")

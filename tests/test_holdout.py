@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sksngp.holdout import (
+from sksngp._data.holdout import (
     LARGEST_SHARE,
     cutoff_of_share,
     cutoffs,

@@ -1,333 +1,168 @@
-"""Data flows one way: each room of the package imports only rooms below it."""
+"""The structure of the package: what may import what, and what its names say."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sksngp"
 
-#: What each file may import of the package, lowest rooms first.
-BELOW = {
-    "_version": set(),
-    "_docs": set(),
-    "_progress": set(),
-    "_younger": set(),
-    "input_types": set(),
-    "sources": {"input_types"},
-    "sample_weight": set(),
-    "_validation": {"input_types", "sample_weight", "sources"},
-    "blas": set(),
-    "_lanczos": {"blas"},
-    "device": set(),
-    "startup": {"compiled"},
-    "body": {"body_network", "startup"},
-    "architecture": {"blas", "body"},
-    "seeded_layers": set(),
-    "wide_resnet": {"_younger", "seeded_layers"},
-    "memory": {"architecture", "body"},
-    "posterior": {"blas"},
-    "uncertainty": set(),
-    "calibration": set(),
-    "posterior_mode": {"blas"},
-    "holdout": {"sources"},
-    "conformal": set(),
-    "surprisal": {"conformal"},
-    "_uncertainty/__init__": set(),
-    "_uncertainty/drift": {"conformal"},
-    "_uncertainty/explanation": set(),
-    "_uncertainty/false_discovery": set(),
-    "_reach": {"_uncertainty", "uncertainty"},
-    "metrics/_checks": set(),
-    "metrics/_calibration": {"_checks"},
-    "metrics/_ood": {"_checks"},
-    "metrics/_selective": {"_checks"},
-    "metrics/_scorers": {"_calibration", "_checks", "_ood", "_selective"},
-    "metrics/__init__": {"_calibration", "_ood", "_scorers", "_selective"},
-    "datasets": set(),
-    "projection": {"sources"},
-    "rows": {"distributed", "projection", "sources"},
-    "input_distance": {"blas", "posterior", "rows"},
-    "networks": {"architecture"},
-    "normalised_layers": {"_lanczos", "networks"},
-    "body_network": {
-        "architecture",
-        "body",
-        "networks",
-        "normalised_layers",
-        "seeded_layers",
-    },
-    "compiled": {"architecture", "body_network", "device", "networks", "startup"},
-    "training": {"_progress", "compiled", "device", "distributed", "rows"},
-    "pool": {"architecture", "body_network", "compiled", "device", "startup"},
-    "distributed": {"pool", "rows"},
-    "_files": set(),
-    "_fitted": set(),
-    "dask_predictions": {"_validation", "sources"},
-    "_prediction": {
-        "_fitted",
-        "_validation",
-        "architecture",
-        "body",
-        "dask_predictions",
-        "conformal",
-        "holdout",
-        "pool",
-        "projection",
-        "sources",
-        "uncertainty",
-    },
-    "_explanation": {"_uncertainty", "_validation", "pool", "projection", "sources"},
-    "_selection": {"_base", "calibration", "rows", "sample_weight", "sources"},
-    "exceptions": set(),
-    "_held_out": {
-        "_selection",
-        "_validation",
-        "conformal",
-        "exceptions",
-        "holdout",
-        "sources",
-    },
-    "stream_memory": {"sources"},
-    "_stream": {
-        "_validation",
-        "body",
-        "input_types",
-        "memory",
-        "conformal",
-        "holdout",
-        "projection",
-        "rows",
-        "sample_weight",
-        "sources",
-        "stream_memory",
-    },
-    "input_graph": {"projection"},
-    "keras_model": {
-        "architecture",
-        "body_network",
-        "input_graph",
-        "networks",
-        "projection",
-    },
-    "savedmodel": {
-        "architecture",
-        "body_network",
-        "input_graph",
-        "conformal",
-        "surprisal",
-    },
-    "_export": {"keras_model", "savedmodel", "startup"},
-    "_base": {
-        "_docs",
-        "_explanation",
-        "_export",
-        "_held_out",
-        "_prediction",
-        "_progress",
-        "_selection",
-        "_stream",
-        "_validation",
-        "_younger",
-        "architecture",
-        "body",
-        "device",
-        "input_types",
-        "memory",
-        "conformal",
-        "holdout",
-        "pool",
-        "projection",
-        "rows",
-        "sources",
-        "training",
-        "wide_resnet",
-    },
-    "_resnet": {"_base", "uncertainty"},
-    "_mc_dropout": {"_base", "_fitted", "uncertainty", "wide_resnet"},
-    "_deep_ensemble": {"_base", "uncertainty"},
-    "_sngp": {
-        "_base",
-        "_fitted",
-        "_stream",
-        "architecture",
-        "blas",
-        "body",
-        "input_distance",
-        "memory",
-        "conformal",
-        "holdout",
-        "posterior",
-        "posterior_mode",
-        "sources",
-        "surprisal",
-        "uncertainty",
-    },
-    "__init__": {
-        "_deep_ensemble",
-        "_mc_dropout",
-        "_reach",
-        "_resnet",
-        "_sngp",
-        "_uncertainty",
-        "_version",
-        "startup",
-        "wide_resnet",
-    },
-    "inspection/_common": set(),
-    "inspection/_uncertainty": {"_common", "_reach"},
-    "inspection/_ood_histogram": {"_common", "_reach"},
-    "inspection/_drift": {"_common", "_uncertainty"},
-    "inspection/_explanation": {"_common", "_reach", "_uncertainty"},
-    "inspection/_reliability": {"_common", "metrics"},
-    "inspection/_risk_coverage": {"_common", "metrics"},
-    "inspection/__init__": {
-        "_drift",
-        "_explanation",
-        "_ood_histogram",
-        "_reliability",
-        "_risk_coverage",
-        "_uncertainty",
-    },
-    "_trusted": set(),
-    "_records": {"_trusted"},
-    "_structure": {"_records", "_trusted"},
-    "_sound": {"_base", "architecture", "body", "wide_resnet"},
-    "persistence": {
-        "_files",
-        "_records",
-        "_sound",
-        "_structure",
-        "_trusted",
-        "startup",
-    },
-    "_cli/__init__": set(),
-    "_cli/report": set(),
-    "_cli/tables": {"_files"},
-    "_cli/spelling": set(),
-    "_cli/numbers": {"tables"},
-    "_cli/columns": {"numbers", "spelling", "tables"},
-    "_cli/features": {"columns", "numbers", "spelling", "tables"},
-    "_cli/labels": {"numbers", "spelling", "tables"},
-    "_cli/unusual": {"columns", "features"},
-    "_cli/moved": {"columns", "features"},
-    "_cli/pipeline": {"columns"},
-    "_cli/classifiers": {"__init__", "metrics"},
-    "_cli/description": {"columns", "numbers", "spelling"},
-    "_cli/model": {"_reach", "description", "persistence", "tables"},
-    "_cli/train": {
-        "__init__",
-        "classifiers",
-        "columns",
-        "features",
-        "inspection",
-        "labels",
-        "model",
-        "conformal",
-        "holdout",
-        "pipeline",
-        "report",
-        "spelling",
-        "tables",
-    },
-    "_cli/score": {
-        "__init__",
-        "columns",
-        "features",
-        "inspection",
-        "labels",
-        "model",
-        "moved",
-        "numbers",
-        "conformal",
-        "holdout",
-        "report",
-        "tables",
-        "train",
-        "unusual",
-    },
-    "_cli/compare": {
-        "__init__",
-        "classifiers",
-        "datasets",
-        "inspection",
-        "metrics",
-        "tables",
-    },
-    "_cli/options": {"classifiers", "score"},
-    "_cli/main": {"compare", "model", "options", "report", "score", "tables", "train"},
-    "__main__": {"_cli"},
+#: The folders of the package and the modules at its top, and which of these each may
+#: import. A module may import all others of its folder.
+MAY_IMPORT = {
+    "_version": "",
+    "exceptions": "",
+    "datasets": "",
+    "metrics": "",
+    "_docstrings": "",
+    "_compat": "",
+    "_fitted_arrays": "",
+    "_runtime": "",
+    "_data": "",
+    "_networks": "_runtime",
+    "_uncertainty": "_data _runtime",
+    "_tensorflow": "_data _networks _runtime _uncertainty",
+    "_wide_resnet": "_compat _tensorflow",
+    "_reach": "_uncertainty",
+    "_export": "_tensorflow",
+    "_explanation": "_data _uncertainty",
+    "_selection": "_data _uncertainty",
+    "_held_out": "_data _selection _uncertainty exceptions",
+    "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
+    "_stream": "_data _networks _uncertainty",
+    "_base": """
+        _compat _data _docstrings _explanation _export _held_out _networks _prediction
+        _runtime _selection _stream _tensorflow _wide_resnet
+    """,
+    "_resnet": "_base _uncertainty",
+    "_mc_dropout": "_base _fitted_arrays _uncertainty _wide_resnet",
+    "_deep_ensemble": "_base _uncertainty",
+    "_sngp": "_base _data _fitted_arrays _networks _runtime _uncertainty",
+    "__init__": """
+        _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
+        _wide_resnet
+    """,
+    "inspection": "_reach _uncertainty metrics",
+    "_persistence": "_base _networks _wide_resnet",
+    "persistence": "_persistence _runtime",
+    "_cli": """
+        __init__ _data _reach _runtime _uncertainty datasets inspection metrics persistence
+    """,
+    "__main__": "_cli",
+}
+MAY_IMPORT = {name: set(others.split()) for name, others in MAY_IMPORT.items()}
+
+MODULES = {
+    file.relative_to(PACKAGE.parent).with_suffix("").parts: file
+    for file in PACKAGE.rglob("*.py")
+}
+MODULES = {
+    ".".join(parts[:-1] if parts[-1] == "__init__" else parts): file
+    for parts, file in MODULES.items()
 }
 
 
-def siblings(path):
-    """Names of the package's modules that a file imports from, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def at_top(module):
+    """Return the folder of a module, or its name if it is at the top."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imported(module):
+    """Return the modules of the package that a module imports, anywhere in it."""
+    tree, found = ast.parse(MODULES[module].read_text()), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []  # what only type checkers import
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            names = [node.module] if node.module else [a.name for a in node.names]
-            for name in (name.split(".")[0] for name in names):
-                folder = path.parents[node.level - 1]
-                is_module = any(folder.glob(f"{name}.py")) or (folder / name).is_dir()
-                found.add(name if is_module else "__init__")
+            is_package = MODULES[module].name == "__init__.py"
+            parts = module.split(".")
+            base = ".".join(parts[: len(parts) - node.level + is_package])
+            base += f".{node.module}" if node.module else ""
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= names & MODULES.keys()
+            if not names <= MODULES.keys():
+                found.add(base)
     return found
 
 
-@pytest.mark.parametrize("name", BELOW)
-def test_room_imports_only_rooms_below(name):
-    assert siblings(PACKAGE / f"{name}.py") <= BELOW[name]
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_imports_only_what_it_may(module):
+    others = {at_top(other) for other in imported(module)}
+    assert others - {at_top(module)} <= MAY_IMPORT[at_top(module)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(
-        set(BELOW)
-        - {
-            "body_network",
-            "compiled",
-            "input_graph",
-            "keras_model",
-            "networks",
-            "normalised_layers",
-            "savedmodel",
-            "seeded_layers",
-            "training",
-        }
-    ),
-)
-def test_room_does_not_import_tensorflow_at_its_top(name):
-    top = ast.parse((PACKAGE / f"{name}.py").read_text()).body
-    imported = {
-        alias.name.split(".")[0]
-        for node in top
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    } | {
-        (node.module or "").split(".")[0]
-        for node in top
-        if isinstance(node, ast.ImportFrom)
-    }
-    assert not imported & {"tensorflow", "tf_keras", "official"}
+def test_what_is_allowed_has_no_circle_and_is_used():
+    list(TopologicalSorter(MAY_IMPORT).static_order())
+    used = {name: set() for name in MAY_IMPORT}
+    for module in MODULES:
+        used[at_top(module)] |= {at_top(other) for other in imported(module)}
+    assert {name: others - {name} for name, others in used.items()} == MAY_IMPORT
 
 
-def test_the_table_lists_each_module():
-    files = {file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py")}
-    assert {str(file.with_suffix("")) for file in files} == BELOW.keys()
+def test_modules_have_no_circle():
+    list(TopologicalSorter({name: imported(name) for name in MODULES}).static_order())
 
 
-#: This file tests the first one; the second one is a constant, and the last one has a
-#: package whose files are named after what they do.
-WITHOUT_TEST_FILE = {"__init__", "_version", "_uncertainty/__init__"}
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_imports_tensorflow_at_its_top_is_in_its_folder(module):
+    tops = set()
+    for node in ast.parse(MODULES[module].read_text()).body:
+        if isinstance(node, ast.Import):
+            tops |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            tops.add(node.module.split(".")[0])
+    if tops & {"tensorflow", "tf_keras", "official"}:
+        assert at_top(module) == "_tensorflow"
 
 
-@pytest.mark.parametrize("name", sorted(set(BELOW) - WITHOUT_TEST_FILE))
-def test_each_module_has_a_test_file(name):
-    """Its own, or those of the package that it is in."""
-    package, _, module = name.rpartition("/")
-    files = f"test_{(package or module).strip('_')}{'*' if package else ''}.py"
-    assert any(Path(__file__).parent.glob(files))
+#: The doors to TensorFlow. The others are imported by functions that need TensorFlow,
+#: or by modules of the folder.
+DOORS = {"sksngp._tensorflow.backend", "sksngp._tensorflow.pool"}
+
+
+def test_tensorflow_has_two_doors():
+    """What is imported at the top of other modules does not import TensorFlow."""
+    entered = set()
+    for module in set(MODULES):
+        if at_top(module) == "_tensorflow":
+            continue
+        top = [
+            node
+            for node in ast.parse(MODULES[module].read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.level
+        ]
+        for node in top:
+            if node.module == "_tensorflow":
+                names = {f"sksngp._tensorflow.{alias.name}" for alias in node.names}
+                entered |= names & MODULES.keys()
+            elif (node.module or "").startswith("_tensorflow."):
+                entered.add(f"sksngp.{node.module}")
+    assert entered - {"sksngp._tensorflow.startup"} == DOORS
+
+
+def test_plain_names_at_the_top_are_public():
+    public = (Path(__file__).parents[1] / "docs" / "api.rst").read_text()
+    for name in {at_top(module) for module in MODULES} - {"__init__", "__main__"}:
+        assert (f"sksngp.{name}" in public) == (not name.startswith("_")), name
+
+
+#: A constant.
+WITHOUT_TEST_FILE = {"sksngp._version"}
+FOLDERS = {name for name, file in MODULES.items() if file.name == "__init__.py"}
+#: Folders whose modules are tested together, in files named after the folder.
+TESTED_TOGETHER = {"_cli", "inspection", "metrics"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - FOLDERS - WITHOUT_TEST_FILE))
+def test_each_module_has_a_test_file(module):
+    top, name = at_top(module), module.rpartition(".")[2]
+    pattern = f"test_{top.strip('_')}*" if top in TESTED_TOGETHER else None
+    pattern = pattern or f"test_{name.strip('_')}"
+    assert any(Path(__file__).parent.glob(f"{pattern}.py"))
 
 
 def test_importing_the_package_imports_no_heavy_library():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sksngp import input_distance
-from sksngp.input_distance import RIDGE, fit_input_distance
-from sksngp.rows import Rows
+from sksngp._data.rows import Rows
+from sksngp._uncertainty import input_distance
+from sksngp._uncertainty.input_distance import RIDGE, fit_input_distance
 
 RNG = np.random.default_rng(0)
 LABELS = (np.arange(60) % 3).astype(np.int32)

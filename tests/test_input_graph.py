@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sksngp.input_graph import standardised
-from sksngp.projection import LARGEST, fit_projection, standardise
+from sksngp._data.projection import LARGEST, fit_projection, standardise
+from sksngp._tensorflow.input_graph import standardised
 
 
 @pytest.mark.parametrize("standardize", [True, False])

@@ -12,7 +12,7 @@ import pytest
 from common import PREDICTION_METHODS, fitted_attributes
 from numpy.testing import assert_array_equal
 
-from sksngp.input_types import check_features, plain_labels
+from sksngp._data.input_types import check_features, plain_labels
 
 DAYS = np.arange("2020-01-01", "2020-01-21", dtype="M8[D]")
 SPANS = np.arange(20).astype("m8[us]")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sksngp._lanczos import largest_eigenvalue
+from sksngp._tensorflow.lanczos import largest_eigenvalue
 
 SIZE = 60
 

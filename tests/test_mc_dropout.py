@@ -4,7 +4,7 @@ from reference import forward
 from scipy.special import softmax
 
 from sksngp import MCDropoutClassifier
-from sksngp.uncertainty import KINDS, decompose
+from sksngp._uncertainty.entropy import KINDS, decompose
 
 
 @pytest.fixture

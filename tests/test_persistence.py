@@ -138,7 +138,7 @@ def test_skops_requires_only_the_trusted_types(make, moons):
 def test_other_file_types_are_rejected(tmp_path, saved):
     for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
         assert_rejected(tmp_path, data, "not a model")
-    assert_rejected(tmp_path, saved.replace(b"model 1", b"model 2", 1), "format 2")
+    assert_rejected(tmp_path, saved.replace(b"model 2", b"model 3", 1), "format 3")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
 
@@ -182,7 +182,7 @@ def sealed(saved, change):
             if content is not None:
                 new.writestr(name, content)
     body = changed.getvalue()
-    return b"sksngp model 1\n" + persistence._hash(body) + body
+    return b"sksngp model 2\n" + persistence._hash(body) + body
 
 
 def test_unchanged_archive_with_a_new_hash_is_a_model(saved):

@@ -12,9 +12,9 @@ from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
     SNGPClassifier,
-    pool,
 )
-from sksngp.uncertainty import KINDS
+from sksngp._tensorflow import pool
+from sksngp._uncertainty.entropy import KINDS
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 #: Two sets of values of parameters that do not belong to the architecture.

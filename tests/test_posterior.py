@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from reference import variance_of
 from scipy.special import expit, softmax
 
-from sksngp.networks import _official_layers
-from sksngp.posterior import (
+from sksngp._tensorflow.residual_network import _official_layers
+from sksngp._uncertainty.posterior import (
     TRUNCATION,
     add_rows,
     average_rows,

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import log_softmax, logsumexp, softmax
 
-from sksngp.posterior_mode import posterior_mode
+from sksngp._uncertainty.posterior_mode import posterior_mode
 
 
 def data(num_classes, n=60, seed=0):

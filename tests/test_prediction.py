@@ -7,8 +7,10 @@ import pytest
 from common import SNGP_FORMS
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp import SNGPClassifier, _prediction, pool, projection
-from sksngp.uncertainty import KINDS
+from sksngp import SNGPClassifier, _prediction
+from sksngp._data import projection
+from sksngp._tensorflow import pool
+from sksngp._uncertainty.entropy import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 import sksngp
 from sksngp import ResNetClassifier
-from sksngp._progress import LOG_INTERVAL, expect_networks, one_report, progress
+from sksngp._runtime.progress import LOG_INTERVAL, expect_networks, one_report, progress
 
 
 class Clock:
@@ -277,7 +277,7 @@ def test_tqdm_is_imported_only_for_a_bar(run_python):
     done = run_python(
         """
         import sys
-        from sksngp._progress import progress
+        from sksngp._runtime.progress import progress
         with progress(2, unit="epoch", clock=lambda: 0.0) as report:
             report()
         print("tqdm" in sys.modules)

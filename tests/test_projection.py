@@ -5,8 +5,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from sksngp import projection, sources
-from sksngp.projection import LARGEST, fit_projection, standardise
+from sksngp._data import projection, sources
+from sksngp._data.projection import LARGEST, fit_projection, standardise
 
 
 def fit(X, weights=None, *, num_hidden=16, members=1, standardize=True, seed=0):

@@ -7,7 +7,7 @@ from scipy.interpolate import BSpline
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 
-from sksngp._records import (
+from sksngp._persistence.records import (
     DistributionRecord,
     FunctionRecord,
     Record,

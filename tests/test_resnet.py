@@ -6,7 +6,7 @@ from reference import forward
 from scipy.special import softmax
 
 from sksngp import ResNetClassifier
-from sksngp.uncertainty import KINDS, normalised_entropy
+from sksngp._uncertainty.entropy import KINDS, normalised_entropy
 
 
 @pytest.mark.parametrize("num_layers", [0, 2])

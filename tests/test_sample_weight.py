@@ -11,8 +11,8 @@ from sklearn.ensemble import AdaBoostClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
-from sksngp._validation import check_training_rows
-from sksngp.sample_weight import are_counts, effective_weights
+from sksngp._data.sample_weight import are_counts, effective_weights
+from sksngp._data.validation import check_training_rows
 
 
 @pytest.fixture(scope="module")

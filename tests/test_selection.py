@@ -7,9 +7,10 @@ from sklearn.datasets import load_iris, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from sksngp import ResNetClassifier, SNGPClassifier, _sngp, holdout
+from sksngp import ResNetClassifier, SNGPClassifier, _sngp
+from sksngp._data import holdout
 from sksngp._selection import Splits
-from sksngp.calibration import log_loss_at
+from sksngp._uncertainty.temperature import log_loss_at
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,17 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 from sklearn.datasets import load_digits, load_iris, load_wine
 
-from sksngp import SNGPClassifier, _selection, posterior
-from sksngp.architecture import Architecture, initial_weights
-from sksngp.calibration import fit_temperature
-from sksngp.holdout import hold_out_below
-from sksngp.networks import RandomFeatureGaussianProcess, _official_layers
-from sksngp.rows import Rows
-from sksngp.uncertainty import normalised_entropy
+from sksngp import SNGPClassifier, _selection
+from sksngp._data.holdout import hold_out_below
+from sksngp._data.rows import Rows
+from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._tensorflow.residual_network import (
+    RandomFeatureGaussianProcess,
+    _official_layers,
+)
+from sksngp._uncertainty import posterior
+from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.temperature import fit_temperature
 
 mean_field_logits = _official_layers("gaussian_process.py").mean_field_logits
 

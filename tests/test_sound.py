@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sksngp import ResNetClassifier, SNGPClassifier, WideResNet
-from sksngp._sound import faults, objects
+from sksngp._persistence.sound import faults, objects
 from sksngp.persistence import ModelFileError, save
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sksngp import ResNetClassifier, sources
-from sksngp.sources import (
+from sksngp import ResNetClassifier
+from sksngp._data import sources
+from sksngp._data.sources import (
     ArraySource,
     ParquetSource,
     RowSource,

@@ -13,8 +13,9 @@ import pytest
 from joblib import Parallel, delayed
 
 import sksngp
-from sksngp import ResNetClassifier, backend, pool, startup
-from sksngp.threads import num_threads
+from sksngp import ResNetClassifier
+from sksngp._runtime.threads import num_threads
+from sksngp._tensorflow import backend, pool, startup
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 
@@ -41,8 +42,9 @@ def printed(run_python):
         import multiprocessing, os, signal, threading, warnings
 
         os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "4"}
-        from sksngp import ResNetClassifier, backend, startup
-        from sksngp.threads import num_threads
+        from sksngp import ResNetClassifier
+        from sksngp._tensorflow import backend, startup
+        from sksngp._runtime.threads import num_threads
 
         warnings.simplefilter("ignore")  # Python's, about forks of threaded processes
         clf = ResNetClassifier(num_layers=1, num_hidden=8, epochs=1)
@@ -152,8 +154,8 @@ NEW_PROCESS = """
 import gc, os, random, sys
 import numpy as np
 import sksngp
-from sksngp import pool
-from sksngp.threads import num_threads
+from sksngp._tensorflow import pool
+from sksngp._runtime.threads import num_threads
 
 random.seed(0), np.random.seed(0)
 before = random.getstate(), np.random.get_state()[1].tolist()

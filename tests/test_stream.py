@@ -20,7 +20,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
-from sksngp import ResNetClassifier, SNGPClassifier, _stream, posterior, stream_memory
+from sksngp import ResNetClassifier, SNGPClassifier, _stream
+from sksngp._data import stream_memory
+from sksngp._uncertainty import posterior
 from sksngp.exceptions import FewSamplesWarning
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp.holdout import digests
-from sksngp.sources import ArraySource
-from sksngp.stream_memory import capacity, empty_memory, reach
+from sksngp._data.holdout import digests
+from sksngp._data.sources import ArraySource
+from sksngp._data.stream_memory import capacity, empty_memory, reach
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from sksngp import MCDropoutClassifier, SNGPClassifier, persistence
-from sksngp._structure import MAX_DEPTH, MAX_NODES, MAX_SCHEMA_BYTES
+from sksngp._persistence.structure import MAX_DEPTH, MAX_NODES, MAX_SCHEMA_BYTES
 from sksngp.persistence import ModelFileError, save
 
 

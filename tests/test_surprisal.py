@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
-from sksngp.conformal import pvalues
-from sksngp.surprisal import MOST_SCORES, fit_surprisal
+from sksngp._uncertainty.conformal import pvalues
+from sksngp._uncertainty.surprisal import MOST_SCORES, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 

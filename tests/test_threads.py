@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sksngp import threads
+from sksngp._runtime import threads
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 8])

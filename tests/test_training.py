@@ -5,10 +5,10 @@ import pytest
 from reference import forward, gradient
 from scipy.special import log_softmax
 
-from sksngp import pool, training
-from sksngp.architecture import Architecture, initial_weights
-from sksngp.rows import Rows
-from sksngp.training import DivergenceError, train, validation_score
+from sksngp._data.rows import Rows
+from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._tensorflow import pool, training
+from sksngp._tensorflow.training import DivergenceError, train, validation_score
 
 TINY = {"num_outputs": 3, "num_layers": 1, "num_hidden": 6, "dtype": "float64"}
 NETWORKS = {

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import ood_pvalue, ood_score
-from ..conformal import threshold
+from .._uncertainty.conformal import threshold
 from ..inspection import OODHistogramDisplay
 from .columns import Column, describe_styles
 from .features import Features, read_features

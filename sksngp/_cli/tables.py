@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .. import _files
+from .._runtime import files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def check_writable(path: str, inputs: Sequence[str | None] = ()) -> None:
         os.path.isfile(target) and os.access(target, os.W_OK)
     ):
         raise InputError(f"{path}: not a file that can be written")
-    _, scratch = _files.scratch_beside(target)
+    _, scratch = files.scratch_beside(target)
     try:
         scratch.touch()
         scratch.unlink()
@@ -200,6 +200,6 @@ def write_atomically(path: str, write: Callable[[IO[bytes]], Any]) -> None:
         If the file cannot be written; an existing file is kept.
     """
     try:
-        _files.write_atomically(path, write)
+        files.write_atomically(path, write)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error

@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from .. import predict_ood
-from ..conformal import rows_needed
-from ..holdout import FEWEST_IN_FOLDS
+from .._data.holdout import FEWEST_IN_FOLDS
+from .._uncertainty.conformal import rows_needed
 from ..inspection import ReliabilityDisplay
 from . import classifiers
 from .columns import Choice, choose_columns, describe_styles

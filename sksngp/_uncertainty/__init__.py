@@ -1,1 +1,1 @@
-"""Statistics of out-of-distribution scores; nothing here knows a network."""
+"""The mathematics of the method, on arrays."""

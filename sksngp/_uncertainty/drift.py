@@ -12,7 +12,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import column_or_1d
 
-from ..conformal import above_rounding
+from .conformal import above_rounding
 
 #: Exponents of the bets e p^(e - 1): from nearly certain that p-values are tiny now to
 #: a suspicion that they are smaller than they should be.

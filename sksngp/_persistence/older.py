@@ -1,0 +1,64 @@
+"""Model files of earlier formats, read as if they had been written today."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+from .structure import SCHEMA, open_archive, read_schema
+
+#: Modules of format 1 whose classes are elsewhere since format 2.
+MOVED = {
+    "sksngp._records": "sksngp._persistence.records",
+    "sksngp.body": "sksngp._networks.custom_function",
+    "sksngp.input_distance": "sksngp._uncertainty.input_distance",
+    "sksngp.posterior": "sksngp._uncertainty.posterior",
+    "sksngp.projection": "sksngp._data.projection",
+    "sksngp.surprisal": "sksngp._uncertainty.surprisal",
+    "sksngp.wide_resnet": "sksngp._wide_resnet",
+}
+
+
+def with_present_names(archive: bytes) -> bytes:
+    """Return an archive of format 1 with the names that its classes have now.
+
+    Parameters
+    ----------
+    archive : bytes
+        Not checked yet. May have other bytes in front of it.
+
+    Returns
+    -------
+    bytes
+        An archive that `sksngp._persistence.structure.check_archive` must still check.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile
+        If `archive` exceeds a bound or is not what skops writes.
+    """
+    renewed = io.BytesIO()
+    with open_archive(archive) as old, ZipFile(renewed, "w", ZIP_STORED) as new:
+        schema = read_schema(old)
+        _rename(schema)
+        for entry in old.infolist():
+            if entry.filename == SCHEMA:
+                new.writestr(SCHEMA, json.dumps(schema))
+            else:
+                new.writestr(entry.filename, old.read(entry))
+    return renewed.getvalue()
+
+
+def _rename(schema: Any) -> None:
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+            module = part.get("__module__")
+            if isinstance(module, str) and module in MOVED:
+                part["__module__"] = MOVED[module]

@@ -1,0 +1,196 @@
+"""Checks of a model's objects: what their methods rely on, and do not check.
+
+A file sets attributes without the constructors that would check them. Classifiers of
+this package must have arrays that fit together. Of other objects, parameters must be
+valid, must not open files or start many processes, and indices that compiled code uses
+must be in range.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.preprocessing import OneHotEncoder
+
+from .._base import BaseNetworkClassifier
+from .._networks.architecture import Architecture
+from .._networks.custom_function import Body
+from .._wide_resnet import WideResNet
+
+#: Most processes or threads that an estimator may ask for.
+MAX_JOBS = 256
+#: Length of the state of NumPy's MT19937.
+_TWISTER_LENGTH = 624
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "dropout": (False, True),
+    "dtype": ("float32", "float64"),
+    "mixed": (None, "bfloat16", "float16"),
+    "normalised": (False, True),
+    "optimizer": ("adam", "rmsprop", "sgd"),
+}
+_SMALLEST = {
+    "members": 1,
+    "num_hidden": 1,
+    "num_inducing": 1,
+    "num_layers": 0,
+    "num_outputs": 1,
+}
+
+
+def objects(model: Any) -> Iterator[Any]:
+    """Each object in a model, once: the model, its attributes, theirs and so on."""
+    seen: dict[int, Any] = {}  # the objects stay, so that identities stay theirs
+    waiting = [model]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in seen:
+            seen[id(part)] = part
+            yield part
+            waiting += _parts(part)
+
+
+def _parts(part: Any) -> list[Any]:
+    if isinstance(part, dict):
+        inner = [*part.keys(), *part.values()]
+        return inner if type(part) is dict else [*inner, *vars(part).values()]
+    if isinstance(part, list | tuple | set | frozenset):
+        return list(part)
+    if isinstance(part, np.ndarray):
+        return list(part.flat) if part.dtype.hasobject else []
+    if isinstance(
+        part, type | types.FunctionType | types.ModuleType | types.MethodType
+    ):
+        return []
+    if type(part).__module__.startswith("scipy."):  # made by its own constructor
+        return []
+    return list(getattr(part, "__dict__", {}).values())
+
+
+def fitted_classifiers(model: Any) -> list[BaseNetworkClassifier]:
+    """Return the fitted classifiers of this package in a model."""
+    return [
+        part
+        for part in objects(model)
+        if isinstance(part, BaseNetworkClassifier) and hasattr(part, "weights_")
+    ]
+
+
+def faults(part: Any) -> Iterator[str]:
+    """Say what is wrong with an object, without what it holds."""
+    if isinstance(part, BaseEstimator):
+        yield from _parameter_faults(part)
+    if isinstance(part, BaseNetworkClassifier) and hasattr(part, "weights_"):
+        yield from _classifier_faults(part)
+    if isinstance(part, np.random.RandomState):
+        position = part.get_state(legacy=False)["state"]["pos"]
+        if not 0 <= position <= _TWISTER_LENGTH:
+            yield f"its position is {position}"
+    if isinstance(part, CountVectorizer) and hasattr(part, "vocabulary_"):
+        columns = sorted(part.vocabulary_.values())
+        if columns != list(range(len(columns))):
+            yield "vocabulary_ does not number its terms"
+    if isinstance(part, OneHotEncoder) and hasattr(part, "categories_"):
+        yield from _encoder_faults(part)
+
+
+def _parameter_faults(estimator: BaseEstimator) -> Iterator[str]:
+    if hasattr(estimator, "_parameter_constraints"):
+        estimator._validate_params()  # its error names the parameter
+    if getattr(estimator, "memory", None) is not None:
+        yield "memory must be None in a model file, as it names a folder"
+    if getattr(estimator, "input", "content") != "content":
+        yield "input must be 'content' in a model file, as others read local files"
+    jobs = getattr(estimator, "n_jobs", None)
+    if jobs is not None and not abs(int(jobs)) <= MAX_JOBS:
+        yield f"n_jobs is {jobs}, above {MAX_JOBS}"
+
+
+def _encoder_faults(encoder: OneHotEncoder) -> Iterator[str]:
+    """Its output has as many columns as it says, and it indexes these unchecked."""
+    sizes = [len(categories) for categories in encoder.categories_]
+    if list(encoder._n_features_outs) != list(encoder._compute_n_features_outs()):
+        yield "_n_features_outs differs from its categories"
+    dropped = encoder._drop_idx_after_grouping
+    for size, index in zip(sizes, [] if dropped is None else dropped, strict=False):
+        if index is not None and not 0 <= index < size:
+            yield f"it drops category {index} of {size}"
+    mappings = getattr(encoder, "_default_to_infrequent_mappings", None) or []
+    for size, mapping in zip(sizes, mappings, strict=False):
+        if mapping is not None and not _is_grouping(np.asarray(mapping), size):
+            yield "its infrequent categories are not grouped"
+
+
+def _is_grouping(groups: np.ndarray, size: int) -> bool:
+    """Whether an array numbers the groups of so many categories."""
+    if groups.shape != (size,) or groups.dtype.kind not in "iu":
+        return False
+    numbers = np.unique(groups)
+    return np.array_equal(numbers, np.arange(len(numbers)))
+
+
+def _classifier_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
+    """What is wrong with the arrays of a fitted classifier."""
+    counts = list(_architecture_faults(classifier))
+    yield from counts
+    if counts:  # the shapes of as many arrays may not be computed
+        return
+    for name, fitted in classifier._fitted_arrays().items():
+        fault = fitted.fault()
+        if fault:
+            yield f"{name} {fault}"
+    classes = classifier.classes_
+    if not isinstance(classes, np.ndarray) or classes.dtype.kind not in "biufUSOM":
+        yield "classes_ are not labels"
+    elif not np.array_equal(np.unique(classes), classes):
+        yield "classes_ are not in order, or some occur twice"
+    if not float(classifier.ood_threshold_) >= 0:
+        yield f"ood_threshold_ is {classifier.ood_threshold_}"
+
+
+def _architecture_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
+    """Counts must be those of the arrays before anything is computed by them."""
+    architecture, weights = classifier.architecture_, classifier.weights_
+    if not all(isinstance(array, np.ndarray) for array in weights.values()):
+        yield "weights_ holds something else than arrays"
+        return
+    unknown = architecture.keys() - {field.name for field in fields(Architecture)}
+    if unknown:
+        yield f"architecture_ has the field {min(unknown, key=str)!r}"
+    for name, value in architecture.items():
+        if name in _CHOICES and value not in _CHOICES[name]:
+            yield f"architecture_[{name!r}] is {value!r}"
+        optional = name == "num_inducing" and value is None
+        if name in _SMALLEST and not optional:
+            if not isinstance(value, int | np.integer) or value < _SMALLEST[name]:
+                yield f"architecture_[{name!r}] is {value!r}"
+    if not architecture["num_layers"] <= len(weights):
+        yield f"num_layers is {architecture['num_layers']} of {len(weights)} arrays"
+    members = architecture.get("members", 1)
+    if members > 1 and any(array.shape[:1] != (members,) for array in weights.values()):
+        yield f"members is {members}, but arrays have other lengths"
+    body = architecture.get("body")
+    if body is not None:
+        yield from _body_faults(body, classifier)
+
+
+def _body_faults(body: Any, classifier: BaseNetworkClassifier) -> Iterator[str]:
+    if not isinstance(body, Body) or not isinstance(body.network, WideResNet):
+        yield "the network is no WideResNet; other code cannot be stored"
+        return
+    network, weights = body.network, classifier.weights_
+    if not network.depth <= 4 + len(weights):
+        yield f"depth is {network.depth} of {len(weights)} arrays"
+    if all(array.shape[-1:] != (64 * network.width,) for array in weights.values()):
+        yield f"width is {network.width}, but no array is so wide"
+    size = 1
+    for length in body.input_shape:
+        size *= length
+    if len(body.input_shape) != 3 or size != classifier.n_features_in_:
+        yield f"the network is for images of shape {body.input_shape}"

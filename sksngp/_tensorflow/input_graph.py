@@ -1,0 +1,33 @@
+"""The standardisation of inputs as TensorFlow operations, for exported models."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from .._data.projection import LARGEST, InputProjection, scaler_of_columns
+
+
+def standardised(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf.Tensor:
+    """Standardise rows as `projection.standardise` does.
+
+    Parameters
+    ----------
+    rows : tf.Tensor, float64 of shape (n, n_features)
+    projection : InputProjection
+    dtype : str
+        Of the network.
+
+    Returns
+    -------
+    tf.Tensor, float64 of shape (n, n_features)
+    """
+    if projection.scaler is not None:  # Keras' own layer takes a tiny scale for zero
+        mean, scale = scaler_of_columns(projection.scaler, rows.shape[1])
+        rows = (rows - mean) / scale
+    rows = tf.clip_by_value(rows, -LARGEST[dtype], LARGEST[dtype])
+    if projection.tail is None:
+        return rows
+    beyond = tf.maximum(tf.abs(rows) - projection.tail, 0.0)
+    return tf.where(
+        beyond > 0.0, tf.sign(rows) * (projection.tail + tf.math.log1p(beyond)), rows
+    )

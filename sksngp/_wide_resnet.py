@@ -1,0 +1,169 @@
+"""Wide residual network for images."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+
+from ._compat import YoungerParametersMixin
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
+
+
+class WideResNet(YoungerParametersMixin, BaseEstimator):
+    """Builder of a wide residual network (Zagoruyko and Komodakis 2016).
+
+    Three groups of residual blocks, each of two 3 x 3 convolutions behind batch
+    normalisation and ReLU, with 16, 32 and 64 times `width` channels; the second and
+    third group halve the height and the width of the image. The features are the means
+    of the last channels over the image. Pass it as `network` to a classifier; a search
+    reaches its parameters as ``network__depth``.
+
+    `SNGPClassifier` bounds the spectral norm of each convolution, those of the
+    shortcuts too, and leaves batch normalisation as it is, as Liu et al. do (arXiv
+    2006.10108); with batch normalisation they choose a bound of 6.
+
+    Parameters
+    ----------
+    depth : int, default=10
+        Layers: 6 n + 4 for n blocks a group. The paper's has 28.
+    width : int, default=1
+        Channels, in units of 16. The paper's has 10.
+    dropout_rate : float in [0, 1), default=0
+        Share of the units between a block's two convolutions that are set to zero in
+        training, and in the samples of `MCDropoutClassifier`. ``network="wide_resnet"``
+        takes the `dropout_rate` of `MCDropoutClassifier`.
+    l2 : float, default=0
+        What the squares of the convolutions' weights are multiplied by in the loss.
+        ``benchmarks/cifar.py`` takes 2e-4 and 3e-4.
+    augment : bool, default=False
+        Whether training images are moved at random over a border of zeros, by up to an
+        eighth of their height and width and at least one pixel, and half of them
+        mirrored, as is usual for photographs.
+
+    References
+    ----------
+    .. [1] Zagoruyko, S. and Komodakis, N. (2016). "Wide residual networks", arXiv
+       1605.07146.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksngp import ResNetClassifier, WideResNet
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = ResNetClassifier(network=WideResNet(), image_shape=(8, 8, 1), epochs=1)
+    >>> clf.set_params(network__width=2).fit(X[:50], y[:50]).predict(X[:2]).shape
+    (2,)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "depth": [Interval(Integral, 10, None, closed="left")],
+        "width": [Interval(Integral, 1, None, closed="left")],
+        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "augment": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        depth: int = 10,
+        width: int = 1,
+        dropout_rate: float = 0.0,
+        l2: float = 0.0,
+        augment: bool = False,
+    ) -> None:
+        self.depth = depth
+        self.width = width
+        self.dropout_rate = dropout_rate
+        self.l2 = l2
+        self.augment = augment
+
+    def __call__(self, input_shape: tuple[int, ...]) -> tf_keras.Model:
+        """Build the network.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Height, width and channels.
+
+        Returns
+        -------
+        tf_keras.Model
+            From images to features of shape (n, 64 * width).
+
+        Raises
+        ------
+        ValueError
+            If `input_shape` is no image's, or a parameter is out of range.
+        """
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(), type(self).__name__
+        )
+        if self.depth % 6 != 4:
+            raise ValueError(
+                f"depth must be 6 n + 4, such as 10, 16 or 28, got {self.depth}."
+            )
+        if len(input_shape) != 3:
+            raise ValueError(
+                "A WideResNet needs images: X of shape (n, height, width, channels), "
+                "or flat rows and image_shape=(height, width, channels); got rows of "
+                f"shape {tuple(input_shape)}."
+            )
+        import tf_keras
+
+        inputs = tf_keras.Input(tuple(input_shape))
+        images = self._convolution(self._augmented(inputs), 16)
+        for group in range(3):
+            for block in range((self.depth - 4) // 6):
+                strides = 2 if group > 0 and block == 0 else 1
+                images = self._block(images, 16 * self.width * 2**group, strides)
+        features = tf_keras.layers.GlobalAveragePooling2D()(_activated(images))
+        return tf_keras.Model(inputs, features)
+
+    def _block(self, images: tf.Tensor, channels: int, strides: int) -> tf.Tensor:
+        """Two convolutions beside a shortcut."""
+        import tf_keras
+
+        activated = _activated(images)
+        update = _activated(self._convolution(activated, channels, strides))
+        if self.dropout_rate:
+            update = tf_keras.layers.Dropout(self.dropout_rate)(update)
+        update = self._convolution(update, channels)
+        if images.shape[-1] != channels or strides > 1:
+            images = self._convolution(activated, channels, strides, size=1)
+        return tf_keras.layers.add([images, update])
+
+    def _augmented(self, images: tf.Tensor) -> tf.Tensor:
+        if not self.augment:
+            return images
+        from ._tensorflow.random_layers import ShiftAndFlip
+
+        margins = [max(1, length // 8) for length in images.shape[1:3]]
+        return ShiftAndFlip(margins)(images)
+
+    def _convolution(
+        self, images: tf.Tensor, channels: int, strides: int = 1, size: int = 3
+    ) -> tf.Tensor:
+        import tf_keras
+
+        return tf_keras.layers.Conv2D(
+            channels,
+            size,
+            strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            kernel_regularizer=tf_keras.regularizers.l2(self.l2) if self.l2 else None,
+        )(images)
+
+
+def _activated(images: tf.Tensor) -> tf.Tensor:
+    import tf_keras
+
+    normalised = tf_keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(images)
+    return tf_keras.layers.ReLU()(normalised)

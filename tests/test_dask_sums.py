@@ -1,0 +1,62 @@
+"""Sums on workers; `tests/test_dask_training.py` computes them on a cluster."""
+
+from types import SimpleNamespace
+
+import dask
+import numpy as np
+import pytest
+
+from sksngp._data.dask_sums import reader, total
+
+
+class Client:
+    """Computes in this process what a cluster would compute."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def compute(self, task):
+        self.tasks.append(task)
+        return SimpleNamespace(result=lambda: task.compute(scheduler="synchronous"))
+
+
+@pytest.fixture(params=[1, 2, 5, 8])
+def streamed(request):
+    """Samples in as many blocks, between which there are empty ones."""
+    sizes = [size for block in range(request.param) for size in (block + 1, 0)]
+    starts = np.append(0, np.cumsum(sizes))
+    X = np.random.default_rng(0).normal(size=(starts[-1], 3))
+    source = SimpleNamespace(
+        starts=starts,
+        client=Client(),
+        rows=lambda block: slice(starts[block], starts[block + 1]),
+        delayed=lambda block: dask.delayed(X[starts[block] : starts[block + 1]]),
+    )
+    labels, weights = np.arange(len(X)), np.linspace(1.0, 2.0, len(X))
+    return SimpleNamespace(
+        source=source,
+        X=X,
+        labels=labels,
+        weights=weights,
+        projection=lambda X, dtype: (2 * X).astype(dtype),
+        dtype="float64",
+    )
+
+
+def test_sum_of_all_blocks(streamed):
+    def moments(rows):
+        assert len(rows.labels) > 0
+        return rows.weights @ rows.projected, rows.labels.sum()
+
+    first, second = total(streamed, moments)
+    np.testing.assert_allclose(first, 2 * streamed.weights @ streamed.X, rtol=1e-12)
+    assert second == streamed.labels.sum()
+    assert len(streamed.source.client.tasks) == 1  # one sum travels
+
+
+def test_blocks_are_read_with_their_labels_and_weights(streamed):
+    read, part = reader(streamed), streamed.source.rows(0)
+    rows = read(0).compute(scheduler="synchronous")
+    np.testing.assert_array_equal(rows.projected, 2 * streamed.X[part])
+    np.testing.assert_array_equal(rows.labels, streamed.labels[part])
+    np.testing.assert_array_equal(rows.weights, streamed.weights[part])
