@@ -3,7 +3,7 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from ._runtime import collector as _collector
+from ._runtime.collector import collector_paused as _paused
 
 with (
     _collector.collector_paused()

@@ -49,7 +49,8 @@ MAY_IMPORT = {
     "_persistence": "_base _networks _wide_resnet",
     "persistence": "_persistence _runtime",
     "_cli": """
-        __init__ _data _reach _runtime _uncertainty datasets inspection metrics persistence
+        __init__ _data _reach _runtime _uncertainty datasets inspection metrics
+        persistence
     """,
     "__main__": "_cli",
 }
