@@ -5,9 +5,7 @@ Importing this package does not import TensorFlow; the first fit does.
 
 from ._runtime.collector import collector_paused as _paused
 
-with (
-    _collector.collector_paused()
-):  # scikit-learn and SciPy make many objects that stay
+with _paused():  # scikit-learn and SciPy create many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier
     from ._mc_dropout import MCDropoutClassifier
     from ._reach import (
