@@ -292,7 +292,7 @@ class PredictionMixin:
         self, X: np.ndarray | RowSource, what: str
     ) -> NDArray[np.float64]:
         dtype = self.architecture_["dtype"]
-        shapes = {"proba": (len(self.classes_),), "ood parts": (2,)}
+        shapes = {"proba": (len(self.classes_),), "ood parts": (3,)}
         result = np.empty((len(X), *shapes.get(what, ())))
 
         def predict(rows: slice, block: np.ndarray) -> None:

@@ -31,7 +31,7 @@ from ._uncertainty import posterior
 from ._uncertainty.entropy import entropy_of_logits, normalised_entropy
 from ._uncertainty.input_distance import InputDistance, fit_input_distance
 from ._uncertainty.posterior_mode import posterior_mode
-from ._uncertainty.surprisal import Surprisal, fit_surprisal
+from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
@@ -60,7 +60,7 @@ MOST_PRODUCTS = 2**30
 MOST_EXACT_PRODUCTS = 2**24
 #: Training samples on which kernel factors are compared.
 LARGEST_COMPARISON = 4000
-#: Held-out samples that suffice to bring two out-of-distribution scores to one scale.
+#: Held-out samples that suffice to bring the parts of the score to one scale.
 FEWEST_REFERENCES = 20
 
 
@@ -86,18 +86,20 @@ class SNGPClassifier(BaseNetworkClassifier):
     ratio u is unbounded, ``u / (1 + u)``).
 
     The out-of-distribution score, by which `predict_ood`, `ood_pvalue` and
-    `score_samples` go, combines two scores of which each finds what the other misses:
+    `score_samples` go, combines three scores, each of which finds what others miss:
 
     - the epistemic uncertainty times the square root of H(softmax(logits)), the entropy
       of the mean logits at temperature 1. It is large where the data say little about a
       sample and the classes are open, as for an unknown class among known ones;
     - the distance from the training data in the inputs, whitened by their covariance
       within classes: the variance of a second Gaussian process (`input_distance_`).
-      It is large where a single feature has an unusual value for its class.
+      It is large where a single feature has an unusual value for its class;
+    - the entropy itself, which is large between classes.
 
-    Of both, the score is the sum of minus the log probability of a value at least as
-    high, estimated on samples that were not trained on (Fisher's rule). Custom
-    networks, for images and texts, only have the first score.
+    The out-of-distribution score is the sum of minus the log probabilities of values at
+    least as high, estimated on samples that were not trained on (Fisher's rule). The
+    third of them counts half. Custom networks, for images and texts, only have the
+    first score.
 
     Parameters
     ----------
@@ -282,7 +284,7 @@ class SNGPClassifier(BaseNetworkClassifier):
     posterior_: posterior.Posterior
     input_distance_: InputDistance | None
     _prior_variance: float
-    _surprisals: tuple[Surprisal, Surprisal] | None
+    _surprisals: tuple[Surprisal, ...] | None
 
     _ood_score = "ood"
     _depths = (0, 2, 6)
@@ -589,8 +591,8 @@ class SNGPClassifier(BaseNetworkClassifier):
         distance, surprisals = self.input_distance_, self._surprisals
         if distance is None:
             return {}
-        if surprisals is None:
-            raise ValueError("input_distance_ has no scale beside the other score")
+        if surprisals is None or len(surprisals) != len(PART_WEIGHTS):
+            raise ValueError("the parts of the out-of-distribution score have no scale")
         width, dtype = self.architecture_["num_hidden"], self.architecture_["dtype"]
         size = distance.bias.shape[0]
         arrays = {
@@ -676,7 +678,11 @@ class SNGPClassifier(BaseNetworkClassifier):
             return self._epistemic(variance, prior)
         if what in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
-            return self._with_distance(score, projected, combined=what == "ood")
+            if self.input_distance_ is None:
+                return score
+            distance = self.input_distance_(projected)
+            parts = np.column_stack([score, distance, entropy_of_logits(logits)])
+            return self._combined(parts) if what == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
         return proba if what == "proba" else normalised_entropy(proba)
 
@@ -698,7 +704,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         seen = copy.copy(self)
         seen._absorb(rows, afresh=False)
         weights = holdout.weights_of_equals(X, rows.weights)
-        scores = []
+        scores, entropies = [], []
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width()):
                 logits, features = map(_float64, compiled.forward(block))
@@ -707,6 +713,7 @@ class SNGPClassifier(BaseNetworkClassifier):
                 )
                 prior = self._prior_variance * np.square(features).sum(1, keepdims=True)
                 scores.append(self._variance_score(logits, variance, prior))
+                entropies.append(entropy_of_logits(logits))
         score = np.concatenate(scores)
         if self.input_distance_ is None:
             return score
@@ -715,7 +722,9 @@ class SNGPClassifier(BaseNetworkClassifier):
             distance.without(block, weights[part])
             for block, part in rows.chunks(self._row_width())
         ]
-        return np.column_stack([score, np.concatenate(distances)])
+        return np.column_stack(
+            [score, np.concatenate(distances), np.concatenate(entropies)]
+        )
 
     def _combine_scores(
         self, parts: NDArray[np.float64], known: np.ndarray | RowSource
@@ -728,24 +737,12 @@ class SNGPClassifier(BaseNetworkClassifier):
             step = -(-len(known) // LARGEST_COMPARISON)
             few = select(known, np.arange(len(known)) % step == 0)
             reference = self._predict_valid(few, self._ood_parts)
-        first, second = map(fit_surprisal, reference.T)
-        self._surprisals = first, second
-        return self._combined(parts.reshape(-1, 2))
+        self._surprisals = tuple(map(fit_surprisal, reference.T))
+        return self._combined(parts.reshape(-1, len(PART_WEIGHTS)))
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Fisher's rule for two scores: the sum of their surprisals."""
         assert self._surprisals is not None
-        first, second = self._surprisals
-        return first(parts[:, 0]) + second(parts[:, 1])
-
-    def _with_distance(
-        self, score: NDArray[np.float64], projected: np.ndarray, combined: bool
-    ) -> NDArray[np.float64]:
-        """Score with the distance in input space, in two columns or combined."""
-        if self.input_distance_ is None:
-            return score
-        parts = np.column_stack([score, self.input_distance_(projected)])
-        return self._combined(parts) if combined else parts
+        return combine(self._surprisals, parts)
 
     def _posterior_at(
         self, compiled: CompiledNetwork, projected: np.ndarray

@@ -64,8 +64,9 @@ class ModelFileError(ValueError):
 def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model.
 
-    The file holds no training samples: the samples that a stream of `partial_fit` calls
-    remembers are left out, and the loaded classifier goes on as after a `fit`.
+    The samples that a stream of `partial_fit` calls remembers are left out of the file,
+    and the loaded classifier continues as after a `fit`. Some transformers hold training
+    samples, such as `KNNImputer`.
 
     Parameters
     ----------

@@ -27,12 +27,13 @@ SMALL_CLASSIFIERS = [
     MCDropoutClassifier(**SMALL),
     DeepEnsembleClassifier(**SMALL, num_ensemble=2),
 ]
-#: All defaults, except for a smaller ensemble: its checks took most of the time.
+#: All defaults, but for fewer epochs and a smaller ensemble of single fits, whose checks
+#: took most of the time.
 DEFAULT_CLASSIFIERS = [
-    SNGPClassifier(),
-    ResNetClassifier(),
-    MCDropoutClassifier(),
-    DeepEnsembleClassifier(num_ensemble=2, epochs=30, cv=None),
+    SNGPClassifier(epochs=15),
+    ResNetClassifier(epochs=15),
+    MCDropoutClassifier(epochs=15),
+    DeepEnsembleClassifier(num_ensemble=2, epochs=15, cv=None),
 ]
 EXPECTED_FAILURE = {
     "check_sample_weight_equivalence_on_dense_data": (

@@ -232,10 +232,9 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
     assert clf.temperature_ != 1
     untempered = normalised_entropy(softmax(logits, axis=1))
     distance = clf.input_distance_(clf.projection_(rows, "float64"))
-    parts = share * np.sqrt(untempered), distance
-    combined = sum(
-        surprisal(part) for surprisal, part in zip(clf._surprisals, parts, strict=True)
-    )
+    first, second, third = clf._surprisals
+    combined = first(share * np.sqrt(untempered)) + second(distance)
+    combined += third(untempered) / 2
     np.testing.assert_allclose(-clf.score_samples(rows), combined, rtol=1e-6)
     for kind, score in expected.items():
         actual = clf.predict_uncertainty(rows, kind=kind)
@@ -522,7 +521,7 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
         clf.projection_(X[chosen], "float64"), y[chosen].astype(np.int32), np.ones(11)
     )
     found = clf._held_out_parts(X[chosen], rows, refit=True)
-    assert found.shape == (11, 2)
+    assert found.shape == (11, 3)
     for index in range(11):
         others = (X[chosen] != X[chosen[index]]).any(axis=1)
         seen, left = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import above_rounding
-from .._uncertainty.surprisal import Surprisal
+from .._uncertainty.surprisal import PART_WEIGHTS, Surprisal
 from .custom_network import ResidualNetwork, network_of
 from .input_graph import standardised
 
@@ -235,9 +236,11 @@ class _GaussianProcessGraph(_Graph):
             epistemic = share / (1.0 + share)
         else:
             epistemic = tf.clip_by_value(share, 0.0, 1.0)
-        score = epistemic * tf.sqrt(self.entropy_of_logits(logits))
+        entropy = self.entropy_of_logits(logits)
+        score = epistemic * tf.sqrt(entropy)
         if self.distance is not None:
-            score = self.distance.combined(score, projected)
+            parts = score, self.distance.share(projected), entropy
+            score = self.distance.combined(parts)
         return {
             "probabilities": proba,
             "total": self.entropy(proba),
@@ -281,7 +284,7 @@ class _GaussianProcessGraph(_Graph):
 
 
 class _DistanceGraph:
-    """SNGP's distance in input space, and its sum with the other score."""
+    """SNGP's distance in input space, and its sum with the other scores."""
 
     def __init__(self, classifier: Any) -> None:
         distance = classifier.input_distance_
@@ -293,10 +296,12 @@ class _DistanceGraph:
         ]
         self.surprisals = classifier._surprisals
 
-    def combined(self, score: tf.Tensor, projected: tf.Tensor) -> tf.Tensor:
-        """As `SNGPClassifier._combined`."""
-        first, second = self.surprisals
-        return _surprisal(first, score) + _surprisal(second, self.share(projected))
+    def combined(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """As `sksngp._uncertainty.surprisal.combine`."""
+        terms = zip(PART_WEIGHTS, self.surprisals, parts, strict=True)
+        return tf.add_n(
+            [weight * _surprisal(surprisal, part) for weight, surprisal, part in terms]
+        )
 
     def share(self, projected: tf.Tensor) -> tf.Tensor:
         """As `InputDistance`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,11 @@ from numpy.typing import NDArray
 
 from .conformal import above_rounding, pvalues
 
+#: Weights of the parts of SNGP's out-of-distribution score: variance and entropy,
+#: distance in the inputs, entropy. On the tables for tuning of `benchmarks.tables`, the
+#: entropy changes little; where the inputs say little, as on images of digits, half of
+#: its surprisal detects more unknown classes.
+PART_WEIGHTS = (1.0, 1.0, 0.5)
 #: Most reference scores that are kept.
 MOST_SCORES = 1000
 #: Share of the scores, and least number, that say how fast the tail falls.
@@ -80,3 +86,24 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     number = min(len(distinct), MOST_SCORES)
     kept = np.linspace(0, len(distinct) - 1, number).astype(int)
     return Surprisal(distinct[kept], excess)
+
+
+def combine(
+    surprisals: Sequence[Surprisal], parts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Combine scores by Fisher's rule, with weights: the sum of their surprisals.
+
+    Parameters
+    ----------
+    surprisals : sequence of Surprisal
+        One for each part.
+    parts : float64 ndarray of shape (n, n_parts)
+
+    Returns
+    -------
+    float64 ndarray of shape (n,)
+    """
+    combined = np.zeros(len(parts))
+    for weight, surprisal, part in zip(PART_WEIGHTS, surprisals, parts.T, strict=True):
+        combined += weight * surprisal(part)
+    return combined
