@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
+from ._data.collections import computed, split_label
 from ._data.dask_predictions import lazy_on_dask
 from ._data.projection import InputProjection, padded_blocks
-from ._data.sources import MatrixLike, RowSource, computed, split_label
+from ._data.sources import MatrixLike, RowSource
 from ._data.validation import check_rows
 from ._fitted_arrays import FittedArray
 from ._networks.architecture import Architecture, weight_shapes

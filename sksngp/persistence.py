@@ -65,8 +65,8 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model.
 
     The samples that a stream of `partial_fit` calls remembers are left out of the file,
-    and the loaded classifier continues as after a `fit`. Some transformers hold training
-    samples, such as `KNNImputer`.
+    and the loaded classifier continues as after a `fit`. Some transformers, such as
+    `KNNImputer`, hold training samples.
 
     Parameters
     ----------

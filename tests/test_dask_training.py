@@ -19,8 +19,8 @@ from sklearn.model_selection import GridSearchCV
 import sksngp._data.streamed_rows
 import sksngp._tensorflow.dask_training
 from sksngp import DeepEnsembleClassifier, SNGPClassifier
+from sksngp._data.collections import open_source
 from sksngp._data.dask_sums import reader
-from sksngp._data.sources import open_source
 from sksngp._tensorflow.dask_training import _average, _rounds
 
 SMALL = {

@@ -27,8 +27,8 @@ SMALL_CLASSIFIERS = [
     MCDropoutClassifier(**SMALL),
     DeepEnsembleClassifier(**SMALL, num_ensemble=2),
 ]
-#: All defaults, but for fewer epochs and a smaller ensemble of single fits, whose checks
-#: took most of the time.
+#: All defaults, except for fewer epochs and a smaller ensemble of single fits, whose
+#: checks took most of the time.
 DEFAULT_CLASSIFIERS = [
     SNGPClassifier(epochs=15),
     ResNetClassifier(epochs=15),

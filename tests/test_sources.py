@@ -12,17 +12,13 @@ from hypothesis import strategies as st
 
 from sksngp import ResNetClassifier
 from sksngp._data import sources
-from sksngp._data.sources import (
-    ArraySource,
+from sksngp._data.collections import (
     ParquetSource,
-    RowSource,
-    Selection,
     is_collection,
     open_source,
-    row_blocks,
-    select,
     split_label,
 )
+from sksngp._data.sources import ArraySource, RowSource, Selection, row_blocks, select
 
 
 class Lists(RowSource):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .sources import check_table, is_dask
+from .collections import check_table, is_dask
 from .validation import flat_images
 
 Method = TypeVar("Method", bound=Callable[..., Any])

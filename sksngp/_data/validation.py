@@ -22,18 +22,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .collections import check_order, computed, is_collection, open_source, split_label
 from .input_types import check_features, check_not_masked, plain_labels
 from .sample_weight import WeightTotals, are_counts, in_units, warn_of_ambiguous_counts
-from .sources import (
-    RowSource,
-    check_order,
-    computed,
-    is_collection,
-    open_source,
-    row_blocks,
-    select,
-    split_label,
-)
+from .sources import RowSource, row_blocks, select
 
 #: Sums of squares of rows must not overflow with their weights.
 LARGEST_WEIGHT = 1e100
