@@ -29,7 +29,8 @@ parser.add_argument("--output", metavar="FILE", help="write the picture there")
 output = parser.parse_args().output
 
 # %%
-# The training set and the test set are two moons. The blob is out of distribution (OOD).
+# The training set and the test set are two moons. The blob is out of distribution
+# (OOD).
 
 X, y = two_moons(1000, random_state=0)
 X_new, y_new = two_moons(1000, random_state=1)
