@@ -626,7 +626,9 @@ def test_files_hold_a_wide_resnet_and_no_function(
     with pytest.raises(ModelFileError, match="body/000/kernel is an array of int8"):
         save(clf, tmp_path / "model")
     clf = small(ResNetClassifier, network=dense).fit(*moons)
-    with pytest.raises(ModelFileError, match=r"not trusted.*test_body\.dense"):
+    with pytest.raises(
+        ModelFileError, match=r"not trusted.*test_custom_function\.dense"
+    ):
         save(clf, tmp_path / "other")
 
 

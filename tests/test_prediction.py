@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sksngp import SNGPClassifier, _prediction
 from sksngp._data import projection
+from sksngp._runtime import threads
 from sksngp._tensorflow import pool
 from sksngp._uncertainty.entropy import KINDS
 
@@ -58,8 +59,8 @@ def test_number_of_threads_does_not_change_predictions(
     wide_on_iris, many_samples, outputs, monkeypatch
 ):
     results = []
-    for threads in (1, 4):
-        monkeypatch.setattr(pool, "num_threads", lambda n=threads: n)
+    for number in (1, 4):
+        monkeypatch.setattr(threads, "num_threads", lambda n=number: n)
         results.append(outputs(wide_on_iris, many_samples))
     assert_array_equal(*results)
 

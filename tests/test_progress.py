@@ -270,7 +270,7 @@ def test_a_notebook_shows_a_bar():
 def test_no_other_module_uses_tqdm():
     package = Path(sksngp.__file__).parent
     users = {file.name for file in package.rglob("*.py") if "tqdm" in file.read_text()}
-    assert users == {"_progress.py"}
+    assert users == {"progress.py"}
 
 
 def test_tqdm_is_imported_only_for_a_bar(run_python):

@@ -38,7 +38,7 @@ from sksngp import (
     predict_ood,
     predict_uncertainty,
 )
-from sksngp.persistence import load, save
+from sksngp.persistence import FORMAT, load, save
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_answers_are_the_models_own(path, iris):
         "status": "ok",
         "classifier": "SNGPClassifier",
         "columns": 4,
-        "format": 1,
+        "format": FORMAT,
     }
 
 
