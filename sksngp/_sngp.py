@@ -738,11 +738,16 @@ class SNGPClassifier(BaseNetworkClassifier):
             few = select(known, np.arange(len(known)) % step == 0)
             reference = self._predict_valid(few, self._ood_parts)
         self._surprisals = tuple(map(fit_surprisal, reference.T))
-        return self._combined(parts.reshape(-1, len(PART_WEIGHTS)))
+        parts = parts.reshape(-1, len(PART_WEIGHTS))
+        if len(reference) > len(parts):
+            return self._combined(parts)
+        pairs = zip(self._surprisals, parts.T, strict=True)
+        return combine([surprisal.of_references(part) for surprisal, part in pairs])
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self._surprisals is not None
-        return combine(self._surprisals, parts)
+        pairs = zip(self._surprisals, parts.T, strict=True)
+        return combine([surprisal(part) for surprisal, part in pairs])
 
     def _posterior_at(
         self, compiled: CompiledNetwork, projected: np.ndarray

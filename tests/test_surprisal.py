@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
 from sksngp._uncertainty.conformal import pvalues
-from sksngp._uncertainty.surprisal import MOST_SCORES, fit_surprisal
+from sksngp._uncertainty.surprisal import MOST_SCORES, combine, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 
@@ -25,6 +25,25 @@ def test_minus_the_log_of_p_values(scores):
     if (np.diff(distinct) > 1e-5).all():  # else some count as equal
         expected = -np.log(pvalues(distinct, distinct))
         assert_allclose(fit_surprisal(scores)(distinct), expected, rtol=1e-9)
+
+
+@given(SCORES)
+def test_references_are_compared_with_the_others(scores):
+    """As `fit_surprisal` of the others, but for the tail above the second highest."""
+    distinct = np.unique(scores)
+    if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
+        found = fit_surprisal(scores).of_references(distinct)
+        others = [np.delete(distinct, index) for index in range(len(distinct))]
+        expected = [
+            -np.log(pvalues(distinct[index : index + 1], other))[0]
+            for index, other in enumerate(others)
+        ]
+        assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_parts_are_added_with_their_weights():
+    parts = np.random.default_rng(0).exponential(size=(3, 5))
+    assert_allclose(combine(parts), parts[0] + parts[1] + parts[2] / 2)
 
 
 def test_an_exponential_tail_goes_on():

@@ -55,6 +55,25 @@ class Surprisal:
         beyond = np.maximum(scores - above_rounding(self.scores[-1]), 0.0)
         return beyond / self.excess - np.log(pvalues(scores, self.scores))
 
+    def of_references(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the surprisal of reference scores, each among the others.
+
+        Compared with itself, no reference score would be the highest, as that of a new
+        sample can be, and a threshold set by the references would be too low.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (m,)
+
+        Returns
+        -------
+        float64 ndarray of shape (m,)
+            At least 0.
+        """
+        size = len(self.scores)
+        at_least = size - np.searchsorted(above_rounding(self.scores), scores)
+        return -np.log(np.maximum(at_least, 1) / size)
+
 
 def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     """Fit the distribution of reference scores.
@@ -88,22 +107,17 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     return Surprisal(distinct[kept], excess)
 
 
-def combine(
-    surprisals: Sequence[Surprisal], parts: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Combine scores by Fisher's rule, with weights: the sum of their surprisals.
+def combine(surprisals: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Combine the parts of a score by Fisher's rule, with weights.
 
     Parameters
     ----------
-    surprisals : sequence of Surprisal
+    surprisals : sequence of float64 ndarray of shape (n,)
         One for each part.
-    parts : float64 ndarray of shape (n, n_parts)
 
     Returns
     -------
     float64 ndarray of shape (n,)
     """
-    combined = np.zeros(len(parts))
-    for weight, surprisal, part in zip(PART_WEIGHTS, surprisals, parts.T, strict=True):
-        combined += weight * surprisal(part)
-    return combined
+    weighted = zip(PART_WEIGHTS, surprisals, strict=True)
+    return np.sum([weight * part for weight, part in weighted], axis=0)
