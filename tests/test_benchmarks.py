@@ -343,6 +343,7 @@ def test_the_tutorials_ensembles_answer(recipe):
     assert recipe.predict_dropout(single, X, passes=2).shape == (64, 2)
 
 
+@pytest.mark.slow
 def test_an_error_over_there_is_one_here_and_ends_nothing(recipe):
     with pytest.raises(RuntimeError, match="predict_sngp failed"):
         recipe.predict_sngp(None, np.zeros((2, 2)))
@@ -360,6 +361,7 @@ def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
     assert set(speed._times_by_size(contest, [11])[11]) == {"ours"}
 
 
+@pytest.mark.slow
 def test_images_of_held_out_classes_are_in_no_training(small):
     rng = np.random.default_rng(0)
     y = np.arange(120) % 10

@@ -92,6 +92,7 @@ def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
     assert plt.get_fignums() == before
 
 
+@pytest.mark.slow
 def test_digits_prints_flagged_fractions(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--data", "digits", "--epochs", "15", "--random-state", "3"]) == 0

@@ -129,6 +129,7 @@ def test_threshold_is_one_of_the_scores_and_falls_with_alpha():
     assert thresholds == sorted(thresholds, reverse=True)
 
 
+@pytest.mark.slow
 def test_rate_of_false_alarms_of_a_fitted_classifier(small):
     rates = []
     for seed in range(30):

@@ -308,6 +308,7 @@ def learnt(make, moons):
     return clf
 
 
+@pytest.mark.slow
 def test_frozen_layers_keep_their_weights(learnt):
     """Training does not move them, and no bound of norms (0.9) scales them."""
     kernel = learnt.weights_["body/000/kernel"]
@@ -361,6 +362,7 @@ def test_rows_that_do_not_fit_in_memory(make, moons, monkeypatch):
     assert clf.fit(X, y).score(X, y) > 0.8
 
 
+@pytest.mark.slow
 @only(SNGPClassifier, ResNetClassifier)
 def test_images_and_their_flat_rows_are_the_same(make, digits, outputs):
     X, y = digits
@@ -479,6 +481,7 @@ def test_searches_reach_the_networks_parameters(small, digits):
 # What is particular to some
 
 
+@pytest.mark.slow
 def test_samples_of_dropout_layers_differ_and_stay(small, moons):
     X, y = moons
     clf = small(MCDropoutClassifier, network=dense, dropout_rate=0).fit(X, y)
@@ -522,6 +525,7 @@ def spectral_norms(clf):
     ]
 
 
+@pytest.mark.slow
 def test_sngp_bounds_spectral_norms_where_it_is_asked_to(small, moons):
     params = {"epochs": 15, "learning_rate": 0.1}
     for network in (normalised, nested_model):
@@ -568,6 +572,7 @@ def reader(small):
     return clf.fit(*sentences(400))
 
 
+@pytest.mark.slow
 def test_a_transformer_is_trained_whole(reader):
     X_test, y_test = sentences(200, seed=1)
     assert reader.score(X_test, y_test) > 0.9
@@ -614,6 +619,7 @@ def test_a_model_with_a_call_of_its_own(small, moons):
 # Files and exports
 
 
+@pytest.mark.slow
 def test_files_hold_a_wide_resnet_and_no_function(
     small, digits, moons, tmp_path, outputs
 ):
@@ -752,15 +758,15 @@ def beside_dense(layer, shape):
     return mixed
 
 
-def lstm():
-    return tf_keras.layers.LSTM(3)
+def local():
+    return tf_keras.layers.LocallyConnected1D(3, 1)
 
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (lstm, (2, 1)),
-        (lambda: tf_keras.layers.LocallyConnected1D(3, 1), (2, 1)),
+        (lambda: tf_keras.layers.LSTM(3), (2, 1)),
+        (local, (2, 1)),
     ],
     ids=["LSTM", "LocallyConnected1D"],
 )
@@ -772,12 +778,12 @@ def test_layers_that_are_not_normalised(layer, shape):
 
 def test_layers_that_are_not_normalised_are_named_once(small, moons):
     X, y = moons
-    clf = small(SNGPClassifier, network=beside_dense(lstm, (2, 1)), epochs=1)
+    clf = small(SNGPClassifier, network=beside_dense(local, (2, 1)), epochs=1)
     with pytest.warns(UserWarning, match="has no effect") as caught:
         clf.fit(X, y).fit(X, y)
     messages = [str(warning.message) for warning in caught]
     (message,) = [text for text in messages if "has no effect" in text]
-    assert "(LSTM)" in message
+    assert "(LocallyConnected1D)" in message
     assert "(Dense)" not in message
     assert "BatchNormalization" not in message
 
@@ -789,7 +795,7 @@ def test_no_warning_where_all_layers_are_normalised(small, moons):
 
 
 def test_no_warning_where_none_is_to_be_normalised(small, moons, no_training):
-    clf = small(SNGPClassifier, network=beside_dense(lstm, (2, 1)))
+    clf = small(SNGPClassifier, network=beside_dense(local, (2, 1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(pytest.fail.Exception, match="training began"):
@@ -807,6 +813,7 @@ def test_sngp_refuses_what_it_cannot_normalise(small, moons):
         assert clf.fit(*moons).predict(moons[0]).shape == (200,)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_in_no_table(reader):
     X, y = sentences(400)
     with pytest.raises(

@@ -113,6 +113,7 @@ def test_names_of_devices():
 # Mixed precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clf", "mixed"),
     [(SNGP, "float16"), *zip(CLASSIFIERS, ["bfloat16", "float16"] * 2, strict=True)],
@@ -155,6 +156,7 @@ def convolution(shape):
     return tf_keras.Model(images, hidden)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clf", "mixed"),
     [
@@ -252,6 +254,7 @@ def test_mixed_precision_requires_float32():
         clf.fit(X, Y)
 
 
+@pytest.mark.slow
 @half
 def test_exported_models_predict_alike(mixed, tmp_path):
     clf = fitted(SNGP, mixed)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sksngp import _base
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PUBLIC = [
@@ -87,7 +89,8 @@ def test_tables_of_contents_contain_every_page():
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_code_of_pages_runs(page):
+def test_code_of_pages_runs(page, monkeypatch):
+    monkeypatch.setattr(_base, "MOST_EPOCHS", 20)  # of epochs="auto"
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testfile(str(page), module_relative=False, optionflags=options)
     assert result.attempted > 0

@@ -35,6 +35,7 @@ def test_equal_warnings_are_shown_once():
     assert printed(WARN_TWENTY_TIMES.format(filters="")).count("FewSamplesWarning") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "times"), [("ignore", 0), ("always", 20)])
 def test_filters_of_users_take_precedence(action, times):
     filters = f"warnings.simplefilter('{action}', FewSamplesWarning)"

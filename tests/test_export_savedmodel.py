@@ -159,12 +159,14 @@ def test_numbers_below(size):
     np.testing.assert_array_equal(found, np.searchsorted(ordered, values))
 
 
+@pytest.mark.slow
 def test_columns_with_large_offsets(make_two, moons, tmp_path):
     X = 1e9 + moons[0]
     clf = make_two().fit(X, moons[1])
     assert_equal_outputs(serve(clf, X, tmp_path / "1"), clf, X)
 
 
+@pytest.mark.slow
 def test_fresh_process_without_the_library(small, moons, tmp_path):
     X, y = moons
     labels = [["ä", "b"], [3, 7], [False, True], [7.0, -1.0]]

@@ -25,6 +25,7 @@ def test_flags_are_those_of_the_step_up_procedure(values, rate):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_ood", [0, 20, 100])
 def test_false_discovery_rate_of_conformal_pvalues(num_ood):
     """At most the rate times the fraction of in-distribution samples."""

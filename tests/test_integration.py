@@ -67,6 +67,7 @@ def test_grid_search(small, moons):
     assert_array_equal(search.predict_proba(X), same.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_unpickling_requires_no_tensorflow(fitted_on_moons, run_python, tmp_path):
     fitted = [fitted_on_moons(Classifier) for Classifier in CLASSIFIERS]
     (tmp_path / "fitted").write_bytes(pickle.dumps(fitted))

@@ -112,6 +112,7 @@ def test_in_a_search_over_several_scorers(small, moons):
     assert 0.9 < search.best_score_ <= 1
 
 
+@pytest.mark.slow
 def test_with_an_outlier_detector_in_worker_processes(moons):
     X, _ = moons
     found = cross_validate(

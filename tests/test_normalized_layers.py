@@ -327,6 +327,7 @@ def test_predictions_after_pickling(fitted, data):
     assert np.isfinite(loaded.predict_proba(X)).all()
 
 
+@pytest.mark.slow
 def test_exports(fitted, data, tmp_path):
     X, _ = data
     expected = fitted.predict_proba(X)

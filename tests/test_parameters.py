@@ -138,6 +138,7 @@ def test_every_parameter_has_an_invalid_value(one_of_four):
 # Extreme values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "params",
     [
@@ -189,6 +190,7 @@ def test_extreme_training_parameters(small, moons, Classifier, params):
     assert_valid_predictions(clf.partial_fit(X, y, classes=[0, 1]), X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("Classifier", "params"),
     [

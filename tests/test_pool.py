@@ -118,6 +118,7 @@ def test_another_architecture_is_counted(small, iris):
     assert traces_of(lambda: use_width(12)) > 0
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_train_as_one_graph(small, iris):
     pool.clear()
     size = {"num_layers": 1, "num_hidden": 9}
@@ -232,6 +233,7 @@ def test_a_network_may_be_in_use_while_its_architecture_is_released(monkeypatch)
         assert second is first
 
 
+@pytest.mark.slow
 def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
     from tensorflow.python.eager import context
 

@@ -34,6 +34,7 @@ def test_bands_are_normal_intervals_of_the_mean():
     assert false_alarms.bands(shares.assign(share=[0.2, 0.3, 0.2, 0.3]))["broken"].all()
 
 
+@pytest.mark.slow
 def test_simulation_of_a_few_splits():
     found = false_alarms.simulate(
         ["iris"], 2, n_jobs=1, epochs=2, num_layers=1, cv=None
@@ -43,6 +44,7 @@ def test_simulation_of_a_few_splits():
     assert found["share"].nunique() > 1
 
 
+@pytest.mark.slow
 def test_a_fit_serves_several_rates():
     """What it flags for each is what a classifier of that rate flags."""
     params = {"epochs": 2, "num_layers": 1, "num_inducing": 64, "cv": None}

@@ -58,6 +58,7 @@ def test_num_samples_does_not_change_the_training(small, moons, Classifier, cv):
     assert len(getattr(second, samples)) == 20
 
 
+@pytest.mark.slow
 @recipes
 def test_fits_in_threads_equal_serial_fits(small, moons, outputs, Classifier, params):
     def fit(seed):

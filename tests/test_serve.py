@@ -708,6 +708,7 @@ def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
         TrialProcess(Limits())(path)
 
 
+@pytest.mark.slow
 def test_a_trial_says_why_a_file_is_refused(tmp_path):
     (tmp_path / "model").write_bytes(b"sksngp model 2\n" + bytes(100))
     with pytest.raises(ValueError, match="damaged"):

@@ -338,6 +338,7 @@ def test_kernel_is_the_gaussian_one(make, iris, kernel_scale):
     assert np.abs(error).max() < 6 / np.sqrt(12 * 1000)
 
 
+@pytest.mark.slow
 def test_variance_converges_to_that_of_the_exact_gaussian_process(make, iris):
     X, y = iris
     clf = make(epochs=20).fit(X, y)
@@ -496,6 +497,7 @@ def test_a_stream_goes_on_as_it_began(make, iris, change):
     clf.partial_fit(X, y)
 
 
+@pytest.mark.slow
 def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
     X, y = load_digits(return_X_y=True)
     flagged = []

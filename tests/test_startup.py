@@ -182,6 +182,7 @@ assert tf.config.threading.get_inter_op_parallelism_threads() == threads
 """
 
 
+@pytest.mark.slow
 def test_first_use_is_silent_and_does_not_change_the_process():
     names = [name for name in sksngp.__all__ if name.endswith("Classifier")]
     assert len(names) == 4
@@ -210,6 +211,7 @@ def threads_of_this_process():
     )
 
 
+@pytest.mark.slow
 def test_number_of_threads_in_a_worker(monkeypatch):
     # Otherwise, joblib does not divide the cores among its workers.
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

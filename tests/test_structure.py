@@ -238,6 +238,7 @@ def test_keys_have_plain_types(base):
     assert_refused(in_attribute(base, node), "differ in number")
 
 
+@pytest.mark.slow
 def test_largest_schema_is_loaded_in_bounded_memory(base):
     node = forging.node("ListNode", [forging.value(0)] * (MAX_NODES - 1000))
     data = in_attribute(base, node)

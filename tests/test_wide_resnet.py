@@ -78,6 +78,7 @@ def plain(digits):
     return fit(*digits)
 
 
+@pytest.mark.slow
 def test_augmentation_is_of_training_alone_and_repeatable(digits, plain):
     X, _ = digits
     moved, again = (fit(*digits, augment=True) for _ in range(2))
@@ -94,6 +95,7 @@ def test_small_and_thin_images_move_by_a_pixel():
     assert [layer.margins for layer in layers if hasattr(layer, "margins")] == [(8, 1)]
 
 
+@pytest.mark.slow
 def test_weight_decay_shrinks_the_convolutions(digits, plain):
     decayed = fit(*digits, l2=0.1)
     norms = [
@@ -115,6 +117,7 @@ def test_a_saved_one_may_be_older_than_its_parameters():
     assert old.get_params() == WideResNet(16, 2, 0.1).get_params()
 
 
+@pytest.mark.slow
 def test_a_search_over_its_width(digits):
     """Of one width, for less time, and another one than the classifier has."""
     clf = ResNetClassifier(network=WideResNet(width=2), image_shape=(8, 8, 1), cv=None)
