@@ -85,6 +85,7 @@ def test_ideal_seconds():
 # Clocks and meters
 
 
+@pytest.mark.slow
 def test_callables_take_turns():
     calls = []
     seconds, judged = timing.alternate(

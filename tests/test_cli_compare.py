@@ -112,6 +112,7 @@ def test_digits_prints_flagged_fractions(capsys, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_both_comparisons_and_a_figure_without_options(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--epochs", "1"]) == 0

@@ -328,6 +328,7 @@ def test_any_network_learns(learnt, moons):
     assert clf.loss_curve_[-1] < clf.loss_curve_[0]
 
 
+@pytest.mark.slow
 def test_fits_are_repeatable(learnt, moons, outputs):
     X, y = moons
     expected = outputs(learnt, X)
@@ -802,6 +803,7 @@ def test_no_warning_where_none_is_to_be_normalised(small, moons, no_training):
             clf.set_params(spec_norm_bound=None).fit(*moons)
 
 
+@pytest.mark.slow
 def test_sngp_refuses_what_it_cannot_normalise(small, moons):
     assert small(SNGPClassifier, network=grouped).fit(*moons)
     with pytest.raises(ValueError, match=r"must know the size of images.*None"):

@@ -131,6 +131,7 @@ def test_mixed_precision_learns_as_well(clf, mixed):
         assert array.dtype == np.float32
 
 
+@pytest.mark.slow
 @half
 def test_products_have_half_and_sums_single_precision(mixed):
     """Weights stay float32, so that steps below the precision of `mixed` add up."""
@@ -192,6 +193,7 @@ def many_layers(shape):
     return tf_keras.Model(rows, hidden)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clf", "mixed"),
     [(CLASSIFIERS[0], "bfloat16"), *((clf, "float16") for clf in CLASSIFIERS[2:])],

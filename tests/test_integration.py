@@ -119,6 +119,7 @@ def test_grid_search_in_processes_equals_serial(small, moons):
     assert parallel.best_params_ == serial.best_params_
 
 
+@pytest.mark.slow
 def test_grid_search_in_threads_equals_serial(small, moons):
     clf, grid = small(SNGPClassifier), {"learning_rate": [1e-3, 1e-2]}
     serial, threads = (

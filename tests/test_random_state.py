@@ -72,6 +72,7 @@ def test_fits_in_threads_equal_serial_fits(small, moons, outputs, Classifier, pa
     assert_array_equal(found, [fit(seed) for seed in range(num_fits)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "Classifier", [SNGPClassifier, MCDropoutClassifier, DeepEnsembleClassifier]
 )
