@@ -203,7 +203,7 @@ def _errors_of_models() -> Iterator[None]:
 def _skops() -> ModuleType:
     try:
         import skops.io
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError(
             "Saving and loading models needs skops: pip install skops"
         ) from None

@@ -114,7 +114,7 @@ print(json.dumps(found))
     for key, found in json.loads(run.stdout).items():
         Classifier, num_samples, params = LARGE[key]
         clf = Classifier(epochs=1, **params)
-        clf.classes_ = np.arange(8)
+        clf.classes_, clf.n_features_in_ = np.arange(8), 4
         needs = clf._memory_needs(clf._architecture(), num_samples, 4)
         estimate = sum(need.num_bytes for need in needs) / 1e6
         assert found / 5 < estimate < found, key
