@@ -501,8 +501,11 @@ def try_within(path, memory):
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         ServedModel(path)
-    except Exception as error:
-        print(str(error) or repr(error))
+    except ValueError as error:  # ModelFileError is one
+        print(error)
+        return 1
+    except Exception as error:  # libraries that run out of memory raise any
+        print(f"It failed within {memory} bytes of memory: {error!r}")
         return 1
     return 0
 
