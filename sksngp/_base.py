@@ -35,11 +35,12 @@ from ._prediction import PredictionMixin
 from ._runtime.device import check_device
 from ._runtime.progress import expect_networks, one_report
 from ._selection import (
-    Candidate,
+    Fold,
     Samples,
+    Search,
     Splits,
     Trial,
-    compare,
+    map_in_threads,
     out_of_fold_scores,
     out_of_fold_temperature,
 )
@@ -294,6 +295,10 @@ class BaseNetworkClassifier(
                     f"got {reprlib.repr(self.cv)}."
                 )
 
+    def _needs_training(self) -> bool:
+        """Whether the network has weights that `_finish` does not compute."""
+        return True
+
     def _before_training(
         self, rows: Rows | StreamedRows, rng: np.random.Generator
     ) -> None:
@@ -491,16 +496,22 @@ class BaseNetworkClassifier(
         self.num_layers_ = max(depths)
         check_memory(self._memory_needs(self._architecture(), *samples.X.shape))
         expect_networks(len(depths) * len(splits.held_out) + splits.refit)
-        trials = [self._trial(depth, samples, splits, rng) for depth in depths]
         factors = self._factors_to_compare(samples, splits)
-        trial, chosen, scores = trials[0], Candidate(depths[0], factors[0]), None
-        if len(trials) * len(factors) > 1:
-            trial, chosen, scores = compare(trials, factors)
-        for model, rows in zip(trial.models, trial.rows, strict=True):
-            model._finish(rows, chosen.kernel_factor)
+        generators = {depth: rng.spawn(len(splits.held_out)) for depth in depths}
+
+        def train(depth: int, number: int) -> Fold:
+            own = generators[depth][number]
+            return self._train_fold(depth, samples, splits.held_out[number], own)
+
+        found = Search(depths, factors, len(splits.held_out), train)
+        chosen, trial = found.best, found.trial
+        map_in_threads(
+            lambda fold: fold.model._finish(fold.rows, chosen.kernel_factor),
+            trial.folds,
+        )
         temperature = self._out_of_fold_temperature(trial, splits)
-        for model in trial.models:
-            model.temperature_ = temperature
+        for fold in trial.folds:
+            fold.model.temperature_ = temperature
         parts = out_of_fold_scores(trial, samples, splits)
         if splits.refit:
             self.num_layers_ = chosen.num_layers
@@ -509,8 +520,8 @@ class BaseNetworkClassifier(
             self._finish(rows, chosen.kernel_factor)
             self.temperature_ = temperature
         else:
-            self.__dict__ = trial.models[0].__dict__
-        self.candidates_ = scores
+            self.__dict__ = trial.folds[0].model.__dict__
+        self.candidates_ = found.scores
         self._calibrate(self._combine_scores(parts, samples.X), samples, splits)
 
     def _calibrate(
@@ -530,20 +541,18 @@ class BaseNetworkClassifier(
             )
         self._set_threshold(scores, depth=2)
 
-    def _trial(
-        self, depth: int, samples: Samples, splits: Splits, rng: np.random.Generator
-    ) -> Trial:
-        """Train a network of a depth for each split."""
-        trial = Trial(depth, [], [], [], [])
-        for held_out in splits.held_out:
-            model = copy.copy(self)
-            model.num_layers_ = depth
-            rows, others = model._train_network(samples, held_out, rng)
-            trial.models.append(model)
-            trial.rows.append(rows)
-            trial.held_out.append(others)
-            trial.counts.append(samples.counts[held_out])
-        return trial
+    def _train_fold(
+        self,
+        depth: int,
+        samples: Samples,
+        held_out: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> Fold:
+        """Train a network of a depth without some of the samples."""
+        model = copy.copy(self)
+        model.num_layers_ = depth
+        rows, others = model._train_network(samples, held_out, rng)
+        return Fold(model, rows, others, held_out, samples.counts[held_out])
 
     def _train_network(
         self, samples: Samples, held_out: NDArray[np.bool_], rng: np.random.Generator
@@ -553,9 +562,10 @@ class BaseNetworkClassifier(
         self._start(self._architecture(), samples.X, samples.labels, learnt, rng)
         rows, others = self._project(*samples[:3], held_out)
         self._before_training(rows, rng)
-        learning_rates = self._learning_rates(len(rows.labels))
-        self._train(rows, rng, learning_rates, validation=others)
-        self._constrain_weights()
+        if self._needs_training():
+            learning_rates = self._learning_rates(len(rows.labels))
+            self._train(rows, rng, learning_rates, validation=others)
+            self._constrain_weights()
         return rows, others
 
     def _fit_further(self, samples: Samples, rng: np.random.Generator) -> None:
@@ -574,9 +584,8 @@ class BaseNetworkClassifier(
                 self.temperature_ = float(self.temperature)
             self._set_threshold(self.ood_scores_, depth=1)
             return
-        trial = Trial(
-            self._depth(), [self], [rows], [others], [samples.counts[held_out]]
-        )
+        fold = Fold(self, rows, others, held_out, samples.counts[held_out])
+        trial = Trial(self._depth(), [fold])
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         parts = out_of_fold_scores(trial, samples, splits)

@@ -397,6 +397,11 @@ class SNGPClassifier(BaseNetworkClassifier):
         depths = super()._depths_to_compare(samples, splits)
         return depths if self._computes_output else depths[-1:]
 
+    def _needs_training(self) -> bool:
+        has_layers = self.architecture_["num_layers"] > 0
+        dense = self.architecture_.get("body") is None
+        return has_layers or not dense or not self._computes_output
+
     def _output_is_small(self, num_rows: int) -> bool:
         """Whether the output layer is computed rather than trained."""
         features = num_rows * int(self.num_inducing)
@@ -438,7 +443,7 @@ class SNGPClassifier(BaseNetworkClassifier):
                 ]
             )
 
-    @one_thread()
+    @one_thread
     def _random_features(self, hidden: np.ndarray, scale: float) -> np.ndarray:
         """Random features of hidden representations at a squared length-scale."""
         phase = hidden @ self.weights_["random_features/kernel"]

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "_reach": "_uncertainty",
     "_export": "_tensorflow",
     "_explanation": "_data _uncertainty",
-    "_selection": "_data _uncertainty",
+    "_selection": "_data _runtime _uncertainty",
     "_held_out": "_data _selection _uncertainty exceptions",
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
     "_stream": "_data _networks _uncertainty",

@@ -158,7 +158,7 @@ def _member_weights(
     return weights
 
 
-@one_thread()
+@one_thread
 def project_spectral_norm(
     weights: dict[str, np.ndarray], bound: float
 ) -> dict[str, np.ndarray]:

@@ -156,7 +156,7 @@ def fit_input_distance(
     return empty.absorb(rows)
 
 
-@one_thread()
+@one_thread
 def _random_projections(
     moments: Moments, least: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -59,7 +59,7 @@ class Posterior:
         return self.factor @ self.factor.transpose(0, 2, 1)
 
     @cached_property
-    @one_thread()
+    @one_thread
     def whitening(self) -> np.ndarray:
         """Upper triangular ``W_g = L_g^-T``, float64 of shape (G, M, M).
 
@@ -69,7 +69,7 @@ class Posterior:
         return np.stack([_inverse_transposed(factor) for factor in self.factor])
 
     @cached_property
-    @one_thread()
+    @one_thread
     def directions(self) -> np.ndarray | None:
         """Few columns that say as much as the whole precision, where there are such.
 
@@ -176,7 +176,7 @@ def _weighted_gram(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return scaled.T @ scaled
 
 
-@one_thread()
+@one_thread
 def factorise(
     precision: np.ndarray, scale: float, ridge: float | None = None
 ) -> Posterior:

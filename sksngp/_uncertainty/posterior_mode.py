@@ -13,6 +13,8 @@ of Liu et al. (2020, arXiv 2006.10108, equation 9) is an expansion around this m
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from .._runtime.blas import one_thread
+from .._runtime.shared_context import SharedContext
 
 #: Largest absolute value of the gradient of the mean loss at the mode.
 TOLERANCE = 1e-9
@@ -28,6 +31,18 @@ TOLERANCE = 1e-9
 ROUGH_TOLERANCE = 3e-4
 #: Number of iterations that neither solver needs on well-scaled random features.
 MAX_ITER = 1000
+
+
+@contextmanager
+def _ignore_warnings() -> Iterator[None]:
+    # Rounding may keep the gradient above a tolerance this small, and with few samples
+    # per class scikit-learn doubts that labels are classes.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+_without_warnings = SharedContext(_ignore_warnings)
 
 
 class OutputWeights(NamedTuple):
@@ -47,7 +62,7 @@ class OutputWeights(NamedTuple):
         return features @ self.kernel.astype(features.dtype) + self.bias
 
 
-@one_thread()
+@one_thread
 def posterior_mode(
     features: np.ndarray,
     labels: NDArray[np.int32],
@@ -123,10 +138,7 @@ def _solve(
         tol=ROUGH_TOLERANCE if rough else TOLERANCE,
         max_iter=MAX_ITER,
     )
-    with warnings.catch_warnings():
-        # Rounding may keep the gradient above a tolerance this small, and with few
-        # samples per class scikit-learn doubts that labels are classes.
-        warnings.simplefilter("ignore", UserWarning)
+    with _without_warnings:
         model.fit(features, labels, sample_weight=weights / unit)
     kernel = model.coef_.T.astype(np.float64)
     bias = model.intercept_.astype(np.float64)
