@@ -140,7 +140,8 @@ feature_names_in_ : ndarray of shape (n_features,)
 image_shape_ : tuple or None
     Height, width and channels of the images in `X`.
 n_iter_ : int
-    Number of epochs trained.
+    Number of epochs trained. 0 if the network has no residual blocks and its output
+    layer was computed rather than trained.
 loss_curve_ : list of float
     Mean cross-entropy of each epoch, with dropout, and with the losses that layers
     of other networks than "resnet" add.
@@ -149,8 +150,10 @@ num_layers_ : int
 temperature_ : float
     Temperature in use.
 candidates_ : list of dict or None
-    Settings that were compared (``num_layers``, ``kernel_factor``) and the ``log_loss``
-    of each on held-out samples, at its best temperature.
+    Settings that were compared (``num_layers``, ``kernel_factor``), the ``log_loss`` of
+    each on held-out samples, at its best temperature, and ``n_splits``, the number of
+    splits that the log loss is from: with more than three, most candidates are dropped
+    after the first two.
 validation_scores_ : list of float or None
     Log-likelihood of the held-out rows after each epoch that was trained
     with `early_stopping`.
