@@ -633,7 +633,7 @@ async def read_body(request, limits):
                 if size <= limits.body_bytes:
                     body.append(chunk)
                 elif size > 4 * limits.body_bytes:
-                    break  # until here, it is discarded: a sending client reads no answer
+                    break  # discarded until here, so that the client reads the answer
     except TimeoutError:
         raise refusal(
             408, f"The body must arrive within {limits.body_seconds:g} s."
