@@ -77,7 +77,8 @@ def skip_foreign_members(app, what, name, obj, skip, options):
 def visit_math(translator, node):
     """Write MathML, which browsers render without an external script."""
     if isinstance(node, nodes.math_block):
-        written = f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n"
+        formula = tex2mathml(node.astext(), as_block=True)
+        written = f'<div class="math-block">{formula}</div>\n'
     else:
         written = tex2mathml(node.astext())
     translator.body.append(written)
