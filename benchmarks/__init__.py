@@ -1,6 +1,6 @@
-"""Measurements behind the README and the defaults; see CONTRIBUTING.md."""
+"""Benchmarks of quality, speed and memory; CONTRIBUTING.md lists them."""
 
 import os
 
-# Before anything imports TensorFlow, whose start-up notes would drown the tables.
+# Suppress the messages with which TensorFlow starts. Must be set before its import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,22 +1,23 @@
-"""What was tried for SNGP's uncertainty and left out, against what is there.
+"""Alternatives to the variance and the temperature of SNGP that were not adopted.
 
-Run ``python -m benchmarks.alternatives`` (ten minutes on two cores). Data are the
-tuning pairs of `benchmarks.pairs`. One `SNGPClassifier` is fitted for each pair and
-seed, on nine tenths of the training rows. The rows of the first table score its test
-rows and unknown rows, alone and, as the out-of-distribution score has it, times the
-root of the entropy of the class probabilities:
+Run ``python -m benchmarks.alternatives`` (ten minutes on two cores). The data are the
+tuning pairs of `benchmarks._tools.dataset_pairs`. An `SNGPClassifier` is fitted to nine
+tenths of the training samples of each pair, with each seed. The first table compares
+scores of the test samples and the OOD samples. Each score is evaluated alone and
+multiplied by the square root of the class entropy, as in the OOD score:
 
-- its own variance share, from 1,024 random features;
-- the same with orthogonal random features (Yu et al. 2016, arXiv 1610.09072);
-- the exact Gaussian process that random features approximate, with the length-scale in
-  use, a quarter and four times of its square: what a variance head of its own
-  length-scale, or a length-scale chosen by evidence, could gain;
-- the exact process in a metric that makes the hidden covariance, or the one within
-  classes, white (shrunk by as much as the mean eigenvalue).
+- the variance ratio of the classifier, with 1,024 random features;
+- the variance ratio with orthogonal random features (Yu et al. 2016, arXiv 1610.09072);
+- the variance ratio of the exact Gaussian process that the random features approximate.
+  The squared length-scale is multiplied by 1, 1/4 or 4. The results bound the
+  improvement by a separate length-scale of the variance, or by one that maximizes the
+  evidence;
+- the variance ratio of the exact process after whitening of the hidden representations,
+  by their covariance or by that within classes (shrunk by the mean eigenvalue).
 
-The second table has ways from logits to probabilities: the mean-field factor at pi/8,
-at 0 and fitted on the held-out rows; a temperature fitted without and with its prior
-(`sksngp._uncertainty.temperature`); both fitted.
+The second table compares probabilities: with a mean-field factor of pi/8, of 0, or
+fitted on the held-out samples; with a temperature that is fitted without or with its
+prior (`sksngp._uncertainty.temperature`); and with both fitted.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from benchmarks.contenders import hidden_representation
-from benchmarks.pairs import tuning
+from benchmarks._tools.dataset_pairs import tuning
+from benchmarks._tools.detectors import hidden_representation
+from benchmarks._tools.printing import print_header
 from sksngp import SNGPClassifier
 from sksngp._uncertainty.entropy import entropy_of_logits
 from sksngp._uncertainty.posterior import mean_field_probability
 from sksngp.datasets import InOut
 from sksngp.metrics import expected_calibration_error, ood_auroc
 
-#: Training rows of an exact process, at most.
-LARGEST = 1_500
+#: Maximum number of training samples of an exact process.
+MAX_SAMPLES = 1_500
 
 
 def exact_shares(known, rows, scale, noise):
-    """Share of the prior variance that an exact process with RBF kernel has left."""
+    """Return the variance ratios of an exact process with an RBF kernel."""
     gram = np.exp(-cdist(known, known, "sqeuclidean") / (2 * scale))
     factor = cholesky(gram + noise * np.eye(len(known)), lower=True)
     cross = np.exp(-cdist(known, rows, "sqeuclidean") / (2 * scale))
@@ -53,7 +55,7 @@ def exact_shares(known, rows, scale, noise):
 
 
 def random_shares(known, rows, scale, noise, kernel, bias):
-    """The same by random features."""
+    """Return the variance ratios of a process with random features."""
 
     def features(hidden):
         phases = hidden @ kernel / np.sqrt(scale) + bias
@@ -67,7 +69,7 @@ def random_shares(known, rows, scale, noise, kernel, bias):
 
 
 def orthogonal_kernel(shape, rng):
-    """Gaussian frequencies (d, M) whose directions are orthogonal in blocks of d."""
+    """Draw Gaussian frequencies (d, M) that are orthogonal within blocks of d."""
     size, count = shape
     blocks = [
         np.linalg.qr(rng.standard_normal((size, size)))[0]
@@ -78,24 +80,24 @@ def orthogonal_kernel(shape, rng):
 
 
 def whitener(hidden, y=None):
-    """Linear map under which the covariance, within classes if y is given, is white."""
-    centred = hidden - hidden.mean(axis=0)
+    """Return a linear map that whitens the covariance, within classes if y is given."""
+    centered = hidden - hidden.mean(axis=0)
     if y is not None:
         means = pd.DataFrame(hidden).groupby(y).transform("mean").to_numpy()
-        centred = hidden - means
-    covariance = centred.T @ centred / len(centred)
+        centered = hidden - means
+    covariance = centered.T @ centered / len(centered)
     mean = np.trace(covariance) / len(covariance)
     values, vectors = np.linalg.eigh(covariance + mean * np.eye(len(covariance)))
     return vectors / np.sqrt(values)
 
 
 def mean_squared_distance(hidden):
-    """Mean of ``|h_i - h_j|^2``."""
+    """Return the mean of ``|h_i - h_j|^2``."""
     return 2 * hidden.var(axis=0).sum()
 
 
 def scores(clf: SNGPClassifier, data: InOut, seed: int) -> dict[str, np.ndarray]:
-    """Each alternative's share of the prior variance at test and then unknown rows."""
+    """Return the variance ratios of test samples and then OOD samples."""
     rng = np.random.default_rng(seed)
     hidden = hidden_representation(clf)
     rows = hidden(np.concatenate([data.X_test, data.X_ood])).astype(np.float64)
@@ -103,7 +105,7 @@ def scores(clf: SNGPClassifier, data: InOut, seed: int) -> dict[str, np.ndarray]
     scale, noise = clf.kernel_scale_, clf.ridge_penalty
     kernel = orthogonal_kernel(clf.weights_["random_features/kernel"].shape, rng)
     bias = clf.weights_["random_features/bias"]
-    some = rng.permutation(len(known))[:LARGEST]
+    some = rng.permutation(len(known))[:MAX_SAMPLES]
     known_y = np.asarray(data.y_train)[some]
     found = {
         "random features": np.concatenate(
@@ -124,7 +126,7 @@ def scores(clf: SNGPClassifier, data: InOut, seed: int) -> dict[str, np.ndarray]
 
 
 def detection(clf: SNGPClassifier, data: InOut, seed: int) -> pd.DataFrame:
-    """AUROC of each alternative alone, and with the root of the entropy."""
+    """Compute the AUROC of each score, alone and with the class entropy."""
     count = len(data.X_test)
     root = np.sqrt(
         entropy_of_logits(
@@ -145,14 +147,14 @@ def detection(clf: SNGPClassifier, data: InOut, seed: int) -> pd.DataFrame:
 
 
 def logits_and_variance(clf: SNGPClassifier, X) -> tuple[np.ndarray, np.ndarray]:
-    """Untempered logits (n, K) and variances (n, 1) of the fitted posterior."""
+    """Return the logits at a temperature of 1, and the variances."""
     projected = clf.projection_(np.asarray(X, dtype=float), clf.dtype)
     with clf._inference() as compiled:
         return clf._posterior_at(compiled, projected)[:2]
 
 
 def fit_both(logits, variance, y, *, temperature=True, factor=True, prior=0.0):
-    """Temperature and mean-field factor of least loss on held-out rows."""
+    """Fit the temperature and the mean-field factor on held-out samples."""
 
     def unpack(point):
         t, f = np.exp(np.clip(point, -6, 6))
@@ -169,7 +171,7 @@ def fit_both(logits, variance, y, *, temperature=True, factor=True, prior=0.0):
 
 
 def calibration(clf: SNGPClassifier, data: InOut, X, y) -> pd.DataFrame:
-    """Loss and calibration error of each way to probabilities, fitted on X and y."""
+    """Evaluate probabilities whose parameters are fitted on X and y."""
     y, y_test = (np.searchsorted(clf.classes_, labels) for labels in (y, data.y_test))
     held_out = (*logits_and_variance(clf, X), y)
     ways = {
@@ -195,11 +197,12 @@ def calibration(clf: SNGPClassifier, data: InOut, X, y) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print both tables, means over pairs and seeds."""
+    """Print both tables: means over pairs and seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fashion-rows", type=int, default=5_000)
     arguments = parser.parse_args()
+    print_header()
     warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
     tables: dict[str, list] = {"OOD AUROC": [], "calibration": []}
     for pair in tuning(arguments.fashion_rows).values():
@@ -212,7 +215,7 @@ def main() -> None:
                 stratify=data.y_train,
                 random_state=seed,
             )
-            # All other rows are trained on: nothing has seen the rows to calibrate by.
+            # Train on all other samples; X and y serve for calibration.
             clf = SNGPClassifier(validation_fraction=0, random_state=seed)
             clf.fit(data.X_train, data.y_train)
             tables["OOD AUROC"].append(detection(clf, data, seed))

@@ -1,36 +1,37 @@
-"""The published recipes for CIFAR-10, for a machine with a graphics card.
+"""The published configurations for CIFAR-10; requires a GPU.
 
-Run ``python -m benchmarks.cifar --device gpu:0 --mixed-precision bfloat16``; it takes
-`WideResNet(28, 10)` through 200 or 250 epochs for each classifier, which ``--epochs``,
-``--depth`` and ``--width`` shorten. CIFAR-10 (170 MB) and the test images of SVHN
-(64 MB) are downloaded to Keras' folder, or read from there.
+Run ``python -m benchmarks.cifar --device gpu:0 --mixed-precision bfloat16``. Each
+classifier trains `WideResNet(28, 10)` for 200 or 250 epochs; ``--epochs``, ``--depth``
+and ``--width`` reduce the work. CIFAR-10 (170 MB) and the test images of SVHN (64 MB)
+are downloaded to the folder of Keras unless they are already there.
 
-Of Liu et al. (arXiv 2006.10108) and of Uncertainty Baselines' ``baselines/cifar`` are
-the network, stochastic gradient descent with Nesterov momentum 0.9, each classifier's
-learning rate, weight decay and epochs (`RECIPES`), the division of the rate by five
-after 30, 60 and 80 % of the epochs, SNGP's spectral bound of 6, ridge of 1 and 1,024
-random features, 30 samples of dropout at 0.1, and all 50,000 images to train on. Batch
-normalisation goes by 64 images, as on each of their eight cores.
+The following is taken from Liu et al. (arXiv 2006.10108) and from ``baselines/cifar``
+of Uncertainty Baselines: the network, stochastic gradient descent with a Nesterov
+momentum of 0.9, the learning rate, weight decay and epochs of each classifier
+(`RECIPES`), the division of the learning rate by five after 30%, 60% and 80% of the
+epochs, SNGP's spectral bound of 6, ridge penalty of 1 and 1,024 random features, 30
+samples of dropout at a rate of 0.1, and the training set of 50,000 images. Batch
+normalization uses 64 images, as on each of their eight cores.
 
-What differs, here as against there:
+The following differs. The first value is the one used here, the second the published
+one:
 
-- batches of 128 at the rates of `RECIPES`; of 512 at four times these rates;
-- half the rate in the first epoch; a rate that rises in each of its steps;
-- images moved by up to four pixels; by up to two;
-- weight decay of the convolutions; of batch normalisation and the output layer too,
-  but for SNGP's output;
-- MC dropout drops units just before a block's second convolution; before its batch
-  normalisation. Its 30 masks are those of all images; each image has its own;
-- SNGP drops no units; a tenth of the channels, in training;
-- shortcuts that change the size of an image begin at the activations; at what the
-  block is given;
-- SNGP's random features are independent, see the mean activations, and take their
-  kernel scale from them; are orthogonal, see 128 random projections of these behind
-  layer normalisation, and have a scale of 2;
-- a training step of SNGP goes by 128 of the random features, in turn; by all of them;
-- SNGP's mean-field factor is pi / 8; it is 25, tuned for CIFAR-10;
-- the out-of-distribution score is the classifier's own; Dempster and Shafer's of the
-  logits.
+- mini-batch: 128 images at the learning rates of `RECIPES`, or 512 at four times these;
+- first epoch: half the learning rate, or a rate that increases with each step;
+- augmentation: shifts by up to four pixels, or by up to two;
+- weight decay: convolutions only, or also batch normalization and the output layer,
+  except that of SNGP;
+- MC dropout: before the second convolution of a block, or before its batch
+  normalization; the same 30 masks for all images, or separate masks for each image;
+- dropout of SNGP: none, or a tenth of the channels during training;
+- shortcuts that change the size of an image: from the activations, or from the input of
+  the block;
+- random features of SNGP: independent, of the mean activations, with a kernel scale
+  computed from these; or orthogonal, of 128 random projections of the normalized mean
+  activations, with a scale of 2;
+- a training step of SNGP: 128 of the random features in turn, or all of them;
+- mean-field factor of SNGP: pi / 8, or 25, which was tuned for CIFAR-10;
+- OOD score: that of the classifier, or the Dempster-Shafer score of the logits.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from scipy.io import loadmat
 from sklearn.metrics import log_loss
 from sklearn.utils import Bunch
 
+from benchmarks._tools.printing import print_header
 from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier, WideResNet
 from sksngp._tensorflow import backend
 from sksngp.metrics import expected_calibration_error, ood_auroc, ood_average_precision
@@ -58,7 +60,7 @@ CLASSIFIERS = {
     "ResNet": ResNetClassifier,
     "MC dropout": MCDropoutClassifier,
 }
-#: Weight decay and dropout of the network, and parameters of the classifier.
+#: Parameters of the network and of the classifier.
 RECIPES = {
     "SNGP": (
         {"l2": 3e-4},
@@ -72,11 +74,11 @@ RECIPES = {
     "ResNet": ({"l2": 2e-4}, {"learning_rate": 0.1, "epochs": 200}),
     "MC dropout": (
         {"l2": 3e-4, "dropout_rate": 0.1},
-        # None of the features are dropped.
+        # No dropout of the hidden representation.
         {"learning_rate": 0.05, "epochs": 200, "num_samples": 30, "dropout_rate": 0.0},
     ),
 }
-#: Accuracy and calibration error of Uncertainty Baselines, AUPR of the paper.
+#: Accuracy and ECE of Uncertainty Baselines, AUPR of the paper.
 PUBLISHED = pd.DataFrame(
     {
         "accuracy": {"SNGP": 0.960, "ResNet": 0.960, "MC dropout": 0.961},
@@ -87,14 +89,14 @@ PUBLISHED = pd.DataFrame(
 
 
 def step_decay(done: float) -> float:
-    """Factor of the learning rate after a share of the epochs; the first warms up."""
+    """Return the factor of the learning rate after a fraction of the epochs."""
     if done == 0:
         return 0.5
     return 0.2 ** sum(done >= start for start in (0.3, 0.6, 0.8))
 
 
 def classifier(name: str, *, depth: int = 28, width: int = 10, **params):
-    """A classifier by its recipe; `params` replace parts of it."""
+    """Create a classifier of `RECIPES`; `params` override its parameters."""
     of_network, of_classifier = RECIPES[name]
     recipe = {
         "network": WideResNet(depth, width, augment=True, **of_network),
@@ -108,8 +110,8 @@ def classifier(name: str, *, depth: int = 28, width: int = 10, **params):
 
 
 def load_images() -> Bunch:
-    """CIFAR-10, and the test images of SVHN."""
-    backend.start()  # which takes a card's memory as needed
+    """Load CIFAR-10 and the test images of SVHN."""
+    backend.start()  # allocates GPU memory as needed
     import tf_keras
 
     (X, y), (X_test, y_test) = tf_keras.datasets.cifar10.load_data()
@@ -124,12 +126,12 @@ def load_images() -> Bunch:
 
 
 def read_svhn(path: str | Path) -> np.ndarray:
-    """Images of a file of SVHN's second format, float32 of shape (n, 32, 32, 3)."""
+    """Read images of the second format of SVHN, in float32 of shape (n, 32, 32, 3)."""
     return np.moveaxis(loadmat(path)["X"], -1, 0).astype(np.float32)
 
 
-def measured(clf, data: Bunch) -> dict[str, float]:
-    """Figures of a fitted classifier."""
+def measure(clf, data: Bunch) -> dict[str, float]:
+    """Compute the measures of a fitted classifier."""
     proba = clf.predict_proba(data.X_test)
     known, unknown = (-clf.score_samples(X) for X in (data.X_test, data.X_unknown))
     return {
@@ -142,14 +144,14 @@ def measured(clf, data: Bunch) -> dict[str, float]:
 
 
 def run(names: Sequence[str], data: Bunch, **params) -> pd.DataFrame:
-    """Fit classifiers, and put their figures beside the published ones."""
+    """Fit classifiers and compare their results with the published ones."""
     table = {}
     for name in names:
         start = time.perf_counter()
-        with warnings.catch_warnings():  # no row is held out, and no flag is asked for
+        with warnings.catch_warnings():  # no sample is held out
             warnings.filterwarnings("ignore", "predict_ood will flag no row")
             clf = classifier(name, **params).fit(data.X_train, data.y_train)
-        table[name] = measured(clf, data)
+        table[name] = measure(clf, data)
         table[name]["fit s"] = time.perf_counter() - start
         print(f"{name}: {table[name]}", flush=True)
     ours = pd.DataFrame(table).T
@@ -157,16 +159,17 @@ def run(names: Sequence[str], data: Bunch, **params) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Fit, and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = list(CLASSIFIERS)
     parser.add_argument("--classifiers", nargs="+", choices=names, default=names)
-    parser.add_argument("--epochs", type=int, help="instead of each recipe's own")
+    parser.add_argument("--epochs", type=int, help="instead of the published number")
     parser.add_argument("--depth", type=int, default=28)
     parser.add_argument("--width", type=int, default=10)
     parser.add_argument("--device")
     parser.add_argument("--mixed-precision", choices=["bfloat16", "float16"])
     options = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
+    print_header()
     table = run(options.pop("classifiers"), load_images(), **options, verbose=1)
     print(table.round(4).to_string())
 

@@ -1,12 +1,12 @@
 """Parameter sweep around the defaults of `SNGPClassifier`.
 
 Run ``python -m benchmarks.defaults`` (some hours on two cores). The data are the tuning
-pairs of `benchmarks.pairs`, which no report uses. Each row changes one parameter, the
-kernel factors that are compared, or the input projection; the columns are means over
-pairs and seeds of test accuracy, negative log-likelihood (NLL), expected calibration
-error (ECE), and the AUROC of OOD samples by the OOD score, by its first factor alone
-(epistemic) and by the entropy of the prediction (total). ``--variants`` selects rows by
-the beginning of their names.
+pairs of `benchmarks._tools.dataset_pairs`, on which no results are reported. Each row
+changes one parameter, the kernel factors that are compared, or the input projection.
+The columns are means over pairs and seeds: test accuracy, negative log-likelihood
+(NLL), expected calibration error (ECE), and the AUROC of OOD samples. The AUROC is
+computed for the OOD score, for the epistemic and for the total uncertainty.
+``--variants`` selects rows by the beginning of their names.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
-from benchmarks.pairs import tuning
+from benchmarks._tools.dataset_pairs import tuning
+from benchmarks._tools.printing import print_header
 from sksngp import SNGPClassifier
 from sksngp.metrics import expected_calibration_error, ood_auroc
 
-#: One-at-a-time changes from the defaults, by parameter.
+#: Values of each parameter; all others keep their defaults.
 SWEEP = {
     "temperature": [1.0],
     "num_layers": [0, 2, 6],
@@ -36,12 +37,12 @@ SWEEP = {
     "epochs": [25, 100],
     "spec_norm_bound": [0.3, 0.6, 1.5],
 }
-#: Sets of factors of the mean squared distance that `kernel_scale="auto"` may compare.
+#: Sets of factors of the mean squared distance that `kernel_scale="auto"` compares.
 FACTORS = [(1 / 16,), (1 / 4,), (1.0,), (4.0,), (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0)]
 
 
 def measure(classifier, pair, seed: int) -> dict[str, float]:
-    """Fit on one pair of known and unknown rows, and score."""
+    """Fit a classifier on one pair and compute its measures."""
     data = pair(seed)
     classifier.fit(data.X_train, data.y_train)
     proba = classifier.predict_proba(data.X_test)
@@ -53,7 +54,7 @@ def measure(classifier, pair, seed: int) -> dict[str, float]:
         "accuracy": classifier.score(data.X_test, data.y_test),
         "NLL": log_loss(data.y_test, proba),
         "ECE": expected_calibration_error(data.y_test, proba, strategy="quantile"),
-        # What a pipeline forwards: minus the out-of-distribution score.
+        # A pipeline forwards this method: the opposite of the OOD score.
         "OOD AUROC": auroc(lambda X: -classifier.score_samples(X)),
     }
     if isinstance(classifier, SNGPClassifier):
@@ -63,7 +64,7 @@ def measure(classifier, pair, seed: int) -> dict[str, float]:
 
 
 def sweep(pairs: dict, seeds: range, variants: tuple[str, ...] = ("",)):
-    """Yield the name of each variant and its table of scores by pair."""
+    """Yield the name of each variant and its measures by pair."""
     for name, make in _variants():
         if name.startswith(variants):
             yield (
@@ -80,7 +81,7 @@ def sweep(pairs: dict, seeds: range, variants: tuple[str, ...] = ("",)):
 
 
 def _variants():
-    """Yield names and functions from a seed to a classifier."""
+    """Yield the name of each variant and a function from a seed to a classifier."""
 
     def sngp(seed, **change):
         return SNGPClassifier(random_state=seed, **change)
@@ -91,7 +92,7 @@ def _variants():
             yield f"{parameter}={value:g}", partial(sngp, **{parameter: value})
     yield "one network", partial(sngp, num_layers=6, cv=None)
     for factors in FACTORS:
-        # While the caller fits, the generator waits inside of the patch.
+        # The patch is active while the caller fits classifiers.
         with patch("sksngp._sngp.KERNEL_FACTORS", factors):
             yield "kernel factors " + ", ".join(f"{each:.4g}" for each in factors), sngp
     yield "random input projection", _behind_random_projection
@@ -106,12 +107,13 @@ def _behind_random_projection(seed):
 
 
 def main() -> None:
-    """Print a row for each variant."""
+    """Print the measures of each variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--fashion-rows", type=int, default=5_000)
     parser.add_argument("--variants", nargs="*", default=[""], metavar="BEGINNING")
     arguments = parser.parse_args()
+    print_header()
     pairs = tuning(arguments.fashion_rows)
     variants = tuple(arguments.variants)
     for name, table in sweep(pairs, range(arguments.seeds), variants):

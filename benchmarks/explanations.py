@@ -1,21 +1,22 @@
-"""Whether explanations of flags name the features that were changed.
+"""Accuracy of explanations: the rank of the features that were changed.
 
-Run ``python -m benchmarks.explanations`` (``--tables`` selects tables of KEEL instead
-of the reporting half; ``--shap ROWS`` also explains so many samples of each kind and
-table with SHAP's permutation explainer, ``pip install shap``). Features of test samples
-are changed in four ways, and the samples that are then flagged are explained:
+Run ``python -m benchmarks.explanations``. ``--tables`` selects tables of KEEL instead
+of the reporting half. ``--shap N`` also explains N samples of each kind and table with
+SHAP's permutation explainer (``pip install shap``). Features of test samples are
+changed in four ways, and the samples that are then flagged are explained:
 
-- moved: one feature by 5 standard deviations
-- other unit: one feature times 1,000
-- dead sensor: one feature has the smallest value of the training samples
-- shuffled pair: two features have the values of another test sample
+- moved: one feature is moved by 5 standard deviations;
+- other unit: one feature is multiplied by 1,000;
+- dead sensor: one feature has the smallest value of the training samples;
+- shuffled pair: two features have the values of another test sample.
 
-A feature is found first if its contribution is the largest, and among the first three
-if at most two are larger; of a pair, the better one counts. Categorical columns, which
-are one-hot encoded here, are not changed. Means over all flagged samples of all tables;
-SHAP explains the same score, with 100 training samples as the background and as many
-evaluations as its explainer requires, and "beside SHAP" repeats ours on the same
-samples. The seconds are those of the processor, over all threads, per sample.
+A feature is ranked first if its contribution is the largest, and among the first three
+if at most two contributions are larger. Of a pair, the feature with the better rank
+counts. Categorical columns, which are one-hot encoded, are not changed. Results are
+means over all flagged samples of all tables. SHAP explains the same score, with 100
+training samples as the background and the number of evaluations that its explainer
+requires. The rows "same samples as SHAP" repeat `explain_ood` on the samples that SHAP
+explains. Times are processor times per sample, summed over all threads.
 """
 
 from __future__ import annotations
@@ -27,25 +28,26 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from benchmarks.keel import load_table, tables_of
-from benchmarks.table_runs import MOVE, split
+from benchmarks._tools.keel_tables import load_table, tables_of
+from benchmarks._tools.printing import print_header
+from benchmarks._tools.table_runs import MOVE, split
 from sksngp import SNGPClassifier
 
 KINDS = ("moved", "other unit", "dead sensor", "shuffled pair")
-#: Training samples, and test samples that are changed.
+#: Maximum numbers of training samples and of changed test samples.
 MAX_ROWS, MAX_CHANGED = 700, 100
 
 
 def changed(
     X: np.ndarray, X_train: np.ndarray, numeric: np.ndarray, kind: str, rng
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Change features of each sample; return the samples and what was changed.
+    """Change features of each sample; return the samples and the changed features.
 
     Parameters
     ----------
     X, X_train : ndarray of shape (n, n_features) and (m, n_features)
     numeric : int ndarray
-        Features that may be changed, at least two.
+        Indices of the features that may be changed, at least two.
     kind : str
         One of `KINDS`.
     rng : numpy.random.Generator
@@ -73,13 +75,13 @@ def changed(
 
 
 def ranks(contributions: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Number of features with larger contributions than the best changed one."""
+    """Count the features with larger contributions than the changed feature."""
     own = np.take_along_axis(contributions, features, axis=1).max(axis=1)
     return (contributions > own[:, None]).sum(axis=1)
 
 
 def shap_values(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
-    """Shapley values of the score by SHAP's permutation explainer."""
+    """Compute Shapley values of the score with SHAP's permutation explainer."""
     import shap
 
     explainer = shap.PermutationExplainer(
@@ -89,7 +91,7 @@ def shap_values(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
 
 
 def measure(name: str, shap_rows: int, seed: int, **params) -> list[dict]:
-    """Explain the flagged samples of a table: a row for each method and sample."""
+    """Explain the flagged samples of a table; return a row per method and sample."""
     table = load_table(name)
     data = split(table, seed, MAX_ROWS)
     rng, X_train = np.random.default_rng(seed), data.X_train
@@ -107,12 +109,12 @@ def measure(name: str, shap_rows: int, seed: int, **params) -> list[dict]:
         X, features = X[flagged], features[flagged]
         explainers = {"explain_ood": (len(X), _explain_ood)}
         if shap_rows:
-            explainers["explain_ood beside SHAP"] = (shap_rows, _explain_ood)
+            explainers["explain_ood, same samples as SHAP"] = (shap_rows, _explain_ood)
             explainers["SHAP, permutations"] = (shap_rows, shap_values)
         for method, (size, explain) in explainers.items():
             if not len(X):
                 continue
-            explain(clf, X[:1], X_train)  # compiles what has to be compiled
+            explain(clf, X[:1], X_train)  # compiles the functions
             start = time.process_time()
             contributions = explain(clf, X[:size], X_train)
             seconds = (time.process_time() - start) / len(contributions)
@@ -127,7 +129,7 @@ def _explain_ood(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
 
 
 def report(found: pd.DataFrame) -> pd.DataFrame:
-    """Fractions of samples whose changed feature is found, by kind and method."""
+    """Compute how often the changed feature is ranked first, by kind and method."""
     return (
         found.assign(
             first=found["rank"] == 0,
@@ -146,10 +148,10 @@ def report(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the results of the tables, then the means."""
+    """Print the results of each table and the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="*", default=tables_of("reporting"))
-    parser.add_argument("--shap", type=int, default=0, metavar="ROWS")
+    parser.add_argument("--shap", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--one-network",
@@ -157,6 +159,7 @@ def main() -> None:
         help="num_layers=2 and cv=None, for a quick run",
     )
     arguments = parser.parse_args()
+    print_header()
     params = {"num_layers": 2, "cv": None} if arguments.one_network else {}
     found: list[dict] = []
     for name in arguments.tables:

@@ -1,20 +1,22 @@
-"""How many fresh rows are flagged, against what ``ood_alpha`` promises.
+"""False positive rate on new samples, compared with ``ood_alpha``.
 
 Run ``python -m benchmarks.false_alarms`` (20 minutes on two cores; ``--splits 20``
-for less, ``--classifier`` for another). Each split draws training rows and fresh rows
-of one data set, fits the classifier with its default parameters for each rate, and
-counts the flags among the fresh rows. The table has the mean share over splits and
-its 95 % band (a normal interval for the mean, as splits are drawn independently).
+takes less time, and ``--classifier`` selects another classifier). Each split divides a
+dataset into training samples and new samples, fits the classifier with its default
+parameters for each rate, and counts the flags among the new samples. The table contains
+the mean rate over the splits and its 95% interval, a normal interval of the mean of
+independent splits.
 
-``--confidence 0.9`` measures `ood_confidence` instead: a classifier is fitted to half
-of each data set, and the other half is taken for the population. 200 calibration sets
-of 200 samples are drawn from it, and the table has the fraction of them that lead to a
-rate of at most `ood_alpha` in the population, with and without the confidence.
+``--confidence 0.9`` measures `ood_confidence` instead. A classifier is fitted to half
+of each dataset, and the other half represents the population. 200 calibration sets of
+200 samples are drawn from it. The table contains the fraction of calibration sets that
+lead to a rate of at most `ood_alpha` in the population, with and without the
+confidence.
 
-The promise is an expectation: single splits lie on both sides of it. It is broken if a
-mean lies above the rate by more than chance allows in any of the lines (Bonferroni);
-the exit status is 1 then. Where too few rows can be held out for a rate, none is
-flagged (iris and wine at 1 %).
+The guarantee is an expectation: single splits lie on both sides of it. It is violated
+if the mean of any row of the table exceeds the rate significantly (Bonferroni
+correction). The exit status is then 1. If too few samples can be held out for a rate,
+no sample is flagged (iris and wine at 1%).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.model_selection import train_test_split
 
 import sksngp
-from benchmarks.report import table
+from benchmarks._tools.printing import print_header, table
 from sksngp._uncertainty.conformal import above_rounding, rows_needed, threshold
 from sksngp.datasets import two_moons
 
@@ -44,28 +46,28 @@ DATA = {
     "digits": lambda: load_digits(return_X_y=True),
     "two moons": lambda: two_moons(1000, random_state=0),
 }
-#: Half the length of a 95 % interval in standard errors.
+#: Half the length of a 95% interval in standard errors.
 NORMAL = float(norm.ppf(0.975))
 
 
 def flagged_shares(
     name: str, split: int, classifier: str, **params
 ) -> dict[float, float]:
-    """Share of fresh rows that a classifier flags in one split, for each rate.
+    """Return the fraction of new samples that are flagged in one split, for each rate.
 
-    A rate for which no more rows are held out than for a larger one would have the
-    same fit again; its flags are the p-values up to it.
+    A rate that requires no more held-out samples than a higher rate leads to the same
+    fit. It is not repeated: samples are flagged by their p-values.
 
     Parameters
     ----------
     name : str
-        Of `DATA`.
+        A name in `DATA`.
     split : int
-        Seeds the split and the classifier.
+        Seed of the split and of the classifier.
     classifier : str
         Name of a classifier of `sksngp`.
     **params
-        Its other parameters.
+        Parameters of the classifier.
 
     Returns
     -------
@@ -82,12 +84,12 @@ def flagged_shares(
                 ood_alpha=rate, random_state=split, **params
             )
             with warnings.catch_warnings():
-                # What small data sets say of small rates.
+                # Small datasets have too few samples for low rates.
                 warnings.filterwarnings(
                     "ignore", "predict_ood will flag no row", UserWarning
                 )
                 clf.fit(X_train, y_train)
-        # The tolerance keeps 0.1 from missing 3 / 30.
+        # With the tolerance, the p-value 3 / 30 is at most the rate 0.1.
         shares[rate] = float((clf.ood_pvalue(X_fresh) <= rate + 1e-9).mean())
     return shares
 
@@ -95,7 +97,7 @@ def flagged_shares(
 def simulate(
     names, splits: int, classifier: str = "SNGPClassifier", n_jobs: int = -1, **params
 ) -> pd.DataFrame:
-    """Flagged shares: one row a data set, rate and split."""
+    """Return the fractions of flagged samples, by dataset, rate and split."""
     keys = list(product(names, range(splits)))
     with Parallel(n_jobs=n_jobs) as parallel:
         found = parallel(
@@ -111,7 +113,7 @@ def simulate(
 
 
 def bands(shares: pd.DataFrame) -> pd.DataFrame:
-    """Mean share and its 95 % band by data set and rate."""
+    """Compute the mean fraction and its 95% interval by dataset and rate."""
     grouped = shares.groupby(["data", "rate"], sort=False)["share"]
     mean, error = grouped.mean(), grouped.std() / np.sqrt(grouped.size())
     found = pd.DataFrame(
@@ -122,7 +124,7 @@ def bands(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def kept(name: str, rate: float, confidence: float | None, draws: int = 200) -> float:
-    """Fraction of calibration sets that lead to at most a rate in the population."""
+    """Return the fraction of calibration sets that keep a rate in the population."""
     X, y = DATA[name]()
     X_train, population, y_train, _ = train_test_split(
         X, y, test_size=0.5, stratify=y, random_state=0
@@ -139,14 +141,16 @@ def kept(name: str, rate: float, confidence: float | None, draws: int = 200) -> 
 
 
 def report_confidence(names, confidence: float) -> None:
-    """Print how often the rate is kept in a single calibration."""
+    """Print how often a single calibration keeps the rate."""
     lines = [
         [f"{name}, {rate:.0%}"]
         + [f"{kept(name, rate, value):.1%}" for value in (None, confidence)]
         for name, rate in product(names, (0.05, 0.1))
     ]
     header = ["data, ood_alpha", "without", f"ood_confidence={confidence:g}"]
-    print(f"Calibration sets that keep the rate, of 200\n\n{table(header, lines)}")
+    print(
+        f"Fraction of 200 calibration sets that keep the rate\n\n{table(header, lines)}"
+    )
 
 
 def main() -> None:
@@ -157,6 +161,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=list(DATA))
     parser.add_argument("--confidence", type=float)
     arguments = parser.parse_args()
+    print_header()
     if arguments.confidence is not None:
         report_confidence(arguments.data, arguments.confidence)
         return
@@ -172,11 +177,11 @@ def main() -> None:
         )
         if band["broken"]:
             broken.append(lines[-1][0])
-    header = ["data, ood_alpha", "flagged", "95 % band"]
+    header = ["data, ood_alpha", "flagged", "95% interval"]
     print(f"{arguments.classifier}, {arguments.splits} splits\n")
     print(table(header, lines))
     if broken:
-        sys.exit(f"Above the promise: {'; '.join(broken)}")
+        sys.exit(f"Above the guaranteed rate: {'; '.join(broken)}")
 
 
 if __name__ == "__main__":

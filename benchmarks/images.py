@@ -1,28 +1,29 @@
-"""A small wide ResNet on images: accuracy, and detection of unknown images.
+"""Accuracy and OOD detection of wide residual networks on Fashion-MNIST.
 
-Run ``python -m benchmarks.images`` (six fits of ten to fifteen minutes on two cores;
-``--rows`` and ``--epochs`` for less, ``--classifiers`` and ``--known`` for some).
-`WideResNet(10, 1)`, with training images moved and mirrored and a learning rate that
-falls to nothing, learns Fashion-MNIST below the outputs of SNGP, of the deterministic
-network and of Monte Carlo dropout. Columns: accuracy on the test images; AUROC of each
-one's out-of-distribution score for handwritten digits, enlarged to 28 x 28; the same
-for the classes 8 and 9, bags and ankle boots, in a fit without them; and the seconds of
-a fit.
+Run ``python -m benchmarks.images`` (six fits of ten to fifteen minutes on two cores).
+``--rows`` and ``--epochs`` reduce the work, and ``--classifiers`` and ``--known``
+select fits. SNGP, the deterministic network and Monte Carlo dropout train
+`WideResNet(10, 1)`, with images that are randomly shifted and mirrored, and a learning
+rate that follows a cosine to zero. The columns are the accuracy on the test images, the
+AUROC of OOD detection, and the time of a fit. OOD samples are handwritten digits,
+enlarged to 28 x 28 pixels, and the classes 8 and 9 (bags and ankle boots) after a fit
+without them.
 
-``--kernel-scales`` compares factors of SNGP's ``kernel_scale="auto"`` instead, with
-classes 0 and 5 held out, which the table does not report on.
+``--kernel-scales`` compares factors of SNGP's ``kernel_scale="auto"`` instead. The
+classes 0 and 5 are held out for this; the table contains no results on them.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from benchmarks.pairs import enlarged_digits
+from benchmarks._tools.dataset_pairs import enlarged_digits
+from benchmarks._tools.printing import print_header
+from benchmarks._tools.timing import seconds_of
 from sksngp import (
     MCDropoutClassifier,
     ResNetClassifier,
@@ -39,7 +40,7 @@ RECIPE = {
     "learning_rate": 3e-3,
     "learning_rate_schedule": "cosine",
 }
-#: The paper's bound for networks with batch normalisation.
+#: SNGP uses the spectral bound of the paper for networks with batch normalization.
 CLASSIFIERS = {
     "SNGP": lambda **params: SNGPClassifier(spec_norm_bound=6.0, **RECIPE | params),
     "ResNet": lambda **params: ResNetClassifier(**RECIPE | params),
@@ -51,29 +52,25 @@ HELD_OUT, HELD_OUT_IN_TUNING = (8, 9), (0, 5)
 
 
 def without(data: Bunch, unknown: tuple[int, ...], rows: int) -> tuple:
-    """Training images and labels without some classes, and test images of these."""
+    """Split off the images of some classes; return training, test and OOD images."""
     known = ~np.isin(data.y_train, unknown)
     X, y = data.X_train[known][:rows], data.y_train[known][:rows]
     among = np.isin(data.y_test, unknown)
     return X, y, data.X_test[~among], data.y_test[~among], data.X_test[among]
 
 
-def fitted(classifier, X, y) -> tuple:
-    """A classifier after a fit, and the seconds of it."""
-    start = time.perf_counter()
-    return classifier.fit(X, y), time.perf_counter() - start
-
-
 def auroc(classifier, known, unknown) -> float:
-    """AUROC of its out-of-distribution score."""
+    """Compute the AUROC of the OOD score."""
     return ood_auroc(
         -classifier.score_samples(known), -classifier.score_samples(unknown)
     )
 
 
 def all_classes(make, data: Bunch, rows: int) -> dict[str, float]:
-    """Figures of a fit on all classes."""
-    classifier, seconds = fitted(make(), data.X_train[:rows], data.y_train[:rows])
+    """Return the measures of a fit on all classes."""
+    seconds, classifier = seconds_of(
+        make().fit, data.X_train[:rows], data.y_train[:rows]
+    )
     digits = enlarged_digits()
     return {
         "accuracy": classifier.score(data.X_test, data.y_test),
@@ -83,18 +80,18 @@ def all_classes(make, data: Bunch, rows: int) -> dict[str, float]:
 
 
 def some_classes(make, data: Bunch, rows: int, unknown=HELD_OUT) -> dict[str, float]:
-    """Figures of a fit without some classes."""
+    """Return the measures of a fit without some classes."""
     X, y, X_test, _, X_unknown = without(data, unknown, rows)
-    classifier, _ = fitted(make(), X, y)
+    classifier = make().fit(X, y)
     return {f"classes {unknown}": auroc(classifier, X_test, X_unknown)}
 
 
 def scales(factors: list[float], data: Bunch, rows: int, **params) -> None:
-    """Print what factors of the automatic kernel scale give."""
+    """Print the results of several factors of the automatic kernel scale."""
     X, y, X_test, y_test, X_unknown = without(data, HELD_OUT_IN_TUNING, rows)
     for factor in factors:
         _sngp.BODY_KERNEL_FACTOR = factor
-        classifier, seconds = fitted(CLASSIFIERS["SNGP"](**params), X, y)
+        seconds, classifier = seconds_of(CLASSIFIERS["SNGP"](**params).fit, X, y)
         accuracy = classifier.score(X_test, y_test)
         found = auroc(classifier, X_test, X_unknown)
         print(
@@ -105,7 +102,7 @@ def scales(factors: list[float], data: Bunch, rows: int, **params) -> None:
 
 
 def main() -> None:
-    """Fit, and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--epochs", type=int, default=18)
@@ -116,14 +113,13 @@ def main() -> None:
         nargs="+",
         default=["all", "some"],
         choices=["all", "some"],
-        help="classes in training: all, or those but 8 and 9",
+        help="classes in training: all, or all except 8 and 9",
     )
     parser.add_argument("--kernel-scales", nargs="+", type=float, metavar="FACTOR")
     options = parser.parse_args()
-    data, params = (
-        load_fashion_mnist(),
-        {"epochs": options.epochs, "random_state": options.seed},
-    )
+    print_header()
+    data = load_fashion_mnist()
+    params = {"epochs": options.epochs, "random_state": options.seed}
     if options.kernel_scales:
         scales(options.kernel_scales, data, options.rows, **params)
         return

@@ -1,14 +1,15 @@
-"""Fit and score on rows that don't fit in memory, and what their sums lose.
+"""Fits and predictions on data larger than memory, and rounding errors of sums.
 
-Run ``python -m benchmarks.large_data`` (twenty minutes; ``--rows`` for fewer).
-It writes a memory map of 10,000,000 rows of 20 columns to a temporary file, fits
-`SNGPClassifier` for an epoch, scores all rows, and prints the seconds and the largest
-memory of the process, without the pages of the file, which the system can drop.
+Run ``python -m benchmarks.large_data`` (twenty minutes; ``--rows`` reduces the work).
+The benchmark writes 10,000,000 samples of 20 features to a memory-mapped file, fits
+`SNGPClassifier` for one epoch and scores all samples. It prints the times and the peak
+memory of the process. Pages of the file are not counted, because the operating system
+can drop them.
 
-Then the error of the posterior's precision after many rows: random features that are
-multiples of 2^-20 have sums that are exact as integers, and the relative error of the
-float64 sum beside that of one in float32, as a layer in TensorFlow's default type keeps
-it, is printed for 10^3 to 10^7 rows.
+It then prints the rounding error of the precision of the posterior for 10^3 to 10^7
+samples. Random features that are multiples of 2^-20 have sums that can be computed
+exactly with integers. The relative error of the sum in float64 is compared with that in
+float32, which is TensorFlow's default type.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._tools.printing import print_header
 from sksngp import SNGPClassifier
 from sksngp._uncertainty.posterior import add_rows
 
@@ -29,30 +31,30 @@ CHUNK = 100_000
 
 
 def write_rows(path: Path, n: int, columns: int) -> tuple[np.memmap, np.ndarray]:
-    """Write rows in clusters, three a class, to a file, sorted by class."""
+    """Write samples in three clusters per class to a file, sorted by class."""
     rng = np.random.default_rng(0)
-    centres = 3.0 * rng.normal(size=(2, 3, columns))
+    centers = 3.0 * rng.normal(size=(2, 3, columns))
     X = np.memmap(path, np.float64, "w+", shape=(n, columns))
     y = np.repeat([0, 1], [n // 2, n - n // 2])
     for start in range(0, n, CHUNK):
         labels = y[start : start + CHUNK]
-        centre = centres[labels, rng.integers(3, size=len(labels))]
-        X[start : start + CHUNK] = centre + rng.normal(size=(len(labels), columns))
+        center = centers[labels, rng.integers(3, size=len(labels))]
+        X[start : start + CHUNK] = center + rng.normal(size=(len(labels), columns))
     X.flush()
     return np.memmap(path, np.float64, "r", shape=(n, columns)), y
 
 
 def anonymous_bytes() -> int:
-    """Memory of this process that no file backs."""
+    """Return the memory of this process without the pages of files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return 1024 * int(line.split()[1])
-    raise OSError("This needs Linux' /proc/self/status.")
+    raise OSError("/proc/self/status is required, which only Linux provides.")
 
 
 @contextmanager
 def peak_memory(found: list[int]):
-    """Append the largest `anonymous_bytes` of the block's duration."""
+    """Append the maximum of `anonymous_bytes` during the block to a list."""
     peak, done = [0], threading.Event()
 
     def watch():
@@ -70,11 +72,13 @@ def peak_memory(found: list[int]):
 
 
 def fit_and_score(n: int, columns: int) -> None:
-    """Print what a fit and a prediction of all rows take."""
+    """Print the time and memory of a fit and of a prediction of all samples."""
     with tempfile.TemporaryDirectory() as folder:
         X, y = write_rows(Path(folder, "rows"), n, columns)
         clf = SNGPClassifier(num_layers=6, epochs=1, random_state=0)
-        print(f"{n:,} x {columns} rows, {X.nbytes / 1e9:.2f} GB, one epoch")
+        print(
+            f"{n:,} samples of {columns} features, {X.nbytes / 1e9:.2f} GB, one epoch"
+        )
         for name, call in (("fit", clf.fit), ("score", clf.score)):
             peak: list[int] = []
             start = time.perf_counter()
@@ -91,7 +95,7 @@ def sum_errors(largest: int, features: int = 16) -> None:
     exact = np.zeros((features, features), np.int64)
     double = np.zeros((1, features, features))
     single = np.zeros((features, features), np.float32)
-    print("rows, relative error of the sum in float64, in float32")
+    print("samples, relative error of the sum in float64, in float32")
     seen, report = 0, 1000
     while seen < largest:
         integers = rng.integers(-(2**20), 2**20 + 1, (1000, features))
@@ -111,11 +115,12 @@ def sum_errors(largest: int, features: int = 16) -> None:
 
 
 def main() -> None:
-    """Print all figures."""
+    """Print both reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--columns", type=int, default=20)
     arguments = parser.parse_args()
+    print_header()
     fit_and_score(arguments.rows, arguments.columns)
     sum_errors(arguments.rows)
 

@@ -1,20 +1,22 @@
-"""Accuracy, calibration and detection of unknown rows, on real data, with peers.
+"""Accuracy, calibration and OOD detection of many methods on pairs of real datasets.
 
-Run ``python -m benchmarks.quality`` (long; ``--pairs`` and ``--contenders`` for parts,
-``--seeds`` for fewer). Every contender has its default
-parameters (`benchmarks.contenders`); pairs of known and unknown rows are those that no
-default was chosen by (`benchmarks.pairs`). Contenders that need other packages than
-scikit-learn are left out where those aren't installed. ``--csv`` keeps every figure;
-with ``--update`` the file's figures of contenders that are not run again stay.
+Run ``python -m benchmarks.quality`` (hours). ``--pairs`` and ``--methods`` select runs,
+and ``--seeds`` sets the number of seeds. All methods have their default parameters
+(`benchmarks._tools.quality_methods`). The pairs of in-distribution and OOD data were
+not used to choose the defaults of this library (`benchmarks._tools.dataset_pairs`).
+Methods of other packages than scikit-learn are omitted if the package is not installed.
+``--csv`` writes all results to a file. With ``--update``, results in the file are kept
+unless their method runs again.
 
-Columns: accuracy; negative log-likelihood (NLL), expected calibration error (ECE, 15
-bins of equal weight) and Brier score of the known test rows; AUROC of telling unknown
-rows from them, and the share of known rows flagged with 95 % of the unknown ones
-(FPR95); area under the risk-coverage curve of confidence (AURC); seconds to fit and to
-predict, the medians over seeds, as the first fit of a shape compiles. First a table for
-each pair, means over the seeds; then means over the pairs, and the mean rank of the
-AUROC with Nemenyi's critical difference. That takes pairs for independent; where they
-share a data set, or answers a fit, differences are less certain than it says.
+The columns are the accuracy, the negative log-likelihood (NLL), the expected
+calibration error (ECE, 15 bins of equal weight) and the Brier score on the test
+samples; the AUROC and the false positive rate at a detection rate of 95% (FPR95) of OOD
+samples; the area under the risk-coverage curve (AURC); and the times to fit and to
+predict. Times are medians over the seeds, because the first fit of an architecture
+compiles it. The report contains a table for each pair, the means over the pairs, and
+the mean ranks of the AUROC with Nemenyi's critical difference. The latter assumes
+independent pairs. Differences are less significant than stated if pairs share a dataset
+or if answers share a fit.
 """
 
 from __future__ import annotations
@@ -26,56 +28,25 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from scipy.stats import rankdata, studentized_range
-from sklearn.metrics import brier_score_loss, log_loss
 
-from benchmarks.contenders import CONTENDERS, Answer
-from benchmarks.pairs import corrupted, packaged, report
-from sksngp.datasets import InOut
-from sksngp.metrics import (
-    area_under_risk_coverage,
-    expected_calibration_error,
-    fpr_at_tpr,
-    ood_auroc,
-)
-
-
-def judge(answer: Answer, data: InOut, y_test: np.ndarray) -> dict[str, float]:
-    """All figures of one answer on one pair."""
-    known, unknown = answer.score(data.X_test), answer.score(data.X_ood)
-    figures = {"AUROC": ood_auroc(known, unknown), "FPR95": fpr_at_tpr(known, unknown)}
-    if answer.proba is None:
-        return figures
-    start = time.perf_counter()
-    proba = answer.proba(data.X_test)
-    seconds = time.perf_counter() - start
-    labels = np.arange(proba.shape[1])
-    correct = proba.argmax(axis=1) == y_test
-    return figures | {
-        "accuracy": float(correct.mean()),
-        "NLL": log_loss(y_test, proba, labels=labels),
-        "ECE": expected_calibration_error(
-            y_test, proba, labels=labels, strategy="quantile"
-        ),
-        "Brier": brier_score_loss(y_test, proba, labels=labels, scale_by_half=False),
-        "AURC": area_under_risk_coverage(correct, 1 - proba.max(axis=1)),
-        "predict s": seconds,
-    }
+from benchmarks._tools.dataset_pairs import corrupted, packaged, report
+from benchmarks._tools.measures import draw_ranks, evaluate, mean_ranks
+from benchmarks._tools.printing import print_header
+from benchmarks._tools.quality_methods import METHODS
 
 
 def measure(pair, names: Iterable[str], seed: int) -> pd.DataFrame:
-    """Figures of each answer of each contender: one row an answer."""
+    """Compute the measures of each answer of each method on one pair."""
     data = pair(seed)
     classes, y = np.unique(data.y_train, return_inverse=True)
     y_test = np.searchsorted(classes, data.y_test)
     rows = {}
     for name in names:
         start = time.perf_counter()
-        answers = CONTENDERS[name](data.X_train, y, seed)
+        answers = METHODS[name](data.X_train, y, seed)
         seconds = time.perf_counter() - start
         for row, answer in answers.items():
-            rows[row] = judge(answer, data, y_test) | {"fit s": seconds}
+            rows[row] = evaluate(answer, data, y_test) | {"fit s": seconds}
     return pd.DataFrame(rows).T
 
 
@@ -85,7 +56,7 @@ COLUMNS = [
 
 
 def averages(figures: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds, but medians of seconds, by answer and pair."""
+    """Average over seeds, with medians of times, for each answer and pair."""
     columns = [column for column in COLUMNS if column in figures]
     rules = {
         column: "median" if column.endswith(" s") else "mean" for column in columns
@@ -95,51 +66,10 @@ def averages(figures: pd.DataFrame) -> pd.DataFrame:
 
 
 def updated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Figures of `old` but for the answers in `new`, and those."""
+    """Replace the results in `old` that `new` also contains, and add the others."""
     keys = ["answer", "pair", "seed"]
     both = pd.concat([old.reset_index(), new.reset_index()])
     return both.drop_duplicates(keys, keep="last").set_index("answer")
-
-
-def mean_ranks(auroc: pd.DataFrame) -> tuple[pd.Series, float]:
-    """Mean rank of each answer over pairs, 1 the best, and the critical difference.
-
-    Parameters
-    ----------
-    auroc : DataFrame
-        A row an answer, a column a pair, without gaps.
-
-    Returns
-    -------
-    ranks : Series
-    critical_difference : float
-        Nemenyi's, at 5 % (Demsar 2006, Journal of Machine Learning Research 7): mean
-        ranks that differ by less can't be told apart.
-    """
-    ranks = pd.DataFrame(
-        {pair: rankdata(-values) for pair, values in auroc.items()}, index=auroc.index
-    )
-    k, n = ranks.shape
-    q = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2)
-    return ranks.mean(axis=1).sort_values(), float(q * np.sqrt(k * (k + 1) / (6 * n)))
-
-
-def draw(ranks: pd.Series, critical_difference: float, path: str) -> None:
-    """Draw mean ranks; the band holds what can't be told from the best."""
-    figure = Figure(figsize=(8, 1 + 0.3 * len(ranks)), layout="tight")
-    axes = figure.subplots()
-    places = np.arange(len(ranks))
-    best = float(ranks.iloc[0])
-    axes.axvspan(best, best + critical_difference, color="tab:blue", alpha=0.15)
-    axes.plot(ranks, places, "o", color="tab:blue")
-    axes.set_yticks(places, ranks.index)
-    axes.invert_yaxis()
-    axes.set(
-        xlabel="mean rank of the OOD AUROC",
-        title=f"shaded: within the critical difference, {critical_difference:.1f}",
-    )
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
@@ -148,14 +78,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--fashion-rows", type=int, default=10_000)
     parser.add_argument("--pairs", nargs="*", metavar="PAIR")
-    parser.add_argument("--contenders", nargs="*", choices=list(CONTENDERS))
-    parser.add_argument("--csv", metavar="PATH", help="write every figure")
-    parser.add_argument("--update", action="store_true", help="of that file, the rest")
-    parser.add_argument("--picture", metavar="PATH.png", help="draw the mean ranks")
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS))
+    parser.add_argument("--csv", metavar="PATH", help="write all results")
+    parser.add_argument(
+        "--update", action="store_true", help="keep other results in that file"
+    )
+    parser.add_argument("--picture", metavar="PATH.png", help="plot the mean ranks")
     arguments = parser.parse_args()
+    print_header()
     rows = arguments.fashion_rows
     pairs = report(rows) | corrupted(rows) | packaged()
-    names = arguments.contenders or list(CONTENDERS)
+    names = arguments.methods or list(METHODS)
 
     pd.set_option("display.width", 200, "display.max_columns", None)
     found = []
@@ -174,6 +107,11 @@ def main() -> None:
         figures = updated(pd.read_csv(arguments.csv, index_col="answer"), figures)
     if arguments.csv:
         figures.to_csv(arguments.csv)
+    summarize(figures, arguments.picture)
+
+
+def summarize(figures: pd.DataFrame, picture: str | None) -> None:
+    """Print the means and the mean ranks over pairs; plot the ranks."""
     means = averages(figures)
     auroc = means["AUROC"].unstack()
     complete = auroc.dropna().index
@@ -185,8 +123,8 @@ def main() -> None:
             f"\nMean rank of the AUROC (critical difference {critical_difference:.2f})"
         )
         print(ranks.round(2).to_string())
-        if arguments.picture:
-            draw(ranks, critical_difference, arguments.picture)
+        if picture:
+            draw_ranks(ranks, critical_difference, picture)
 
 
 if __name__ == "__main__":

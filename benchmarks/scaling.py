@@ -1,14 +1,15 @@
-"""What fits cost as the work grows: seconds and memory along five axes.
+"""Growth of the time and memory of fits along five axes.
 
-Run ``python -m benchmarks.scaling`` (about a quarter of an hour on two cores), or
-with ``--quick`` to see that it runs. Each fit is a child process of its own, which
-has fitted the same network to a few rows before, so that imports and compilation
-count for nothing; two epochs, as only growth matters.
+Run ``python -m benchmarks.scaling`` (about a quarter of an hour on two cores).
+``--quick`` is a smoke test. Each fit runs in a child process that has already fitted
+the same network to a few samples, so that imports and compilation are not included. Two
+epochs suffice to measure the growth.
 
-An exponent is the slope of log seconds over log size at the upper end of its axis,
-where constant costs are least; memory's likewise. Beside it stands the exponent
-that the algorithm must have. A measured one below it says that constant costs, or
-a term of lower order, still take part; one above it would be a defect.
+An exponent is the slope of the logarithm of the time, or of the memory, over the
+logarithm of the size. It is computed at the upper end of an axis, where constant costs
+are smallest. The last column contains the exponent of the algorithm. The measured
+exponent is smaller if constant costs or terms of lower order contribute. A larger one
+would indicate a defect.
 """
 
 from __future__ import annotations
@@ -22,11 +23,17 @@ from statistics import median
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.report import save_json, shown, table, time_text
-from benchmarks.timing import measure_child
+from benchmarks._tools.printing import (
+    print_header,
+    save_json,
+    shown,
+    table,
+    time_text,
+)
+from benchmarks._tools.timing import measure_child
 
 EPOCHS = 2
-#: Points at the upper end of an axis that its exponent is fitted to.
+#: Number of points at the upper end of an axis that determine its exponent.
 UPPER_END = 3
 
 SETUP = """
@@ -46,20 +53,20 @@ X, y = data({rows})
 
 @dataclass(frozen=True)
 class Axis:
-    """One quantity that grows while the others stay.
+    """A quantity that increases while all others are constant.
 
     Parameters
     ----------
     name : str
     sizes : tuple of int
     quick : tuple of int
-        Sizes for a smoke run.
+        Sizes of the smoke test.
     exponent : int
-        What the algorithm must have.
+        Exponent of the algorithm.
     reason : str
-        Why.
+        Explanation of the exponent.
     rows, features, classes : int
-        Shape of the data, but for the axis' own.
+        Shape of the data, except along the axis.
     classifier : str, default="SNGPClassifier"
     """
 
@@ -74,7 +81,7 @@ class Axis:
     classifier: str = "SNGPClassifier"
 
     def setup(self, size: int, epochs: int) -> str:
-        """Code that comes before the fit."""
+        """Return the code that runs before the fit."""
         settings = {
             "rows": self.rows,
             "features": self.features,
@@ -96,15 +103,15 @@ AXES = (
         (1_000, 10_000, 100_000, 1_000_000),
         (500, 1_000),
         1,
-        "each row is trained on, and enters the posterior, once a pass",
+        "each sample is used once per epoch and once for the posterior",
     ),
     Axis(
         "features",
         (2, 16, 128, 1_024, 10_000),
         (2, 200),
         1,
-        "projection; above num_hidden columns subspace iteration and QR of "
-        "features x num_hidden",
+        "projection; above num_hidden features, subspace iteration and QR "
+        "decomposition of features x num_hidden",
     ),
     Axis(
         "classes",
@@ -119,31 +126,32 @@ AXES = (
         (64, 256, 1_024, 4_096, 8_192),
         (32, 64),
         3,
-        "Cholesky factor of the precision; 2 while the rows' outer products prevail",
+        "Cholesky factor of the precision; 2 as long as outer products dominate",
     ),
     Axis(
         "num_ensemble",
         (1, 2, 4, 8, 16, 32),
         (1, 2),
         1,
-        "each member is a network",
+        "each ensemble member is a network",
         classifier="DeepEnsembleClassifier",
     ),
 )
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
-    """Slope of log cost over log size at the upper end.
+    """Compute the slope of log cost over log size at the upper end.
 
     Parameters
     ----------
     sizes, costs : sequence of float
-        Sizes ascending; costs that aren't positive are left out.
+        Sizes in increasing order, and their costs. Costs must be positive; others are
+        ignored.
 
     Returns
     -------
     float or None
-        None with fewer than two points.
+        None if there are fewer than two points.
     """
     pairs = [(s, c) for s, c in zip(sizes, costs, strict=True) if c > 0]
     if len(pairs) < 2:
@@ -153,12 +161,12 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
 
 
 def measure(axis: Axis, quick: bool = False) -> dict:
-    """Seconds and megabytes at each size of an axis.
+    """Measure the time and memory at each size of an axis.
 
     Returns
     -------
     dict
-        Raw times, medians, megabytes and exponents, for tables and JSON.
+        Times, medians, megabytes and exponents, for tables and JSON.
     """
     sizes = axis.quick if quick else axis.sizes
     raw, megabytes = [], []
@@ -184,8 +192,8 @@ def measure(axis: Axis, quick: bool = False) -> dict:
 
 
 def scaling_table(results: Sequence[dict]) -> str:
-    """Text table: a line for each size, exponents on the last of its axis."""
-    header = ["axis", "size", "seconds", "MB", "exponent", "MB's", "must be"]
+    """Format a table; the last row of each axis contains its exponents."""
+    header = ["axis", "size", "time", "MB", "exponent", "of MB", "expected"]
     lines = []
     for result in results:
         values = zip(
@@ -209,7 +217,7 @@ def scaling_table(results: Sequence[dict]) -> str:
 
 
 def draw(results: Sequence[dict], path: str) -> None:
-    """Draw seconds and megabytes over sizes, one panel an axis."""
+    """Plot time and memory by size, with one panel per axis."""
     figure = Figure(figsize=(3.4 * len(results), 6), layout="tight")
     panels = figure.subplots(2, len(results), squeeze=False)
     for (above, below), result in zip(panels.T, results, strict=True):
@@ -221,7 +229,9 @@ def draw(results: Sequence[dict], path: str) -> None:
         above.set_ylim(min(seconds) / 2, 2 * max(seconds))
         above.set(title=result["classifier"], ylabel="seconds")
         above.legend()
-        megabytes = np.maximum(result["megabytes"], 0.1)  # nothing, to a page or so
+        megabytes = np.maximum(
+            result["megabytes"], 0.1
+        )  # a logarithmic scale has no zero
         below.loglog(sizes, megabytes, "o-", color="C1")
         below.set_ylim(megabytes.min() / 2, 2 * megabytes.max())
         below.set(xlabel=result["axis"], ylabel="megabytes")
@@ -233,10 +243,11 @@ def draw(results: Sequence[dict], path: str) -> None:
 def main() -> None:
     """Print the table and write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smoke run")
-    parser.add_argument("--json", metavar="PATH", help="write all raw figures")
-    parser.add_argument("--picture", metavar="PATH.png", help="draw the curves")
+    parser.add_argument("--quick", action="store_true", help="smoke test")
+    parser.add_argument("--json", metavar="PATH", help="write all measurements")
+    parser.add_argument("--picture", metavar="PATH.png", help="plot the curves")
     arguments = parser.parse_args()
+    print_header()
     results = [measure(axis, arguments.quick) for axis in AXES]
     print(scaling_table(results))
     if arguments.json:

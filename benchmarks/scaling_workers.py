@@ -1,17 +1,20 @@
-"""How a fit on a Dask cluster would scale, computed from costs measured here.
+"""Extrapolated time of fits on a Dask cluster, from costs measured on one machine.
 
-Run ``python -m benchmarks.scaling_workers`` (two minutes; needs the extra ``dask``). It
-measures on this machine, as one worker: training and the posterior's sum by row, the
-passes that the client makes over all rows, a training state's way to a worker and back,
-and the sum of two precision matrices on two workers. From these it computes how long a
-fit of default `SNGPClassifier` takes on 1 to 1,000 workers: with the same rows
-(strong scaling) and with as many rows for each worker (weak scaling).
-``--output benchmarks/scaling.md`` writes the tables there.
+Run ``python -m benchmarks.scaling_workers`` (two minutes; requires the extra ``dask``).
+This machine represents a worker. The benchmark measures the time per sample of
+training, of the posterior and of the passes of the client over the data. It also
+measures the time to send a training state to a worker and back, and the time to add two
+precision matrices on two workers. From these costs it computes the time of a fit of
+`SNGPClassifier` on 1 to 1,000 workers, with a fixed total number of samples (strong
+scaling) and with a fixed number of samples per worker (weak scaling). ``--output
+PATH.md`` also writes the tables to a file.
 
-The model: training takes ``epochs * n / w`` rows' time; after each `ROUND_ROWS` rows of
-a worker, the client exchanges a state with each, one after the other. The posterior
-takes ``n / w`` rows' time and ``log2 w`` sums in pairs. The client's passes do not get
-faster. Workers are equally fast, and there are at least as many partitions.
+Let n be the number of samples and w the number of workers. Training takes the time of
+``epochs * n / w`` samples. Whenever a worker has trained on `ROUND_ROWS` samples, the
+client exchanges the state with all workers, one after the other. The posterior takes
+the time of ``n / w`` samples and ``log2 w`` additions. The time of the client's passes
+does not decrease. All workers are equally fast, and there are at least as many
+partitions as workers.
 """
 
 from __future__ import annotations
@@ -19,16 +22,19 @@ from __future__ import annotations
 import argparse
 import math
 import operator
-import time
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import dask
 import numpy as np
 from distributed import Client, LocalCluster
 from sklearn.utils import check_array
 
+from benchmarks._tools.printing import header
+from benchmarks._tools.timing import alternate
 from benchmarks.large_data import write_rows
 from sksngp import SNGPClassifier
 from sksngp._data.holdout import digests
@@ -43,7 +49,7 @@ WORKERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 
 @dataclass
 class Costs:
-    """Seconds."""
+    """Costs in seconds, per sample or per operation."""
 
     train_row: float
     posterior_row: float
@@ -52,7 +58,7 @@ class Costs:
     pair_sum: float
 
     def fit(self, n: float, workers: int, epochs: int) -> float:
-        """How long a fit takes."""
+        """Return the time of a fit."""
         rounds = epochs * max(1.0, n / (workers * ROUND_ROWS))
         return (
             n * self.client_row
@@ -62,19 +68,14 @@ class Costs:
         )
 
 
-def median_seconds(call: Callable[[], object], rounds: int = 5) -> float:
-    """Median duration of a call, after one that warms up."""
-    call()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+def median_seconds(call: Callable[[], object], repeats: int = 5) -> float:
+    """Return the median time of a call, after a warm-up."""
+    seconds, _ = alternate({"call": lambda _: call()}, repeats)
+    return median(seconds["call"])
 
 
 def measure(folder: Path) -> tuple[Costs, int]:
-    """Costs on this machine, and the bytes of a training state."""
+    """Measure the costs on this machine, and the size of a training state in bytes."""
     X, y = write_rows(folder / "rows", ROUND_ROWS, COLUMNS)
     X, weights = np.array(X), np.ones(len(X))
     clf = SNGPClassifier(num_layers=6, epochs=1, cv=None, random_state=0).fit(X, y)
@@ -120,32 +121,36 @@ def _on_workers(state, precision):
 
 
 def tables(costs: Costs, state_bytes: int, epochs: int) -> str:
-    """What was measured and computed, as Markdown."""
-    a_round = ROUND_ROWS * costs.train_row
+    """Format the costs and the extrapolated times in Markdown."""
     lines = [
         "# A fit on 1 to 1,000 workers",
         "",
-        "Computed by `python -m benchmarks.scaling_workers` from costs measured on one",
-        "machine of two cores, which stands for a worker; not run on so many.",
+        "Extrapolated by `python -m benchmarks.scaling_workers` from costs measured on",
+        "one machine, which represents a worker. No cluster of this size was used.",
         "",
-        "| measured | |",
+        "```",
+        header(),
+        "```",
+        "",
+        "| cost | time |",
         "|---|---|",
-        f"| training, a row | {1e6 * costs.train_row:.1f} us |",
-        f"| posterior, a row | {1e6 * costs.posterior_row:.1f} us |",
-        f"| the client's passes, a row | {1e6 * costs.client_row:.2f} us |",
-        f"| a state ({state_bytes / 1e6:.1f} MB) to a worker and back | "
+        f"| training, per sample | {1e6 * costs.train_row:.1f} us |",
+        f"| posterior, per sample | {1e6 * costs.posterior_row:.1f} us |",
+        f"| passes of the client, per sample | {1e6 * costs.client_row:.2f} us |",
+        f"| a state ({state_bytes / 1e6:.1f} MB), to a worker and back | "
         f"{1e3 * costs.exchange:.0f} ms |",
-        f"| two precision matrices' sum | {1e3 * costs.pair_sum:.0f} ms |",
+        f"| sum of two precision matrices | {1e3 * costs.pair_sum:.0f} ms |",
         "",
-        f"A worker trains for {a_round:.1f} s between two exchanges. Averaging every",
-        f"step's gradients instead would exchange a third of the bytes, some "
-        f"{1e3 * costs.exchange / 3:.0f} ms",
-        f"for each worker, every {1e3 * 128 * costs.train_row:.1f} ms.",
+        f"A worker trains for {ROUND_ROWS * costs.train_row:.1f} s between exchanges.",
+        "If gradients were averaged instead, a third of the bytes would be exchanged,",
+        f"which takes about {1e3 * costs.exchange / 3:.0f} ms for each worker, every "
+        f"{1e3 * 128 * costs.train_row:.1f} ms.",
         "",
-        f"Seconds of a fit with {epochs} epochs, and the efficiency: the share of the",
-        "workers' time that one worker would have needed.",
+        f"The table contains the time of a fit with {epochs} epochs, and the",
+        "efficiency: the time of one worker divided by the total time of all workers.",
         "",
-        "| workers | 10^8 rows, s | efficiency | 10^6 rows a worker, s | efficiency |",
+        "| workers | 10^8 samples, s | efficiency | 10^6 samples per worker, s | "
+        "efficiency |",
         "|---|---|---|---|---|",
     ]
     strong_alone, weak_alone = costs.fit(1e8, 1, epochs), costs.fit(1e6, 1, epochs)
@@ -160,9 +165,7 @@ def tables(costs: Costs, state_bytes: int, epochs: int) -> str:
 
 
 def main() -> None:
-    """Measure, compute and write."""
-    import tempfile
-
+    """Print the tables and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--output", metavar="PATH.md")

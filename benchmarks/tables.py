@@ -1,11 +1,11 @@
-"""Probabilities and OOD flags on ordinary tables, with default parameters.
+"""Probabilities and OOD flags of many methods on the tables of KEEL.
 
 Run ``python -m benchmarks.tables`` (hours; ``--tables``, ``--seeds`` and ``--methods``
-select runs, ``--jobs`` sets the number of worker processes). The tables are those of
-KEEL (`benchmarks.keel`); half of them is reserved for tuning, and the other half is
-reported. Every method has its default parameters (`benchmarks.table_methods`). At most
-2,000 training samples are drawn from each table, except for three tables that are used
-as a whole.
+select runs, and ``--jobs`` sets the number of worker processes). Half of the tables
+(`benchmarks._tools.keel_tables`) is reserved for tuning, and results are reported on
+the other half. All methods have their default parameters
+(`benchmarks._tools.table_methods`). At most 2,000 training samples are drawn from each
+table, except for three tables that are used as a whole.
 
 Each result is appended to the file ``--results`` as soon as it is available, and an
 interrupted command continues from there. A result is identified by table, seed, method,
@@ -14,9 +14,9 @@ samples. After a change of the code, use ``--rerun`` or another file.
 
 Measures: accuracy, negative log-likelihood (NLL), expected calibration error (ECE, 15
 bins of equal weight) and Brier score of the test samples; AUROC and FPR95 for four
-kinds of OOD samples (`benchmarks.table_runs`); the fraction of new samples and of each
-kind that is flagged; seconds to fit and to predict the test samples, which include the
-compilation of a network if it is the first of its shape in the process.
+kinds of OOD samples (`benchmarks._tools.table_runs`); the fraction of new samples and
+of each kind that is flagged; seconds to fit and to predict the test samples, which
+include the compilation of a network if it is the first of its shape in the process.
 
 ``--segment`` compares with the result published for posterior networks instead.
 """
@@ -38,29 +38,36 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from benchmarks.keel import HALVES, TABLES, WHOLE, load_table, tables_of
-from benchmarks.table_methods import METHODS, REFERENCE
-from benchmarks.table_report import figures_of, markdown, report
-from benchmarks.table_runs import Run, perform
+from benchmarks._tools.keel_tables import (
+    HALVES,
+    TABLES,
+    WHOLE,
+    load_table,
+    tables_of,
+)
+from benchmarks._tools.printing import print_header
+from benchmarks._tools.table_methods import METHODS, REFERENCE
+from benchmarks._tools.table_report import figures_of, markdown, report
+from benchmarks._tools.table_runs import Run, perform
 from sksngp.datasets import hold_out_classes
 from sksngp.metrics import ood_average_precision
 
-#: Training samples drawn from a table.
+#: Maximum number of training samples of a table.
 MAX_ROWS = 2_000
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "sksngp")
 
 #: The class "sky" of the table "segment".
 SKY = "2"
-#: Charpentier et al. 2020, arXiv 2006.09239. Their precision-recall curve has the
-#: in-distribution samples as positives.
-POSTERIOR_NETWORK = {"accuracy": 0.977, "AUPR, known positive": 0.963}
+#: Results of Charpentier et al. (2020, arXiv 2006.09239). In-distribution samples are
+#: the positives of their precision-recall curve.
+POSTERIOR_NETWORK = {"accuracy": 0.977, "AUPR, in-distribution positive": 0.963}
 
 
 # The file of results
 
 
 def read_results(path: Path) -> dict[Run, dict]:
-    """Read the records of finished runs; the last record of a run counts.
+    """Read the records of finished runs, and the last record if a run has several.
 
     Parameters
     ----------
@@ -75,10 +82,10 @@ def read_results(path: Path) -> dict[Run, dict]:
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:  # an interrupted command left half a line
+        except json.JSONDecodeError:  # the last line of an interrupted command
             continue
         run = Run(**record["run"])
-        found.pop(run, None)  # the order is that of the last records
+        found.pop(run, None)  # order runs by their last records
         found[run] = record
     return found
 
@@ -125,9 +132,9 @@ def attempt(run: Run) -> tuple[Run, dict | None, float, str]:
     start = time.perf_counter()
     try:
         answers, error = perform(run), ""
-    except ImportError:  # no table can be read
+    except ImportError:  # the tables are not installed
         raise
-    except Exception:  # the other runs go on
+    except Exception:  # continue with the other runs
         answers, error = None, traceback.format_exc()
     return run, answers, time.perf_counter() - start, error
 
@@ -171,7 +178,7 @@ def perform_all(
 
 
 def expected_seconds(seconds: dict[str, list[float]], method: str) -> float:
-    """Mean duration of the runs of a method, or of all runs if it has none."""
+    """Return the mean duration of the runs of a method, or of all runs."""
     known = seconds.get(method) or [s for times in seconds.values() for s in times]
     return float(np.mean(known))
 
@@ -179,7 +186,7 @@ def expected_seconds(seconds: dict[str, list[float]], method: str) -> float:
 def selected_figures(
     results: dict[Run, dict], arguments: argparse.Namespace
 ) -> pd.DataFrame:
-    """Return the results that the options select, of all versions of the packages."""
+    """Return the results that the options select, for all versions of the packages."""
 
     def chosen() -> Iterator[tuple[Run, dict]]:
         for run, record in results.items():
@@ -200,8 +207,9 @@ def selected_figures(
 def segment(methods: Iterable[str], seeds: int) -> pd.DataFrame:
     """Detect the class "sky" of the table "segment".
 
-    As in the publication, a fifth of the other samples is for testing. Means over the
-    seeds by answer; the positives of the AUPR are the unknown or the known samples.
+    As in the publication, a fifth of the other samples is used for testing. Results are
+    means over the seeds. The positives of the AUPR are the OOD samples, or the
+    in-distribution samples.
     """
     table, rows = load_table("segment"), []
     for seed in range(seeds):
@@ -215,8 +223,10 @@ def segment(methods: Iterable[str], seeds: int) -> pd.DataFrame:
                 known, unknown = answer.score(data.X_test), answer.score(data.X_ood)
                 row = {
                     "answer": name,
-                    "AUPR, unknown positive": ood_average_precision(known, unknown),
-                    "AUPR, known positive": ood_average_precision(-unknown, -known),
+                    "AUPR, OOD positive": ood_average_precision(known, unknown),
+                    "AUPR, in-distribution positive": ood_average_precision(
+                        -unknown, -known
+                    ),
                 }
                 if answer.proba is not None:
                     predicted = classes[answer.proba(data.X_test).argmax(axis=1)]
@@ -231,7 +241,7 @@ def segment(methods: Iterable[str], seeds: int) -> pd.DataFrame:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the options; fill in the tables of the half."""
+    """Parse the options; select the tables of the half."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--half", choices=[*HALVES, "all"], default="reporting")
     parser.add_argument(
@@ -240,7 +250,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), metavar="METHOD")
     parser.add_argument(
-        "--max-rows", type=int, help="training samples of every table, also large ones"
+        "--max-rows", type=int, help="maximum number of training samples of all tables"
     )
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     parser.add_argument(
@@ -250,10 +260,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--rerun", action="store_true", help="replace the results of the selected runs"
     )
     parser.add_argument(
-        "--report", action="store_true", help="print what the file has, fit nothing"
+        "--report",
+        action="store_true",
+        help="print the results in the file without fitting",
     )
-    parser.add_argument("--picture", metavar="PATH.png", help="ranks of the OOD AUROC")
-    parser.add_argument("--segment", action="store_true", help="a published result")
+    parser.add_argument("--picture", metavar="PATH.png", help="plot the mean ranks")
+    parser.add_argument(
+        "--segment", action="store_true", help="compare with a published result"
+    )
     arguments = parser.parse_args(argv)
     arguments.tables = arguments.tables or tables_of(arguments.half)
     if arguments.methods is None:
@@ -262,8 +276,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Perform the runs that have no result yet, and report."""
+    """Perform the runs that have no result yet, and print the report."""
     arguments = parse(argv)
+    print_header()
     if arguments.segment:
         print(markdown(segment(arguments.methods, arguments.seeds), "method"))
         return
@@ -282,7 +297,7 @@ def main(argv: list[str] | None = None) -> None:
         results = read_results(path)
     figures = selected_figures(results, arguments)
     if figures.empty:
-        sys.exit(f"{path} has no result of the selected runs")
+        sys.exit(f"{path} has no results of the selected runs")
     report(figures, arguments.picture)
     if failures:
         sys.exit(f"{failures} runs failed")

@@ -1,13 +1,13 @@
-"""The tutorial's results with the tutorial's configuration, on five seeds.
+"""Accuracy and OOD detection with the configuration of the tutorial, on five seeds.
 
-usage: python -m benchmarks.tutorial_results [--seeds N]
-
-The network, the optimizer, the epochs and the batches are the tutorial's
-(`benchmarks.settings`); all samples are trained on, unscaled, and nothing is chosen.
-For SNGP, `kernel_scale` and `ridge_penalty` are the defaults of the library or the
-tutorial's 1. Printed are the accuracy on new samples of the two moons and the AUROC
-with which a blob far from both is told from them, by p (1 - p) and by the
-out-of-distribution score.
+Run ``python -m benchmarks.tutorial_results`` (minutes; ``--seeds`` sets their number).
+The network, the optimizer, the epochs and the mini-batches are those of the tutorial
+(`benchmarks._tools.tutorial_settings`). All samples are used for training, without
+standardization, and no parameter is chosen from the data. For SNGP, `kernel_scale` and
+`ridge_penalty` have the defaults of this library, or the tutorial's value of 1. The
+table contains the accuracy on new samples of the two moons and the AUROC of OOD samples
+far from both moons. The AUROC is computed for the score of the tutorial, p (1 - p), and
+for the OOD score.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from benchmarks import settings
+from benchmarks._tools import tutorial_settings
+from benchmarks._tools.printing import print_header
 from sksngp import ResNetClassifier, SNGPClassifier
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
 
-#: Parameters of the tutorial's network and of its training.
+#: Parameters of the tutorial.
 TUTORIAL = {
-    "num_layers": settings.NUM_LAYERS,
-    "num_hidden": settings.NUM_HIDDEN,
-    "dropout_rate": settings.DROPOUT_RATE,
-    "learning_rate": settings.LEARNING_RATE,
+    "num_layers": tutorial_settings.NUM_LAYERS,
+    "num_hidden": tutorial_settings.NUM_HIDDEN,
+    "dropout_rate": tutorial_settings.DROPOUT_RATE,
+    "learning_rate": tutorial_settings.LEARNING_RATE,
     "learning_rate_schedule": "constant",
-    "epochs": settings.EPOCHS,
-    "batch_size": settings.BATCH_SIZE,
+    "epochs": tutorial_settings.EPOCHS,
+    "batch_size": tutorial_settings.BATCH_SIZE,
     "standardize": False,
     "cv": None,
     "validation_fraction": 0,
 }
 CLASSIFIERS = {
     "SNGP": SNGPClassifier(**TUTORIAL),
-    "SNGP, the tutorial's kernel and ridge": SNGPClassifier(
+    "SNGP, kernel and ridge of the tutorial": SNGPClassifier(
         **TUTORIAL, kernel_scale=1.0, ridge_penalty=1.0
     ),
     "deterministic": ResNetClassifier(**TUTORIAL),
@@ -45,7 +46,7 @@ CLASSIFIERS = {
 
 
 def measure(classifier, seed: int) -> dict[str, float]:
-    """Fit a classifier; return its accuracy and its AUROCs."""
+    """Fit a classifier; return its accuracy and AUROCs."""
     classifier.set_params(random_state=seed).fit(*two_moons(random_state=seed))
     X, y = two_moons(5000, random_state=100 + seed)
     blob = two_moons_ood(random_state=seed)
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     seeds = range(parser.parse_args().seeds)
+    print_header()
     rows = {}
     for name, classifier in CLASSIFIERS.items():
         found = pd.DataFrame([measure(classifier, seed) for seed in seeds])

@@ -9,7 +9,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 import sksngp
 
-# Silence TensorFlow and open no windows in the processes that run the gallery.
+# Suppress messages of TensorFlow, and windows, in the processes that run the examples.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "agg"
 # joblib replaces workers whose memory has grown.
@@ -28,22 +28,24 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/GALLERY_HEADER*"]
 default_role = "py:obj"  # single backquotes link to the reference
 
 autosummary_generate = True
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the parameters of numpydoc include types and shapes
-numpydoc_show_class_members = False  # the template lists them
+numpydoc_show_class_members = False  # the template lists the methods
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    # The first runs until it is stopped, and an example imports the second.
+    # serve.py runs until it is stopped. Examples import sentence_embeddings.py.
     "ignore_pattern": r"(serve|sentence_embeddings)\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
-    "parallel": 2,  # examples at a time, with a suitable number of threads each
+    "parallel": 2,  # number of examples that run at the same time
     "doc_module": ("sksngp",),
     "backreferences_dir": "generated/backreferences",
     "abort_on_example_error": True,
@@ -75,7 +77,8 @@ def skip_foreign_members(app, what, name, obj, skip, options):
 def visit_math(translator, node):
     """Write MathML, which browsers render without an external script."""
     if isinstance(node, nodes.math_block):
-        written = f"<p>{tex2mathml(node.astext(), as_block=True)}</p>\n"
+        formula = tex2mathml(node.astext(), as_block=True)
+        written = f'<div class="math-block">{formula}</div>\n'
     else:
         written = tex2mathml(node.astext())
     translator.body.append(written)

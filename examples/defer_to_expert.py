@@ -1,10 +1,11 @@
 """
-Tumours that an expert should look at
-=====================================
+Deferring uncertain predictions to an expert
+============================================
 
-A classifier tells benign from malignant tumours and may refer a case to an expert.
-A wrong call costs twenty times what a referral does. Both costs decide how many
-cases to refer: too few, and errors are paid for; too many, and the expert's time.
+A classifier distinguishes benign from malignant tumors and can refer a case to an
+expert. A wrong decision costs twenty times as much as a referral. The two costs
+determine how many cases should be referred: with too few referrals, errors dominate
+the cost, and with too many, the time of the expert does.
 
 Run: ``python defer_to_expert.py [--output FILE.png]``
 """
@@ -20,23 +21,23 @@ from sksngp import SNGPClassifier
 from sksngp.inspection import RiskCoverageDisplay
 from sksngp.metrics import risk_coverage_curve
 
-parser = argparse.ArgumentParser(description="Refer doubtful cases to an expert.")
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser = argparse.ArgumentParser(description="Refer uncertain cases to an expert.")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 output = parser.parse_args().output
 
-REFERRAL = 1.0  # an expert looks at the case
-WRONG = 20.0  # a wrong call
+REFERRAL = 1.0  # cost of a referral
+WRONG = 20.0  # cost of a wrong decision
 
 # %%
-# The threshold
-# -------------
+# Choosing a threshold
+# --------------------
 #
-# It is chosen without a look at the test cases. Cases are sorted by confidence, and
-# the threshold is where the mean cost is least along the risk-coverage curve.
+# The threshold is chosen without the test cases. Cases are sorted by confidence. The
+# threshold minimizes the mean cost along the risk-coverage curve.
 
 
 def costs(correct, uncertainty):
-    """Coverages, and the mean cost of a case when so many are kept."""
+    """Return the coverages, and the mean cost per case at each of them."""
     coverage, risk = risk_coverage_curve(correct, uncertainty)
     return (
         np.append(0.0, coverage),
@@ -45,7 +46,7 @@ def costs(correct, uncertainty):
 
 
 def choose_threshold(correct, uncertainty):
-    """Uncertainty above which to refer, for the least mean cost of these cases."""
+    """Return the uncertainty above which referrals minimize the mean cost."""
     coverage, cost = costs(correct, uncertainty)
     kept = round(coverage[np.argmin(cost)] * len(correct))
     ordered = np.sort(uncertainty)
@@ -55,7 +56,7 @@ def choose_threshold(correct, uncertainty):
 
 
 # %%
-# Every training case is predicted by a classifier that was not trained on it.
+# Each training case is predicted by a classifier that was trained without it.
 
 X, y = load_breast_cancer(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
@@ -64,39 +65,39 @@ proba = cross_val_predict(clf, X, y, method="predict_proba")
 threshold = choose_threshold(proba.argmax(axis=1) == y, 1 - proba.max(axis=1))
 
 # %%
-# What each policy costs
-# ----------------------
+# Cost of each policy
+# -------------------
 #
-# The last line of the table also refers the cases that the classifier flags as unlike
-# its training data, whatever its confidence: a price for safety, as these test cases
-# are all like it.
+# The last policy also refers the cases that are flagged as out of distribution (OOD),
+# regardless of the confidence. It costs more here, because all test cases are in
+# distribution, but it protects against cases of another kind.
 
 proba = clf.fit(X, y).predict_proba(X_test)
 correct, uncertainty = proba.argmax(axis=1) == y_test, 1 - proba.max(axis=1)
-unsure = uncertainty > threshold
-print(f"{len(X_test)} cases; a wrong call costs {WRONG:g} referrals\n")
-print("policy             referred  wrong calls  cost per case")
+uncertain = uncertainty > threshold
+print(f"{len(X_test)} cases; a wrong decision costs {WRONG:g} referrals\n")
+print("policy                referred  wrong decisions  cost per case")
 for name, refer in (
     ("decide every case", np.zeros(len(y_test), bool)),
     ("refer every case", np.ones(len(y_test), bool)),
-    ("refer when unsure", unsure),
-    ("... or unlike them", unsure | clf.predict_ood(X_test)),
+    ("refer if uncertain", uncertain),
+    ("refer if also OOD", uncertain | clf.predict_ood(X_test)),
 ):
     wrong = int((~correct & ~refer).sum())
     cost = (REFERRAL * refer.sum() + WRONG * wrong) / len(refer)
-    print(f"{name:18} {refer.mean():8.1%} {wrong:12d} {cost:14.3f}")
+    print(f"{name:21} {refer.mean():8.1%} {wrong:16d} {cost:14.3f}")
 
 # %%
-# Risk by coverage on the test cases, and the cost of each share of referrals, with the
-# share that the threshold gave marked.
+# The figure shows the risk by coverage on the test cases, and the cost by the fraction
+# of referrals. Dotted lines mark the fraction that results from the chosen threshold.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 RiskCoverageDisplay.from_predictions(correct, uncertainty, ax=left)
-left.axvline(1 - unsure.mean(), color="gray", linestyle=":")
+left.axvline(1 - uncertain.mean(), color="gray", linestyle=":")
 coverage, cost = costs(correct, uncertainty)
 right.plot(1 - coverage, cost)
-right.axvline(unsure.mean(), color="gray", linestyle=":", label="chosen before")
-right.set(xlabel="share of cases referred", ylabel="cost per case")
+right.axvline(uncertain.mean(), color="gray", linestyle=":", label="chosen")
+right.set(xlabel="fraction of cases referred", ylabel="cost per case")
 right.legend()
 
 if output:

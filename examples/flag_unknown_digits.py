@@ -24,8 +24,8 @@ from sksngp.datasets import hold_out_classes
 from sksngp.inspection import OODHistogramDisplay
 from sksngp.metrics import ood_auroc
 
-parser = argparse.ArgumentParser(description="Flag digits of unknown classes.")
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser = argparse.ArgumentParser(description="Flag digits of unseen classes.")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 output = parser.parse_args().output
 
 # %%
@@ -33,8 +33,8 @@ output = parser.parse_args().output
 
 data = hold_out_classes(*load_digits(return_X_y=True), [4, 7], random_state=0)
 print(
-    f"{len(data.X_train)} digits to train on, {len(data.X_test)} known ones and "
-    f"{len(data.X_ood)} unknown ones to test"
+    f"{len(data.X_train)} training samples, {len(data.X_test)} test samples of known "
+    f"classes and {len(data.X_ood)} of unseen classes"
 )
 
 # %%
@@ -50,7 +50,7 @@ classifiers = {
     "deep ensemble": DeepEnsembleClassifier(num_ensemble=5, cv=None, random_state=0),
     "SNGP": SNGPClassifier(random_state=0),
 }
-print(f"{'':14} accuracy  OOD AUROC  flagged: known  unknown")
+print(f"{'':14} accuracy  OOD AUROC  flagged: known   unseen")
 figure, axes = plt.subplots(2, 2, figsize=(11, 7.5))
 figure.set_layout_engine("constrained")
 for ax, (name, clf) in zip(axes.flat, classifiers.items(), strict=True):

@@ -1,11 +1,11 @@
 """
-Search over SNGP's spectral bound
-=================================
+Search over the spectral bound of SNGP
+======================================
 
-``spec_norm_bound`` limits how far a hidden layer may stretch distances. It is a
-parameter like any other: ``GridSearchCV`` chooses it by cross-validated log-loss,
-on in-distribution data only. The bound is a variable of the compiled network,
-so all these fits compile it once.
+``spec_norm_bound`` limits how far a hidden layer may stretch distances. In this
+example, ``GridSearchCV`` selects it by the cross-validated log loss on in-distribution
+data. The bound is a variable of the compiled network. All fits of the search therefore
+use the same compiled network.
 
 Run: ``python grid_search_spectral_bound.py``
 """
@@ -22,20 +22,21 @@ from sksngp.datasets import shuffle_columns
 from sksngp.metrics import ood_auroc
 
 # %%
-# Unusual rows are the test rows with each column shuffled: every value has been
-# seen, their combination has not.
+# The OOD samples are test samples whose columns are shuffled. Each value occurs in the
+# test set, but their combinations do not.
 
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=0.3, stratify=y, random_state=0
 )
-X_odd = shuffle_columns(X_test, random_state=0)
+X_ood = shuffle_columns(X_test, random_state=0)
 
 # %%
-# By default, ``fit`` trains several networks to choose the depth and to calibrate. In
-# a search, ``num_layers=6`` and ``cv=None`` save that: one network, and a held-out set
-# of 40 samples for the threshold of ``predict_ood``. The default false positive rate,
-# 0.05, would depend on the two most unusual of them; 0.1 is steadier.
+# By default, ``fit`` trains several networks to select the depth and to compute the
+# threshold of ``predict_ood``. In a search, ``num_layers=6`` and ``cv=None`` save time:
+# ``fit`` then trains a single network and holds out 40 samples for the threshold. The
+# false positive rate is set to 0.1, because the default of 0.05 would depend on the two
+# most unusual of these samples.
 
 bounds = [0.3, 0.6, 0.9, 1.2]
 search = GridSearchCV(
@@ -49,13 +50,13 @@ search = GridSearchCV(
     cv=3,
 ).fit(X_train, y_train)
 
-print("spec_norm_bound  log-loss  accuracy   (means over 3 folds)")
+print("spec_norm_bound  log loss  accuracy   (means over 3 folds)")
 results = search.cv_results_
 for index, bound in enumerate(bounds):
     print(
         f"{bound:15.1f} {-results['mean_test_neg_log_loss'][index]:9.3f}"
         f" {results['mean_test_accuracy'][index]:9.3f}"
-        f"{'  <- chosen' if index == search.best_index_ else ''}"
+        f"{'  <- selected' if index == search.best_index_ else ''}"
     )
 
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
@@ -66,27 +67,27 @@ ax.errorbar(
     marker="o",
     capsize=4,
 )
-ax.set(xlabel="spec_norm_bound", ylabel="log-loss: mean, deviation of folds")
+ax.set(xlabel="spec_norm_bound", ylabel="log loss (mean and deviation)")
 plt.show()
 
 # %%
-# Pipelines and searches forward the methods that scikit-learn knows, among them
-# ``score_samples`` (higher = more normal).
+# Pipelines and searches forward the methods that scikit-learn defines. One of them is
+# ``score_samples``, whose values are lower for more unusual samples.
 
-print("The chosen one on the test rows:")
+print("Selected classifier on the test samples:")
 print(f"  accuracy {accuracy_score(y_test, search.predict(X_test)):.3f}")
-print(f"  log-loss {log_loss(y_test, search.predict_proba(X_test)):.3f}")
-auroc = ood_auroc(-search.score_samples(X_test), -search.score_samples(X_odd))
-print(f"  AUROC of score_samples against shuffled rows {auroc:.3f}")
+print(f"  log loss {log_loss(y_test, search.predict_proba(X_test)):.3f}")
+auroc = ood_auroc(-search.score_samples(X_test), -search.score_samples(X_ood))
+print(f"  AUROC of score_samples for shuffled samples {auroc:.3f}")
 
 # %%
 # The functions `sksngp.predict_ood` and `sksngp.predict_uncertainty` find the
-# classifier inside the search and transform the rows on the way.
-# A share ``ood_alpha`` of false alarms is what is asked for on average; a threshold
-# from 40 rows strays, so both shares vary between splits.
+# classifier inside the search and transform the samples that are passed to it. The
+# false positive rate is ``ood_alpha`` on average. With a threshold from 40 samples,
+# both fractions vary between splits.
 
-for name, rows in {"test": X_test, "shuffled": X_odd}.items():
+for name, samples in {"test": X_test, "shuffled": X_ood}.items():
     print(
-        f"{name:8} rows: {predict_ood(search, rows).mean():6.1%} flagged, "
-        f"mean uncertainty {predict_uncertainty(search, rows).mean():.3f}"
+        f"{name:8} samples: {predict_ood(search, samples).mean():6.1%} flagged, "
+        f"mean uncertainty {predict_uncertainty(search, samples).mean():.3f}"
     )

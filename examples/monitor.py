@@ -1,11 +1,11 @@
 """
-Monitoring a classifier in use
-==============================
+Monitoring a deployed classifier
+================================
 
-A classifier of tumors is put to use. Which cases does it decide itself? Which are
-unlike the cases that it was trained on, and why? And do the measurements still mean
-what they meant in training? This example answers the questions in turn, for measured
-data of 569 patients.
+A deployed classifier of tumors raises several questions. Which cases should it decide
+itself? Which cases differ from the training data, and why? Has the distribution of the
+measurements changed? This example answers the questions for measured data of 569
+patients.
 
 Run: ``python monitor.py [--output FILE.png]``
 """
@@ -27,19 +27,19 @@ from sksngp.inspection import DriftDisplay, OODExplanationDisplay
 from sksngp.metrics import risk_coverage_curve
 
 parser = argparse.ArgumentParser(description="Monitor a classifier of tumors.")
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 output = parser.parse_args().output
 
-REFERRAL = 1.0  # an expert looks at the case
-WRONG = 20.0  # a wrong call
+REFERRAL = 1.0  # cost of a referral
+WRONG = 20.0  # cost of a wrong decision
 
 # %%
 # Training
 # --------
 #
-# A third of the cases is for training and a third for decisions about the classifier in
-# use: it calibrates the flags, which requires no labels, and sets the share of
-# referrals. The remaining cases arrive after that, one by one.
+# The data are divided into three parts. The classifier is trained on the first part.
+# The second part calibrates the flags, which requires no labels, and determines which
+# cases are referred. The cases of the third part arrive later, one by one.
 
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X, X_rest, y, y_rest = train_test_split(X, y, train_size=190, random_state=0)
@@ -49,11 +49,12 @@ X_known, X_new, y_known, y_new = train_test_split(
 clf = SNGPClassifier(ood_alpha=0.05, random_state=0).fit(X, y).calibrate_ood(X_known)
 
 # %%
-# Which cases to refer
-# --------------------
+# Referrals
+# ---------
 #
-# A wrong call costs as much as 20 referrals. Cases are referred from the uncertainty on
-# at which the mean cost of the known cases is lowest.
+# A wrong decision costs as much as 20 referrals. Cases are referred to an expert if
+# their uncertainty exceeds a limit. The limit minimizes the mean cost of the second
+# part.
 
 uncertainty = clf.predict_uncertainty(X_known)
 coverage, risk = risk_coverage_curve(clf.predict(X_known) == y_known, uncertainty)
@@ -63,7 +64,8 @@ limit = np.sort(uncertainty)[round(coverage[cost.argmin()] * len(X_known)) - 1]
 refer = clf.predict_uncertainty(X_new) > limit
 wrong = (clf.predict(X_new) != y_new) & ~refer
 print(
-    f"{refer.mean():.0%} of the new cases are referred, {wrong.sum()} calls are wrong"
+    f"{refer.mean():.0%} of the new cases are referred, "
+    f"{wrong.sum()} decisions are wrong"
 )
 print(
     f"cost per case: {(REFERRAL * refer.sum() + WRONG * wrong.sum()) / len(X_new):.2f}"
@@ -71,66 +73,69 @@ print(
 )
 
 # %%
-# Which cases are unusual
-# -----------------------
+# Unusual cases
+# -------------
 #
-# ``predict_ood`` flags about 5% of ordinary cases. Among the flags in a batch, many
-# can therefore be false. ``control_false_discoveries`` bounds the fraction of false
-# ones among all flags instead. How many cases have to be odd for that depends on the
-# sizes of the batch and of the calibration set.
+# ``predict_ood`` flags about 5% of the in-distribution cases. Many flags of a batch can
+# therefore be false. ``control_false_discoveries`` bounds the fraction of false flags
+# among all flags instead. ``fewest_discoveries`` returns how many unusual cases are
+# required for a flag, given the sizes of the batch and of the calibration set.
 
 flags = clf.predict_ood(X_new)
 discoveries = control_false_discoveries(clf.ood_pvalue(X_new), rate=0.2)
 fewest = fewest_discoveries(len(X_new), len(clf.ood_scores_), rate=0.2)
 print(f"{flags.sum()} of {len(X_new)} new cases are flagged")
 print(
-    f"{discoveries.sum()} at a false discovery rate of 20% (at least {fewest} or none)"
+    f"{discoveries.sum()} are flagged at a false discovery rate of 20%, which requires "
+    f"at least {fewest} unusual cases"
 )
 
 # %%
-# Why they are unusual
-# --------------------
+# Explanations
+# ------------
 #
-# The three oddest cases: each bar is the contribution of a measurement to the score.
+# Explanations of the three most unusual cases. Each bar is the contribution of a
+# measurement to the OOD score.
 
-oddest = clf.score_samples(X_new).argsort()[:3]
-found = clf.explain_ood(X_new.iloc[oddest], X)
+most_unusual = clf.score_samples(X_new).argsort()[:3]
+found = clf.explain_ood(X_new.iloc[most_unusual], X)
 figure, axes = plt.subplots(2, 2, figsize=(13, 8), layout="constrained")
 for sample, ax in enumerate(axes.flat[:3]):
     OODExplanationDisplay.from_explanation(found, sample=sample, max_features=6, ax=ax)
     names = np.array(found.feature_names)[found.contributions[sample].argsort()[::-1]]
-    print(f"case {X_new.index[oddest[sample]]}: {', '.join(names[:2])}")
+    print(f"case {X_new.index[most_unusual[sample]]}: {', '.join(names[:2])}")
     nearest = found.neighbors[sample]
     print(f"  nearest training cases: {X.index[nearest].tolist()}")
 
 # %%
-# Whether something has changed
-# -----------------------------
+# Drift
+# -----
 #
-# From the 80th new case on, the instrument that measures smoothness reads more each
-# time. Single flags say little about that: in an undisturbed stream, one of 20 cases is
-# flagged as well. The drift monitor adds up the evidence. Its value reaches 100 in at
-# most one of 100 undisturbed streams, however long they are.
+# From the 80th new case on, the values of the instrument that measures smoothness
+# increase with each case. Single flags are weak evidence of such a change, because one
+# of 20 cases is flagged without any change. The drift monitor accumulates evidence.
+# Without a change, its value reaches 100 in at most one of 100 streams, however long
+# they are.
 
 drifting = X_new.copy()
 step = 0.05 * X["mean smoothness"].std()
 drifting["mean smoothness"] += step * np.maximum(np.arange(len(X_new)) - 80, 0)
 
-undisturbed = DriftMonitor(clf.ood_scores_, random_state=0)
-undisturbed.update(-clf.score_samples(X_new))
+stable = DriftMonitor(clf.ood_scores_, random_state=0)
+stable.update(-clf.score_samples(X_new))
 monitor = DriftMonitor(clf.ood_scores_, random_state=0)
 for number in range(len(drifting)):  # case by case, as they arrive
     case = drifting.iloc[[number]]
     if monitor.update(-clf.score_samples(case)).alarm_:
         break
-print(f"undisturbed: {'alarm' if undisturbed.alarm_ else 'no alarm'}")
-print(f"drifting: alarm at case {monitor.alarm_at_}")
-display = DriftDisplay.from_monitor(monitor, ax=axes[1, 1], label="drifting")
-axes[1, 1].plot(undisturbed.values_, color="gray", label="undisturbed")
+print(f"without drift: {'alarm' if stable.alarm_ else 'no alarm'}")
+print(f"with drift: alarm at case {monitor.alarm_at_}")
+display = DriftDisplay.from_monitor(monitor, ax=axes[1, 1], label="with drift")
+axes[1, 1].plot(stable.values_, color="gray", label="without drift")
 axes[1, 1].legend()
 
 # %%
-# What has changed is said by the explanations of the cases before the alarm.
+# Explanations of the cases before the alarm indicate which measurement has changed.
 
 latest = drifting.iloc[monitor.alarm_at_ - 10 : monitor.alarm_at_]
 mean = clf.explain_ood(latest, X).contributions.mean(axis=0)

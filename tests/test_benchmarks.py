@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from benchmarks import (
-    cifar,
-    flops,
-    images,
-    large_data,
-    report,
-    scaling,
-    scaling_workers,
-    settings,
-    speed,
-    timing,
-)
-from benchmarks.contest import AWARE, SINGLE, Contest
-from benchmarks.report import Check, Row
-from benchmarks.tutorial_process import TutorialProcess
+from benchmarks import cifar, images, large_data, scaling, scaling_workers, speed
+from benchmarks._tools import operation_counts as flops
+from benchmarks._tools import speed_report as report
+from benchmarks._tools import timing
+from benchmarks._tools import tutorial_settings as settings
+from benchmarks._tools.speed_comparison import AWARE, SINGLE
+from benchmarks._tools.speed_comparison import SpeedComparison as Contest
+from benchmarks._tools.speed_report import Check, Row
+from benchmarks._tools.tutorial_process import TutorialProcess
 from sksngp import ResNetClassifier, SNGPClassifier
 from sksngp._networks.architecture import Architecture
 from sksngp.datasets import two_moons

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
-from benchmarks import keel, table_methods, table_report, table_runs, tables
-from benchmarks.contenders import Answer
-from benchmarks.keel import Table
-from benchmarks.table_runs import FAR, HELD_OUT, KINDS, MOVED, SHUFFLED, Run
+from benchmarks import tables
+from benchmarks._tools import keel_tables as keel
+from benchmarks._tools import table_methods, table_report, table_runs
+from benchmarks._tools.detectors import Answer
+from benchmarks._tools.keel_tables import Table
+from benchmarks._tools.table_runs import FAR, HELD_OUT, KINDS, MOVED, SHUFFLED, Run
 from sksngp.datasets import InOut
 
 CHEAP = ["logistic regression", "SNGP"]

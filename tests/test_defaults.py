@@ -1,6 +1,6 @@
 """Accuracy and OOD detection on real data with all defaults.
 
-`benchmarks.real_data` prints the same measures for more seeds, folds and samples.
+`benchmarks.accuracy` prints the same measures for more seeds, folds and samples.
 """
 
 import warnings
@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.pairs import report
-from benchmarks.real_data import (
+from benchmarks._tools.dataset_pairs import report
+from benchmarks.accuracy import (
     TABULAR,
     best_ensemble,
     detection,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 SEEDS = [0]
 FASHION_ROWS = 2_000
-#: Of `benchmarks.pairs.report`; the others hold out other digits.
+#: Of `benchmarks._tools.dataset_pairs.report`; the others hold out other digits.
 PAIRS = ["wine 2", "digits 4, 7", "breast cancer"]
 FASHION = "fashion 8, 9"
 

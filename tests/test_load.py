@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks import load
-from benchmarks.load import Expected, Tally
+from benchmarks import service_load as load
+from benchmarks.service_load import Expected, Tally
 from examples.serve import digest_of
 from sksngp import SNGPClassifier
 from sksngp.persistence import save

@@ -23,7 +23,7 @@ MEASURE = """
 import json, sys, warnings
 import numpy as np
 import sksngp
-from benchmarks.timing import PeakMemory
+from benchmarks._tools.timing import PeakMemory
 
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
-"""The tutorial's recipe in a process of its own, called from another.
+"""The recipe of the tutorial, run in a separate process.
 
-TensorFlow's threads are settings of a process. A reader of the tutorial leaves
-them alone, while this library sets its own; so each side gets a process, and one
-of them waits while the other computes.
+The thread settings of TensorFlow apply to a whole process. The tutorial does not change
+them, whereas this library configures its own. Each side therefore runs in a process of
+its own, and one process waits while the other computes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Model:
-    """What stands here for a model, or a list of them, that lives there."""
+    """Reference to a model, or a list of models, in the other process."""
 
     number: int
 
 
 class TutorialProcess:
-    """Functions of `benchmarks.tutorial`, computed in the other process.
+    """Proxy of `benchmarks._tools.tutorial_recipe` in another process.
 
-    ``process.fit_sngp(X, y)`` returns a `Model`, ``process.predict_sngp(model, X)``
-    arrays. `seed`, where given, seeds Keras before the call.
+    ``process.fit_sngp(X, y)`` returns a `Model`, and ``process.predict_sngp(model, X)``
+    returns arrays. If `seed` is passed, it seeds Keras before the call.
     """
 
     def __init__(self):
@@ -50,7 +50,7 @@ class TutorialProcess:
 def _serve(connection):
     import tf_keras
 
-    from benchmarks import tutorial
+    from benchmarks._tools import tutorial_recipe
 
     models: list = []
     while True:
@@ -62,7 +62,7 @@ def _serve(connection):
         try:
             if seed is not None:
                 tf_keras.utils.set_random_seed(seed)
-            result = getattr(tutorial, name)(*arguments, **keywords)
+            result = getattr(tutorial_recipe, name)(*arguments, **keywords)
         except Exception as error:
             connection.send((False, repr(error)))
             continue

@@ -1,15 +1,16 @@
-"""Throughput, latency and wrong answers of ``examples/serve.py`` under load.
+"""Throughput, latency and correctness of the HTTP service under load.
 
-Run ``python -m benchmarks.load`` (under a minute; ``--seconds`` for each of the four
-lines). The service runs in a process of its own on a free port of this machine, and
-1, 8 and 64 clients each send request after request of one to eight rows of digits, over
-connections that they keep. Then 8 clients do so while two models replace each other in
-the service's file; each stays until it has answered.
+Run ``python -m benchmarks.service_load`` (less than a minute; ``--seconds`` sets the
+time of each of the four measurements). The service ``examples/serve.py`` runs in a
+process of its own on a free port. 1, 8 and 64 clients send one request after the other
+over persistent connections; each request has one to eight rows of digits. In the last
+measurement, 8 clients send requests while two models replace each other in the file of
+the service. Each model remains until it has answered a request.
 
-Every answer is compared, number by number, with what the model whose hash it carries
-predicts here for the same rows. The exit status is 1 if one differs or if a new model
-isn't taken up. The clients compute on the same cores as the service, so the figures are
-lower bounds.
+Each answer contains the hash of a model. All of its values are compared with the
+predictions of that model in this process. The exit status is 1 if any value differs or
+if the service does not load a new model. The clients run on the same cores as the
+service, so that the measured throughput is a lower bound.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from benchmarks.report import table
-from benchmarks.timing import ROOT
+from benchmarks._tools.printing import print_header, table
+from benchmarks._tools.timing import ROOT
 from examples.serve import ServedModel, digest_of
 from sksngp import SNGPClassifier
 from sksngp.persistence import save
 
 CLIENTS = (1, 8, 64)
-LARGEST = 8  # rows of a request
-PATIENCE = 120.0  # seconds for what takes one, but on a busy machine
+MAX_ROWS = 8  # of a request
+TIMEOUT = 120.0  # seconds, sufficient on a busy machine
 PER_ROW = ("labels", "probabilities", "epistemic", "ood", "ood_pvalue")
 
 
 @dataclass
 class Tally:
-    """What the clients of one line saw."""
+    """Counts and latencies of one measurement."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Tally:
     models: Counter = field(default_factory=Counter)
 
     def cells(self) -> list[str]:
-        """The line of the table."""
+        """Format the row of the table."""
         p50, p99 = np.percentile(self.latencies, [50, 99]) * 1000
         rates = [len(self.latencies) / self.seconds, self.rows / self.seconds]
         return [
@@ -72,7 +73,7 @@ class Tally:
 
 
 class Connection:
-    """One kept HTTP/1.1 connection; as little of a client as the service needs."""
+    """Minimal HTTP/1.1 client with a persistent connection."""
 
     def __init__(self, port: int):
         self.port = port
@@ -89,7 +90,7 @@ class Connection:
             await self._writer.wait_closed()
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Send a request; return the status and the body of the answer."""
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
@@ -100,7 +101,7 @@ class Connection:
 
 
 class Expected:
-    """What the models predict for the rows that clients choose from."""
+    """Predictions of the models for all rows that clients may send."""
 
     def __init__(self, X: np.ndarray, paths: list[Path]):
         self.X, self._answers = X.tolist(), {}
@@ -110,7 +111,7 @@ class Expected:
             self._answers[model.digest] = outputs, model.about()["classes"]
 
     def holds(self, chosen: np.ndarray, answer: dict) -> bool:
-        """Whether an answer is, to the last bit, that of the model it names."""
+        """Return whether an answer equals, bit for bit, that of the model it names."""
         if answer["model"] not in self._answers:
             return False
         outputs, classes = self._answers[answer["model"]]
@@ -122,11 +123,11 @@ class Expected:
 async def client(
     port: int, seed: int, expected: Expected, tally: Tally, stop: asyncio.Event
 ) -> None:
-    """Send request after request and check the answers, until it is told to stop."""
+    """Send requests and check the answers until `stop` is set."""
     rng = np.random.default_rng(seed)
     async with Connection(port) as connection:
         while not stop.is_set():
-            chosen = rng.integers(len(expected.X), size=rng.integers(1, LARGEST + 1))
+            chosen = rng.integers(len(expected.X), size=rng.integers(1, MAX_ROWS + 1))
             rows = [expected.X[row] for row in chosen]
             question = json.dumps({"rows": rows}).encode()
             start = time.perf_counter()
@@ -151,7 +152,7 @@ async def load(
     expected: Expected,
     meanwhile: Callable[[Tally], Coroutine],
 ) -> Tally:
-    """Drive the service with some clients for as long as something else goes on."""
+    """Send requests from several clients until `meanwhile` ends."""
     tally, stop, start = Tally(), asyncio.Event(), time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for seed in range(clients):
@@ -163,7 +164,7 @@ async def load(
 
 
 def for_seconds(seconds: float) -> Callable[[Tally], Coroutine]:
-    """Nothing else goes on for some seconds, and longer if no answer has come."""
+    """Return a coroutine that waits for a time, and for at least one answer."""
 
     async def wait(tally):
         await asyncio.sleep(seconds)
@@ -175,7 +176,7 @@ def for_seconds(seconds: float) -> Callable[[Tally], Coroutine]:
 def replacing(
     path: Path, others: list[Path], seconds: float, every: float
 ) -> Callable[[Tally], Coroutine]:
-    """Put copies of other files in a file's place in turn, each as a whole."""
+    """Return a coroutine that atomically replaces a file by others in turn."""
 
     async def replace(tally):
         end = time.perf_counter() + seconds
@@ -194,21 +195,22 @@ def replacing(
     return replace
 
 
-async def _until(condition, patience=PATIENCE):
-    """Wait for what a busy machine may delay, but not for ever."""
-    async with asyncio.timeout(patience):
+async def _until(condition, seconds=TIMEOUT):
+    """Wait until a condition holds; raise TimeoutError if it takes too long."""
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
 
 
 @contextmanager
 def service(path: Path, log: Path, poll: float = 0.05) -> Iterator[int]:
-    """Run the service in a process of its own; the port that it listens at.
+    """Run the service in a process of its own; yield its port.
 
     Raises
     ------
     RuntimeError
-        If it does not start, or does not end well: with what it said.
+        If the service does not start or ends with an error. The message contains its
+        output.
     """
     command = [sys.executable, ROOT / "examples" / "serve.py", path]
     command += ["--port", "0", "--poll", str(poll)]
@@ -230,7 +232,7 @@ def service(path: Path, log: Path, poll: float = 0.05) -> Iterator[int]:
 
 
 def _port(process, log):
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until and process.poll() is None:
         if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", log.read_text()):
             return int(found[1])
@@ -239,7 +241,7 @@ def _port(process, log):
 
 
 def measure(folder: Path, seconds: float) -> dict[str, Tally]:
-    """Fit two models on digits, serve them and drive the service: a tally a line."""
+    """Fit two models on digits and serve them; return a tally per measurement."""
     X, y = load_digits(return_X_y=True)
     files = [folder / "first.sksngp", folder / "second.sksngp"]
     for seed, path in enumerate(files):
@@ -253,7 +255,7 @@ def measure(folder: Path, seconds: float) -> dict[str, Tally]:
         def line(clients, meanwhile):
             return asyncio.run(load(port, clients, expected, meanwhile))
 
-        line(8, for_seconds(min(1.0, seconds)))  # off the clock
+        line(8, for_seconds(min(1.0, seconds)))  # warm-up
         lines = {str(n): line(n, for_seconds(seconds)) for n in CLIENTS}
         every = min(0.5, seconds / 4)
         tally = line(8, replacing(served, files[::-1], seconds, every))
@@ -261,12 +263,15 @@ def measure(folder: Path, seconds: float) -> dict[str, Tally]:
 
 
 def main() -> int:
-    """Print the table; 1 if an answer was wrong."""
-    parser = argparse.ArgumentParser(description="Drive the service with clients.")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each line")
+    """Print the table; return 1 if an answer was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="of each measurement"
+    )
     options = parser.parse_args()
     if not options.seconds > 0:
         parser.error(f"--seconds must be above 0, got {options.seconds:g}")
+    print_header()
     with tempfile.TemporaryDirectory() as folder:
         lines = measure(Path(folder), options.seconds)
     header = ["clients", "requests/s", "rows/s", "p50 ms", "p99 ms", "refused", "wrong"]

@@ -1,10 +1,9 @@
-"""Other libraries' classifiers on the two moons, for ``benchmarks.speed --peers``.
+"""Classifiers of other libraries, for `benchmarks.speed` and `benchmarks.quality`.
 
-Each is optional (``pip install -e ".[bench]"``) and imported where it's used. Where
-a peer has a network it gets the tutorial's size, six layers of 128, and as many
-epochs and rows a batch; everything else is the peer's own default, or what its
-documentation shows. Scores for OOD detection are what each offers: a variance where
-there is one, else the entropy of the probabilities.
+The libraries are optional (``pip install -e ".[bench]"``). Networks have the size of
+the tutorial, six layers of 128 units, and its epochs and mini-batches. All other
+parameters are defaults of the library or taken from its documentation. The OOD score is
+a variance if the library provides one, and the entropy of the probabilities otherwise.
 """
 
 from __future__ import annotations
@@ -22,37 +21,40 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks import settings
-from benchmarks.contest import Contest, ours_aware
-from benchmarks.report import shown, table, time_text
-from benchmarks.timing import seconds_of
+from benchmarks._tools import tutorial_settings
+from benchmarks._tools.printing import shown, table, time_text
+from benchmarks._tools.speed_comparison import SpeedComparison, ours_aware
+from benchmarks._tools.timing import seconds_of
 from sksngp import SNGPClassifier
 from sksngp._uncertainty.entropy import normalised_entropy
 from sksngp.metrics import ood_auroc
 
-LAYERS = (settings.NUM_HIDDEN,) * settings.NUM_LAYERS
+LAYERS = (tutorial_settings.NUM_HIDDEN,) * tutorial_settings.NUM_LAYERS
 LEARNING_RATE = 1e-3
 
-#: ``predict(X)``: class probabilities, and a score that is higher for stranger rows.
+#: ``predict(X)`` returns class probabilities, and OOD scores that are higher for more
+#: unusual samples.
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def sklearn_mlp(X, y, epochs: int, seed: int) -> Predict:
-    """scikit-learn's multi-layer perceptron; entropy."""
+    """Fit scikit-learn's multi-layer perceptron; the score is the entropy."""
     model = MLPClassifier(
         LAYERS,
-        batch_size=min(settings.BATCH_SIZE, len(X)),
+        batch_size=min(tutorial_settings.BATCH_SIZE, len(X)),
         max_iter=epochs,
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as asked
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # the number of epochs is given
         model.fit(X, y)
     return _with_entropy(model.predict_proba)
 
 
 def sklearn_gaussian_process(X, y, epochs: int, seed: int) -> Predict:
-    """scikit-learn's Gaussian process; variance of the latent function."""
+    """Fit scikit-learn's Gaussian process; the score is the latent variance."""
     model = GaussianProcessClassifier(RBF(), random_state=seed).fit(X, y)
 
     def predict(rows):
@@ -63,7 +65,7 @@ def sklearn_gaussian_process(X, y, epochs: int, seed: int) -> Predict:
 
 
 def laplace_torch(X, y, epochs: int, seed: int) -> Predict:
-    """Last-layer Laplace on a network trained in PyTorch; variance of the logits."""
+    """Fit a last-layer Laplace approximation; the score is the logit variance."""
     import torch
     from laplace import Laplace
 
@@ -71,19 +73,19 @@ def laplace_torch(X, y, epochs: int, seed: int) -> Predict:
     network = torch.nn.Sequential(*_torch_layers(X.shape[1]))
     network.append(torch.nn.Linear(LAYERS[-1], int(y.max()) + 1))
     rows = torch.utils.data.DataLoader(
-        _torch_data(X, y), batch_size=settings.BATCH_SIZE, shuffle=True
+        _torch_data(X, y), batch_size=tutorial_settings.BATCH_SIZE, shuffle=True
     )
     _torch_train(network, rows, epochs)
     model = Laplace(network, "classification")  # last layer, Kronecker factors
     model.fit(rows)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it names a default of its own
+        warnings.simplefilter("ignore", UserWarning)  # about a default of its own
         model.optimize_prior_precision()
 
     def predict(rows):
         batch = torch.as_tensor(np.asarray(rows), dtype=torch.float32)
         proba = model(batch, link_approx="probit")
-        # No public method gives the variances of the logits.
+        # No public method returns the variances of the logits.
         _, variance = model._glm_predictive_distribution(batch)
         trace = variance.diagonal(dim1=1, dim2=2).sum(dim=1)
         return proba.detach().numpy(), trace.detach().numpy()
@@ -92,18 +94,18 @@ def laplace_torch(X, y, epochs: int, seed: int) -> Predict:
 
 
 def sngp_package(X, y, epochs: int, seed: int) -> Predict:
-    """PyPI's ``sngp``, behind a PyTorch network; variance."""
+    """Fit the package ``sngp`` on a PyTorch network; the score is the variance."""
     import torch
     from sngp import SNGP
 
     torch.manual_seed(seed)
     backbone = torch.nn.Sequential(*_torch_layers(X.shape[1]))
     model = SNGP(int(y.max()) + 1, backbone, LAYERS[-1], momentum=-1, ridge_penalty=1.0)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line an epoch
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints one line per epoch
         model.train_model(
             _torch_data(X, y),
             epochs=epochs,
-            batch_size=settings.BATCH_SIZE,
+            batch_size=tutorial_settings.BATCH_SIZE,
             lr=LEARNING_RATE,
         )
 
@@ -117,12 +119,12 @@ def sngp_package(X, y, epochs: int, seed: int) -> Predict:
 
 
 def bayesian_deep_ensemble(X, y, epochs: int, seed: int, **params) -> Predict:
-    """sklearn-contrib-bde: sampled networks in JAX; entropy."""
+    """Fit the sampled networks of sklearn-contrib-bde; the score is the entropy."""
     from bde import BdeClassifier
 
     params = {"hidden_layers": list(LAYERS)} | params
     model = BdeClassifier(epochs=epochs, seed=seed, **params)
-    # Its progress bars would fill the terminal.
+    # Suppress its progress bars.
     with (
         contextlib.redirect_stderr(io.StringIO()),
         contextlib.redirect_stdout(io.StringIO()),
@@ -170,7 +172,7 @@ def _torch_data(X, y):
     )
 
 
-PEERS = {
+CLASSIFIERS = {
     "scikit-learn MLPClassifier": sklearn_mlp,
     "scikit-learn GaussianProcessClassifier": sklearn_gaussian_process,
     "laplace-torch, last layer": laplace_torch,
@@ -179,53 +181,60 @@ PEERS = {
 }
 
 
-def measure(contest: Contest) -> list[dict]:
-    """Time and score every peer, and our SNGP beside them.
+def measure(comparison: SpeedComparison) -> list[dict]:
+    """Measure the time and quality of each classifier, and of `SNGPClassifier`.
 
     Parameters
     ----------
-    contest : Contest
-        Data, epochs and number of rounds (three at most).
+    comparison : SpeedComparison
+        Provides the data, the epochs and the number of rounds, of which at most three
+        are used.
 
     Returns
     -------
     list of dict
-        Raw times, accuracies and AUROCs, or why a peer is missing.
+        Times, accuracies and AUROCs, or the reason why a classifier is missing.
     """
 
     def ours(X, y, epochs, seed):
-        classifier = contest.ours(SNGPClassifier, epochs=epochs, random_state=seed)
+        classifier = comparison.ours(SNGPClassifier, epochs=epochs, random_state=seed)
         classifier.fit(X, y)
         return lambda rows: ours_aware(classifier, rows)
 
-    contestants = {"sksngp SNGPClassifier": ours, **PEERS}
-    return [_measure(name, fit, contest) for name, fit in contestants.items()]
+    classifiers = {"sksngp SNGPClassifier": ours, **CLASSIFIERS}
+    return [_measure(name, fit, comparison) for name, fit in classifiers.items()]
 
 
-def _measure(name, fit, contest):
-    result = {"peer": name, "note": ""}
+def _measure(name, fit, comparison):
+    result = {"classifier": name, "note": ""}
     try:
-        fit(contest.X[:64], contest.y[:64], 1, 0)  # imports; off the clock
+        fit(
+            comparison.X[:64], comparison.y[:64], 1, 0
+        )  # imports, outside the measurement
     except ImportError as error:
         return {**result, "note": f"not installed ({error})"}
-    except RuntimeError as error:  # torch and an extension of another build, say
+    except (
+        RuntimeError
+    ) as error:  # for example, incompatible builds of torch and an extension
         return {**result, "note": f"fails ({str(error).splitlines()[0]})"}
     keys = "fit seconds", "predict seconds", "accuracy", "AUROC"
     result |= {key: [] for key in keys}
-    for seed in range(min(contest.repeats, 3)):
-        fitting, predict = seconds_of(fit, contest.X, contest.y, contest.epochs, seed)
-        predict(contest.X_test)  # whatever is compiled for this shape
-        predicting, (proba, known) = seconds_of(predict, contest.X_test)
-        _, unknown = predict(contest.X_ood)
-        accuracy = float((proba.argmax(axis=1) == contest.y_test).mean())
+    for seed in range(min(comparison.repeats, 3)):
+        fitting, predict = seconds_of(
+            fit, comparison.X, comparison.y, comparison.epochs, seed
+        )
+        predict(comparison.X_test)  # compiles functions of this shape
+        predicting, (proba, known) = seconds_of(predict, comparison.X_test)
+        _, unknown = predict(comparison.X_ood)
+        accuracy = float((proba.argmax(axis=1) == comparison.y_test).mean())
         values = fitting, predicting, accuracy, ood_auroc(known, unknown)
         for key, value in zip(keys, values, strict=True):
             result[key].append(value)
     return result
 
 
-def peer_table(results: list[dict]) -> str:
-    """Text table of what `measure` found."""
+def library_table(results: list[dict]) -> str:
+    """Format the results of `measure`."""
     lines = []
     for result in results:
         times = [
@@ -236,6 +245,13 @@ def peer_table(results: list[dict]) -> str:
             shown(median(result[key]) if key in result else None, "{:.3f}")
             for key in ("accuracy", "AUROC")
         ]
-        lines.append([result["peer"], *times, *scores, result["note"]])
-    header = ["peer", "fit", "predict 1,000 rows", "accuracy", "OOD AUROC", "note"]
+        lines.append([result["classifier"], *times, *scores, result["note"]])
+    header = [
+        "classifier",
+        "fit",
+        "predict 1,000 samples",
+        "accuracy",
+        "OOD AUROC",
+        "note",
+    ]
     return table(header, lines)

@@ -1,11 +1,11 @@
-"""Useful floating-point operations of fits and predictions.
+"""Number of floating-point operations that fits and predictions require.
 
-Only matrix products are counted, a multiplication and an addition as two, and
-only those that the algorithm cannot do without, whoever does the work: an
-implementation that computes more gets no credit for it. Results are by float
-type, since the machine's rates differ: training and predictions are float32; the
-projection and the posterior's sum are float64 (as the tutorial's are not; its
-share is taken of the same work, all in float32).
+Only matrix products are counted. A multiplication and an addition count as two
+operations. Operations that the algorithm does not require are not counted, even if an
+implementation performs them. Results are separate for each float type, because the
+rates of the machine differ: training and predictions use float32, whereas the
+projection and the sum of the posterior use float64. The tutorial uses float32
+throughout; its fraction of the roofline refers to the same operations, all in float32.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sksngp._networks.architecture import Architecture
 
 
 def forward(arch: Architecture, samples: int = 1) -> int:
-    """Operations that take one projected row to logits, of one member.
+    """Count the operations from a projected sample to the logits of one member.
 
     Parameters
     ----------
     arch : Architecture
     samples : int, default=1
-        Number of dropout masks. They share the first block's product, as masks
-        multiply what comes out of a block.
+        Number of dropout masks. They share the product of the first residual block,
+        because masks multiply the output of a block.
 
     Returns
     -------
@@ -35,11 +35,12 @@ def forward(arch: Architecture, samples: int = 1) -> int:
 
 
 def backward(arch: Architecture) -> int:
-    """Operations that take one row's loss to the gradients of one member.
+    """Count the operations from the loss of a sample to the gradients of one member.
 
-    Of each trained kernel, and of each layer's input except where nothing below
-    is trained: the first block reads the frozen projection. Random features are
-    frozen, and need no gradient but of their input.
+    Gradients are required for each trained kernel and for the input of each layer. The
+    input of the first residual block is an exception, because the projection below it
+    is frozen. Random features are frozen as well and require only the gradient of their
+    input.
     """
     hidden, layers = arch.num_hidden, arch.num_layers
     kernels = layers * hidden**2 + _last_width(arch) * arch.num_outputs
@@ -52,17 +53,18 @@ def _last_width(arch):
 
 
 def _output(arch):
-    """Multiplications from the last hidden representation to logits."""
+    """Count the multiplications from the hidden representation to the logits."""
     features = arch.num_hidden * arch.num_inducing if arch.num_inducing else 0
     return features + _last_width(arch) * arch.num_outputs
 
 
 def variance(arch: Architecture) -> int:
-    """Operations that take one row's random features to its variance.
+    """Count the operations from the random features of a sample to its variance.
 
-    A squared norm after a product with a triangular matrix; as many as one row
-    adds to the triangle of the precision. Where few directions of the precision
-    say as much, fewer do, and a share of the roofline can exceed 1.
+    The variance is a squared norm after a product with a triangular matrix. One sample
+    adds as many operations to the triangle of the precision. If few directions of the
+    precision suffice, an implementation needs fewer operations, and its fraction of the
+    roofline can exceed 1.
     """
     return arch.num_inducing * (arch.num_inducing + 1)
 
@@ -70,12 +72,12 @@ def variance(arch: Architecture) -> int:
 def fit(
     arch: Architecture, n: int, columns: int, epochs: int, batch_size: int
 ) -> dict[str, float]:
-    """Operations of a fit.
+    """Count the operations of a fit.
 
-    Each row is projected once. An SNGP's step also takes one power iteration, two
-    products with a vector, for each hidden layer; after training each row's
-    features enter the precision, which is factorised. Scores of training rows,
-    from which thresholds come, are left out.
+    Each sample is projected once. A training step of SNGP also requires one power
+    iteration per hidden layer, that is, two products with a vector. After training, the
+    random features of each sample are added to the precision, which is factorized. The
+    scores that determine the threshold are not counted.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def fit(
     Returns
     -------
     dict of str to float
-        By float type.
+        Operations of each float type.
     """
     hidden, inducing = arch.num_hidden, arch.num_inducing
     training = epochs * n * (forward(arch) + backward(arch))
@@ -104,20 +106,20 @@ def fit(
 def predict(
     arch: Architecture, n: int, columns: int, samples: int = 1
 ) -> dict[str, float]:
-    """Operations of class probabilities for `n` rows.
+    """Count the operations of the class probabilities of `n` samples.
 
     Parameters
     ----------
     arch : Architecture
     n, columns : int
-        Shape of the rows.
+        Shape of the samples.
     samples : int, default=1
         Number of dropout masks.
 
     Returns
     -------
     dict of str to float
-        By float type.
+        Operations of each float type.
     """
     projection, row = 2 * columns * arch.num_hidden, forward(arch, samples)
     if arch.num_inducing:
@@ -129,5 +131,5 @@ def predict(
 
 
 def ideal_seconds(flops: dict[str, float], rates: dict[str, float]) -> float:
-    """Seconds that operations take at rates in GFLOP/s, both by float type."""
+    """Return the time of operations at the rates, in GFLOP/s, of their float types."""
     return sum(count / (rates[dtype] * 1e9) for dtype, count in flops.items())

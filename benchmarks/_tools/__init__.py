@@ -1,0 +1,1 @@
+"""Helpers of the benchmarks: data, compared methods, measurements and reports."""
