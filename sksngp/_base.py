@@ -21,7 +21,7 @@ from ._compat import YoungerParametersMixin
 from ._data import holdout
 from ._data.projection import fit_projection
 from ._data.rows import Rows
-from ._data.sources import MatrixLike, RowSource, select
+from ._data.sources import MatrixLike, RowSource, select_samples
 from ._data.streamed_rows import StreamedRows, project
 from ._data.validation import check_training_rows, checks_parameters
 from ._docstrings import document
@@ -518,12 +518,12 @@ class BaseNetworkClassifier(
     ) -> None:
         """Set the threshold by the scores of the held-out samples."""
         held_out = np.logical_or.reduce(splits.held_out)
-        scored = select(samples.X, held_out)
+        scored = select_samples(samples.X, held_out)
         self._ood_rows = holdout.digests(scored, self._split)
         if splits.refit and (self._cv_is_automatic() or isinstance(self.cv, Integral)):
             # The final network knows common samples, which are in no fold, and will
             # know new ones like them.
-            common = select(samples.X, ~held_out)
+            common = select_samples(samples.X, ~held_out)
             scores = np.append(scores, self._predict_valid(common, self._ood_score))
             self._ood_rows = np.append(
                 self._ood_rows, holdout.digests(common, self._split)
@@ -580,7 +580,9 @@ class BaseNetworkClassifier(
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         parts = out_of_fold_scores(trial, samples, splits)
-        self._ood_rows = holdout.digests(select(samples.X, held_out), self._split)
+        self._ood_rows = holdout.digests(
+            select_samples(samples.X, held_out), self._split
+        )
         self._set_threshold(self._combine_scores(parts, samples.X), depth=1)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
@@ -667,7 +669,7 @@ class BaseNetworkClassifier(
             return project(X, labels, weights, self.projection_, self.dtype), None
         learnt, validation = (
             project(
-                select(X, mask),
+                select_samples(X, mask),
                 labels[mask],
                 weights[mask],
                 self.projection_,

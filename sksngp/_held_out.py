@@ -116,7 +116,7 @@ class HeldOutMixin:
         fitted = copy.copy(self)
         fitted._check_parameters()
         rows = check_rows(fitted, X, reset=False)
-        needed = conformal.rows_needed(fitted.ood_alpha, fitted.ood_confidence)
+        needed = conformal.min_calibration_size(fitted.ood_alpha, fitted.ood_confidence)
         if len(rows) < needed:
             raise ValueError(
                 f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
@@ -249,7 +249,10 @@ class HeldOutMixin:
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        for at_least in (conformal.rows_needed(self.ood_alpha, self.ood_confidence), 0):
+        for at_least in (
+            conformal.min_calibration_size(self.ood_alpha, self.ood_confidence),
+            0,
+        ):
             held_out = holdout.hold_out(
                 X,
                 labels,
@@ -287,7 +290,7 @@ class HeldOutMixin:
 
     def _warn_of_few(self, number: int, depth: int = 0) -> None:
         """Warn if no row is flagged for so few scores of held-out rows."""
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:

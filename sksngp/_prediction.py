@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from ._data.collections import computed, split_label
+from ._data.collections import compute_if_lazy, split_label
 from ._data.dask_predictions import lazy_on_dask
 from ._data.projection import InputProjection, padded_blocks
 from ._data.sources import MatrixLike, RowSource
@@ -235,9 +235,9 @@ class PredictionMixin:
             _, y = split_label(X, y)
         return float(
             accuracy_score(
-                computed(y),
-                computed(self.predict(X)),
-                sample_weight=computed(sample_weight),
+                compute_if_lazy(y),
+                compute_if_lazy(self.predict(X)),
+                sample_weight=compute_if_lazy(sample_weight),
             )
         )
 

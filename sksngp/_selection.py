@@ -19,7 +19,7 @@ from scipy.special import softmax
 
 from ._data.rows import Rows
 from ._data.sample_weight import effective_weights
-from ._data.sources import RowSource, select
+from ._data.sources import RowSource, select_samples
 from ._data.streamed_rows import StreamedRows
 from ._uncertainty.temperature import fit_temperature, log_loss_at
 
@@ -197,7 +197,7 @@ def out_of_fold_scores(
         model that was trained without the sample.
     """
     parts = [
-        model._held_out_parts(select(samples.X, mask), rows, splits.refit)
+        model._held_out_parts(select_samples(samples.X, mask), rows, splits.refit)
         for model, mask, rows in zip(
             trial.models, splits.held_out, trial.held_out, strict=True
         )

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from ._data import holdout
 from ._data.input_types import plain_labels
 from ._data.projection import InputProjection, scaler_of_columns
-from ._data.rows import Rows, joined
+from ._data.rows import Rows, concatenate
 from ._data.sample_weight import WeightTotals, in_units
-from ._data.sources import MatrixLike, RowSource, row_blocks, select
+from ._data.sources import MatrixLike, RowSource, row_blocks, select_samples
 from ._data.stream_memory import StreamMemory, capacity, empty_memory, reach
 from ._data.streamed_rows import StreamedRows
 from ._data.validation import check_labels, check_training_rows, checks_parameters
@@ -164,7 +164,7 @@ class _Chunk(NamedTuple):
 
     def part(self, mask: NDArray[np.bool_]) -> tuple[Any, ...]:
         """Rows, labels, weights and hashes of some."""
-        return select(self.X, mask), *(values[mask] for values in self[1:4])
+        return select_samples(self.X, mask), *(values[mask] for values in self[1:4])
 
 
 class StreamMixin:
@@ -434,12 +434,12 @@ class StreamMixin:
         """First rows, of which more are held out: until they set a threshold."""
         if state.fitted or not 0 < self.validation_fraction < holdout.LARGEST_SHARE:
             return 0
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         return MARGIN * needed / holdout.LARGEST_SHARE
 
     def _most_scores(self) -> int:
         """Number of held-out rows that set the threshold."""
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _new_stream(
@@ -527,7 +527,7 @@ class StreamMixin:
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
         if state.fitted:  # there is no memory of what it was fitted on
-            self._train_for(joined(new), 1, rng)
+            self._train_for(concatenate(new), 1, rng)
             return
         room = (self.batch_size or size) - size  # in a single step
         again = min(len(state.memory), max(room, REPEATS * size))
@@ -540,7 +540,7 @@ class StreamMixin:
         projected = self.projection_(X[drawn], self.dtype)
         old = Rows(projected, labels[drawn], weights[drawn])
         epochs = max(1, round(visits * size / (size + again)))
-        self._train_for(joined([*new, old]), epochs, rng)
+        self._train_for(concatenate([*new, old]), epochs, rng)
 
     def _train_for(
         self, rows: Rows | StreamedRows, epochs: int, rng: np.random.Generator

@@ -18,7 +18,13 @@ from sksngp._data.collections import (
     open_source,
     split_label,
 )
-from sksngp._data.sources import ArraySource, RowSource, Selection, row_blocks, select
+from sksngp._data.sources import (
+    ArraySource,
+    RowSource,
+    Selection,
+    row_blocks,
+    select_samples,
+)
 
 
 class Lists(RowSource):
@@ -61,20 +67,22 @@ def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
 def test_a_selection_has_the_chosen_rows(sizes, seed):
     source = Lists(sizes)
     mask = np.random.default_rng(seed).random(len(source)) < 0.5
-    chosen = select(source, mask)
+    chosen = select_samples(source, mask)
     assert isinstance(chosen, Selection)
     assert chosen.shape == (mask.sum(), 3)
     assert joined(chosen)[:, 0].tolist() == np.flatnonzero(mask).tolist()
     again = np.arange(len(chosen)) % 2 == 0
-    np.testing.assert_array_equal(joined(select(chosen, again)), joined(chosen)[again])
+    np.testing.assert_array_equal(
+        joined(select_samples(chosen, again)), joined(chosen)[again]
+    )
 
 
 def test_many_rows_of_an_array_are_chosen_without_a_copy(monkeypatch):
     X = np.arange(4000.0).reshape(2000, 2)
     mask = np.arange(2000) % 3 > 0
-    np.testing.assert_array_equal(select(X, mask), X[mask])
+    np.testing.assert_array_equal(select_samples(X, mask), X[mask])
     monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 1000)
-    chosen = select(X, mask)
+    chosen = select_samples(X, mask)
     assert isinstance(chosen, Selection)
     np.testing.assert_array_equal(joined(chosen), X[mask])
 

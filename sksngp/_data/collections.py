@@ -160,7 +160,7 @@ def split_label(dataset: Any, label: str) -> tuple[list[str], np.ndarray]:
     return [name for name in names if name != label], labels
 
 
-def computed(values: Any) -> Any:
+def compute_if_lazy(values: Any) -> Any:
     """Values of a lazy collection, such as labels; others as they are."""
     return values.compute() if is_dask(values) else values
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .rows import Rows, add
+from .rows import Rows, add_sums
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .streamed_rows import StreamedRows
 
 
-def total(
+def sum_over_samples(
     rows: StreamedRows, function: Callable[[Rows], tuple[Any, ...]]
 ) -> tuple[Any, ...]:
     """Sum of what `function` says of each block, added up in pairs on the workers.
@@ -47,7 +47,7 @@ def total(
     while len(parts) > 1:
         odd = parts[-1:] if len(parts) % 2 else []
         pairs = zip(parts[::2], parts[1::2], strict=False)
-        parts = [dask.delayed(add)(*pair) for pair in pairs] + odd
+        parts = [dask.delayed(add_sums)(*pair) for pair in pairs] + odd
     return rows.source.client.compute(parts[0]).result()
 
 

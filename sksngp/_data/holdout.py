@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import RowSource, row_blocks, select
+from .sources import RowSource, row_blocks, select_samples
 
 #: Largest share of the rows that is held out to reach `at_least`.
 LARGEST_SHARE = 0.25
@@ -180,7 +180,7 @@ def cutoffs(
         0 for a class without held-out rows.
     """
     largest = np.zeros(num_classes, np.uint64)
-    np.maximum.at(largest, labels[held_out], digests(select(X, held_out), seed))
+    np.maximum.at(largest, labels[held_out], digests(select_samples(X, held_out), seed))
     return largest
 
 

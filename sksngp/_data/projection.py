@@ -23,7 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
 
-from .sources import CHUNK_FLOATS, RowSource, row_blocks, select, slices
+from .sources import CHUNK_FLOATS, RowSource, row_blocks, select_samples, slices
 
 #: Rounds of subspace iteration for the leading directions of wide inputs.
 SUBSPACE_ITERATIONS = 4
@@ -268,7 +268,7 @@ def _ordinary_range(
     chosen = np.zeros(len(weights), bool)
     chosen[known[:: -(-len(known) // QUANTILE_SAMPLES)]] = True
     pixels = np.concatenate(
-        [_row_major(chunk) for _, chunk in row_blocks(select(X, chosen))]
+        [_row_major(chunk) for _, chunk in row_blocks(select_samples(X, chosen))]
     ).reshape(-1, channels)
     weights = np.repeat(weights[chosen], X.shape[1] // channels)
     shares = np.array([0.5, *QUANTILES, *(1.0 - np.array(QUANTILES))])

@@ -178,7 +178,7 @@ def row_blocks(
             yield slice(first + part.start, first + part.stop), rows[part]
 
 
-def select(
+def select_samples(
     X: np.ndarray | RowSource, mask: NDArray[np.bool_]
 ) -> np.ndarray | RowSource:
     """Some rows: copied, or where they are too many, read when they are needed.

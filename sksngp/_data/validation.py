@@ -22,10 +22,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .collections import check_order, computed, is_collection, open_source, split_label
+from .collections import (
+    check_order,
+    compute_if_lazy,
+    is_collection,
+    open_source,
+    split_label,
+)
 from .input_types import check_features, check_not_masked, plain_labels
 from .sample_weight import WeightTotals, are_counts, in_units, warn_of_ambiguous_counts
-from .sources import RowSource, row_blocks, select
+from .sources import RowSource, row_blocks, select_samples
 
 #: Sums of squares of rows must not overflow with their weights.
 LARGEST_WEIGHT = 1e100
@@ -245,7 +251,7 @@ def check_training_rows(
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
-    y, sample_weight = computed(y), computed(sample_weight)
+    y, sample_weight = compute_if_lazy(y), compute_if_lazy(sample_weight)
     check_order(X, y, "y")
     check_order(X, sample_weight, "sample_weight")
     if not isinstance(y, str):  # the name of a column
@@ -355,7 +361,7 @@ def _weighted(
     if weights.all():
         return X, labels, weights, index
     kept = weights > 0
-    return select(X, kept), labels[kept], weights[kept], index[kept]
+    return select_samples(X, kept), labels[kept], weights[kept], index[kept]
 
 
 def _class_weights(

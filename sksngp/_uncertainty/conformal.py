@@ -64,14 +64,14 @@ def threshold(
     return float(np.sort(scores)[rank - 1]) if rank <= n else math.inf
 
 
-def rows_needed(alpha: float, confidence: float | None = None) -> int:
+def min_calibration_size(alpha: float, confidence: float | None = None) -> int:
     """Smallest number of scores for which `threshold` is finite.
 
     Examples
     --------
-    >>> rows_needed(0.05), rows_needed(0.01)
+    >>> min_calibration_size(0.05), min_calibration_size(0.01)
     (19, 99)
-    >>> rows_needed(0.05, confidence=0.95)
+    >>> min_calibration_size(0.05, confidence=0.95)
     59
     """
     needed = max(math.ceil(1 / alpha - 1 - 1e-9), 1)
