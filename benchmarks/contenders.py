@@ -33,7 +33,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 
 #: Rows beyond which an exact Gaussian process takes too long.
 LARGEST_GAUSSIAN_PROCESS = 1_000
@@ -211,7 +211,7 @@ CONTENDERS = {
 
 def with_entropy(predict_proba: Function) -> Answer:
     """Probabilities, and their entropy as score."""
-    return Answer(lambda X: normalised_entropy(predict_proba(X)), predict_proba)
+    return Answer(lambda X: normalized_entropy(predict_proba(X)), predict_proba)
 
 
 def samples_scores(name: str, clf) -> Answers:

@@ -25,7 +25,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks.architecture import Architecture
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
 
@@ -144,7 +144,7 @@ class Contest:
             answer = getattr(self.tutorial, predict[0])(model, X)
             if isinstance(answer, tuple):  # with variances
                 return answer
-            return answer, normalised_entropy(answer)
+            return answer, normalized_entropy(answer)
 
         def judged(side, model):
             proba, known = say(side, model, self.X_test)

@@ -27,7 +27,7 @@ from benchmarks.contest import Contest, ours_aware
 from benchmarks.report import shown, table, time_text
 from benchmarks.timing import seconds_of
 from sksngp import SNGPClassifier
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.metrics import ood_auroc
 
 LAYERS = (settings.NUM_HIDDEN,) * settings.NUM_LAYERS
@@ -134,7 +134,7 @@ def bayesian_deep_ensemble(X, y, epochs: int, seed: int, **params) -> Predict:
 def _with_entropy(predict_proba) -> Predict:
     def predict(rows):
         proba = predict_proba(rows)
-        return proba, normalised_entropy(proba)
+        return proba, normalized_entropy(proba)
 
     return predict
 

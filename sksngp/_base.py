@@ -17,13 +17,13 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._compat import YoungerParametersMixin
+from ._compat import DefaultMissingParametersMixin
 from ._data import holdout
 from ._data.projection import fit_projection
 from ._data.rows import Rows
 from ._data.sources import MatrixLike, RowSource, select_samples
 from ._data.streamed_rows import StreamedRows, project
-from ._data.validation import check_training_rows, checks_parameters
+from ._data.validation import check_training_samples, checks_parameters
 from ._docstrings import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
@@ -87,7 +87,7 @@ class BaseNetworkClassifier(
     ExplanationMixin,
     ExportMixin,
     ClassifierMixin,
-    YoungerParametersMixin,
+    DefaultMissingParametersMixin,
     BaseEstimator,
     ABC,
 ):
@@ -473,7 +473,7 @@ class BaseNetworkClassifier(
         self.__dict__.pop("_stream", None)
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        checked, labels, weights, index, self.classes_, counts = check_training_rows(
+        checked, labels, weights, index, self.classes_, counts = check_training_samples(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         samples = Samples(checked, labels, weights, index, counts)

@@ -28,7 +28,7 @@ from ._networks.architecture import project_spectral_norm
 from ._networks.memory_needs import Need, posterior_need
 from ._runtime.blas import one_thread
 from ._uncertainty import posterior
-from ._uncertainty.entropy import entropy_of_logits, normalised_entropy
+from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
 from ._uncertainty.input_distance import InputDistance, fit_input_distance
 from ._uncertainty.posterior_mode import posterior_mode
 from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
@@ -554,7 +554,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         else:
             precision = precision + rows.sum_over_samples(self._information)[0]
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
-        self.posterior_ = posterior.factorise(precision, scale, ridge)
+        self.posterior_ = posterior.factorize(precision, scale, ridge)
 
     def _information(self, rows: Rows) -> tuple[np.ndarray]:
         """What rows add to the precision."""
@@ -684,7 +684,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             parts = np.column_stack([score, distance, entropy_of_logits(logits)])
             return self._combined(parts) if what == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if what == "proba" else normalized_entropy(proba)
 
     @property
     def _ood_parts(self) -> str:

@@ -58,7 +58,7 @@ def test_chunks_are_those_of_rows_in_memory(problem, members, size, little_memor
 def test_chunks_of_a_given_size_go_across_blocks(problem, little_memory, monkeypatch):
     expected = [slice(start, min(start + 70, 3000)) for start in range(0, 3000, 70)]
     for block in (7, 64, 70, 100, 3000):
-        monkeypatch.setattr(sources, "ARRAY_BLOCK", block)
+        monkeypatch.setattr(sources, "ARRAY_PARTITION_SIZE", block)
         streamed = project(*problem())
         assert [part for _, part in streamed.chunks(8, 70)] == expected
 

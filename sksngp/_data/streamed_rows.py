@@ -54,8 +54,8 @@ class StreamedRows:
         """
         first = 0
         rest: list[Rows] = []  # start of a chunk that extends into the next partition
-        for block in range(len(self.source.starts) - 1):
-            rows = concatenate([*rest, self._block(block)])
+        for partition in range(len(self.source.starts) - 1):
+            rows = concatenate([*rest, self._read_partition(partition)])
             rest, last = [], first + len(rows.labels) == len(self.labels)
             for projected, part in rows.chunks(width, size):
                 if size and part.stop - part.start < size and not last:
@@ -78,13 +78,13 @@ class StreamedRows:
         allowed = BUFFER_FRACTION * IN_MEMORY_BYTES
         buffer: list[int] = []
         buffer_size = 0
-        for block in rng.permutation(len(sizes)):
-            if buffer and (buffer_size + sizes[block]) * row_bytes > allowed:
+        for partition in rng.permutation(len(sizes)):
+            if buffer and (buffer_size + sizes[partition]) * row_bytes > allowed:
                 yield self._read(buffer)
                 buffer, buffer_size = [], 0
-            if sizes[block]:
-                buffer.append(block)
-                buffer_size += sizes[block]
+            if sizes[partition]:
+                buffer.append(partition)
+                buffer_size += sizes[partition]
         if buffer:
             yield self._read(buffer)
 
@@ -114,23 +114,25 @@ class StreamedRows:
     def _groups(self) -> Iterator[list[int]]:
         """Group consecutive small partitions."""
         group: list[int] = []
-        for block in np.flatnonzero(np.diff(self.source.starts)).tolist():
+        for partition in np.flatnonzero(np.diff(self.source.starts)).tolist():
             if (
                 group
-                and self.source.starts[block + 1] - self.source.starts[group[0]]
+                and self.source.starts[partition + 1] - self.source.starts[group[0]]
                 > GROUP_SIZE
             ):
                 yield group
                 group = []
-            group.append(block)
+            group.append(partition)
         yield group
 
-    def _read(self, blocks: list[int]) -> Rows:
-        return concatenate([self._block(block) for block in blocks])
+    def _read(self, partitions: list[int]) -> Rows:
+        return concatenate(
+            [self._read_partition(partition) for partition in partitions]
+        )
 
-    def _block(self, block: int) -> Rows:
-        part = self.source.rows(block)
-        projected = self.projection(self.source.read(block), self.dtype)
+    def _read_partition(self, partition: int) -> Rows:
+        part = self.source.rows(partition)
+        projected = self.projection(self.source.read(partition), self.dtype)
         return Rows(projected, self.labels[part], self.weights[part])
 
 

@@ -23,7 +23,7 @@ from scipy.linalg import cholesky, solve_triangular
 from .._data.rows import Rows
 from .._data.streamed_rows import StreamedRows
 from .._runtime.blas import one_thread
-from .posterior import Posterior, add_rows, factorise, prior_precision
+from .posterior import Posterior, add_rows, factorize, prior_precision
 
 #: Number of random features M, and prior precision s of their weights.
 NUM_FEATURES = 512
@@ -133,7 +133,7 @@ class InputDistance:
         """
         (increment,) = rows.sum_over_samples(partial(_precision_increment, self))
         precision = self.posterior.precision + increment
-        return replace(self, posterior=factorise(precision, RIDGE, RIDGE))
+        return replace(self, posterior=factorize(precision, RIDGE, RIDGE))
 
 
 def fit_input_distance(
@@ -160,7 +160,7 @@ def fit_input_distance(
     least = float(1e3 * np.finfo(dtype).tiny) ** 2
     moments = rows.sum_over_samples(partial(_moments, num_classes))
     kernel, bias = _random_projections(moments, least, np.random.default_rng(seed))
-    prior = factorise(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
+    prior = factorize(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
     empty = InputDistance(kernel.astype(dtype), bias.astype(dtype), prior)
     return empty.update(rows)
 

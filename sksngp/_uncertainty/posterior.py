@@ -189,7 +189,7 @@ def _weighted_gram(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 @one_thread()
-def factorise(
+def factorize(
     precision: np.ndarray, scale: float, ridge: float | None = None
 ) -> Posterior:
     """Compute the Cholesky factors of precision matrices.
