@@ -1,4 +1,4 @@
-"""Small matrix algebra with one thread."""
+"""Linear algebra of small matrices on a single thread."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _limits: Any = None
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep NumPy's and SciPy's algebra to the calling thread; also a decorator.
+    """Limit the linear algebra of NumPy and SciPy to the calling thread.
 
-    OpenBLAS' threads wait for each other between the columns of a factorisation. At
-    the sizes of a posterior that gains little on idle cores, and where other processes
-    keep the cores busy it takes seconds instead of milliseconds.
+    The function is a context manager and a decorator. The threads of OpenBLAS wait for
+    each other between the columns of a factorization. For matrices of the size of a
+    posterior, several threads are hardly faster on idle cores, and they take seconds
+    instead of milliseconds if other processes use the cores.
 
-    The number of threads is the process': it is 1 from the first of several threads
-    that enter to the last that leaves, and then what it was. Where another library
-    sets it in a thread of its own meanwhile, the last to leave decides.
+    The limit applies to the whole process, from the time the first thread enters the
+    context until the last thread leaves it. The previous limit is then restored, even
+    if another library has changed the limit in the meantime.
     """
     global _users, _limits
     with _lock:
@@ -44,11 +45,15 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # goes through all loaded libraries
+    return ThreadpoolController()  # cached because it inspects all loaded libraries
 
 
 def _after_fork() -> None:
-    """The threads that were inside are not in the child, and will not leave."""
+    """Reset the user count and the thread limit in a forked child.
+
+    The threads of the parent, some of which may be inside the context, do not exist in
+    the child.
+    """
     global _lock, _users
     _lock = threading.Lock()
     if _users:
