@@ -17,13 +17,13 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._compat import YoungerParametersMixin
+from ._compat import DefaultMissingParametersMixin
 from ._data import holdout
 from ._data.projection import fit_projection
 from ._data.rows import Rows
-from ._data.sources import MatrixLike, RowSource, select
+from ._data.sources import MatrixLike, RowSource, select_samples
 from ._data.streamed_rows import StreamedRows, project
-from ._data.validation import check_training_rows, checks_parameters
+from ._data.validation import check_training_samples, checks_parameters
 from ._docstrings import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
@@ -88,7 +88,7 @@ class BaseNetworkClassifier(
     ExplanationMixin,
     ExportMixin,
     ClassifierMixin,
-    YoungerParametersMixin,
+    DefaultMissingParametersMixin,
     BaseEstimator,
     ABC,
 ):
@@ -478,7 +478,7 @@ class BaseNetworkClassifier(
         self.__dict__.pop("_stream", None)
         warm = self.warm_start and hasattr(self, "weights_")
         known = self.classes_ if warm else None
-        checked, labels, weights, index, self.classes_, counts = check_training_rows(
+        checked, labels, weights, index, self.classes_, counts = check_training_samples(
             self, X, y, sample_weight, known_classes=known, reset=not warm
         )
         samples = Samples(checked, labels, weights, index, counts)
@@ -529,12 +529,12 @@ class BaseNetworkClassifier(
     ) -> None:
         """Set the threshold by the scores of the held-out samples."""
         held_out = np.logical_or.reduce(splits.held_out)
-        scored = select(samples.X, held_out)
+        scored = select_samples(samples.X, held_out)
         self._ood_rows = holdout.digests(scored, self._split)
         if splits.refit and (self._cv_is_automatic() or isinstance(self.cv, Integral)):
             # The final network knows common samples, which are in no fold, and will
             # know new ones like them.
-            common = select(samples.X, ~held_out)
+            common = select_samples(samples.X, ~held_out)
             scores = np.append(scores, self._predict_valid(common, self._ood_score))
             self._ood_rows = np.append(
                 self._ood_rows, holdout.digests(common, self._split)
@@ -589,7 +589,9 @@ class BaseNetworkClassifier(
         splits = Splits([held_out], refit=False)
         self.temperature_ = self._out_of_fold_temperature(trial, splits)
         parts = out_of_fold_scores(trial, samples, splits)
-        self._ood_rows = holdout.digests(select(samples.X, held_out), self._split)
+        self._ood_rows = holdout.digests(
+            select_samples(samples.X, held_out), self._split
+        )
         self._set_threshold(self._combine_scores(parts, samples.X), depth=1)
 
     def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
@@ -676,7 +678,7 @@ class BaseNetworkClassifier(
             return project(X, labels, weights, self.projection_, self.dtype), None
         learnt, validation = (
             project(
-                select(X, mask),
+                select_samples(X, mask),
                 labels[mask],
                 weights[mask],
                 self.projection_,

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from ._data.collections import computed, split_label
+from ._data.collections import compute_if_lazy, split_label
 from ._data.dask_predictions import lazy_on_dask
 from ._data.projection import InputProjection, padded_blocks
 from ._data.sources import MatrixLike, RowSource
-from ._data.validation import check_rows
+from ._data.validation import check_samples
 from ._fitted_arrays import FittedArray
 from ._networks.architecture import Architecture, weight_shapes
 from ._runtime import threads
@@ -235,9 +235,9 @@ class PredictionMixin:
             _, y = split_label(X, y)
         return float(
             accuracy_score(
-                computed(y),
-                computed(self.predict(X)),
-                sample_weight=computed(sample_weight),
+                compute_if_lazy(y),
+                compute_if_lazy(self.predict(X)),
+                sample_weight=compute_if_lazy(sample_weight),
             )
         )
 
@@ -279,7 +279,7 @@ class PredictionMixin:
     def _predict(self, X: MatrixLike, what: str) -> NDArray[np.float64]:
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        values = model._predict_valid(check_rows(model, X, reset=False), what)
+        values = model._predict_valid(check_samples(model, X, reset=False), what)
         finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if not finite.all():
             dtype = model.architecture_.get("mixed") or model.architecture_["dtype"]

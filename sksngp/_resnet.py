@@ -15,7 +15,7 @@ from ._base import (
     RandomState,
     Schedule,
 )
-from ._uncertainty.entropy import normalised_entropy
+from ._uncertainty.entropy import normalized_entropy
 
 if TYPE_CHECKING:
     from ._base import CompiledNetwork
@@ -120,4 +120,4 @@ class ResNetClassifier(BaseNetworkClassifier):
         self, compiled: CompiledNetwork, projected: np.ndarray, what: str
     ) -> NDArray[np.float64]:
         proba = self._tempered(self.temperature_, self._logits(compiled, projected))
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if what == "proba" else normalized_entropy(proba)

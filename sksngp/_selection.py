@@ -20,7 +20,7 @@ from scipy.special import softmax
 
 from ._data.rows import Rows
 from ._data.sample_weight import effective_weights
-from ._data.sources import RowSource, select
+from ._data.sources import RowSource, select_samples
 from ._data.streamed_rows import StreamedRows
 from ._runtime.threads import run_in_threads
 from ._uncertainty.temperature import fit_temperature, log_loss_at
@@ -294,7 +294,7 @@ def out_of_fold_scores(
     """
     parts = trial.map_held_out(
         lambda fold, rows: fold.model._held_out_parts(
-            select(samples.X, fold.mask), rows, splits.refit
+            select_samples(samples.X, fold.mask), rows, splits.refit
         )
     )
     if not parts:

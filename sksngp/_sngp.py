@@ -22,13 +22,13 @@ from ._base import (
     Schedule,
 )
 from ._data import holdout
-from ._data.sources import select
+from ._data.sources import select_samples
 from ._fitted_arrays import FittedArray
 from ._networks.architecture import project_spectral_norm
 from ._networks.memory_needs import Need, posterior_need
 from ._runtime.blas import one_thread
 from ._uncertainty import posterior
-from ._uncertainty.entropy import entropy_of_logits, normalised_entropy
+from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
 from ._uncertainty.input_distance import InputDistance, fit_input_distance
 from ._uncertainty.posterior_mode import posterior_mode
 from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
@@ -495,7 +495,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         if state.fitted:
             self._absorb(rows, afresh=False)
             if self.input_distance_ is not None:
-                self.input_distance_ = self.input_distance_.absorb(rows)
+                self.input_distance_ = self.input_distance_.update(rows)
             return
         if self._forgets():  # as much as all batches of the stream would have
             momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))
@@ -512,7 +512,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _mean_squared_distance(self, rows: Rows | StreamedRows) -> float:
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
-        total, square = rows.total(self._hidden_moments)
+        total, square = rows.sum_over_samples(self._hidden_moments)
         mean = total / rows.weights.sum()
         return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
 
@@ -557,9 +557,9 @@ class SNGPClassifier(BaseNetworkClassifier):
                 precision, self._features(rows, batch), self.cov_momentum
             )
         else:
-            precision = precision + rows.total(self._information)[0]
+            precision = precision + rows.sum_over_samples(self._information)[0]
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
-        self.posterior_ = posterior.factorise(precision, scale, ridge)
+        self.posterior_ = posterior.factorize(precision, scale, ridge)
 
     def _information(self, rows: Rows) -> tuple[np.ndarray]:
         """What rows add to the precision."""
@@ -648,7 +648,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         """The few directions that suffice for float32, if there are such."""
         if self.architecture_["dtype"] == "float64":
             return None
-        return self.posterior_.directions
+        return self.posterior_.low_rank_factor
 
     def _features(
         self, rows: Rows | StreamedRows, batch: int | None = None
@@ -689,7 +689,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             parts = np.column_stack([score, distance, entropy_of_logits(logits)])
             return self._combined(parts) if what == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if what == "proba" else normalized_entropy(proba)
 
     @property
     def _ood_parts(self) -> str:
@@ -713,7 +713,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width()):
                 logits, features = map(_float64, compiled.forward(block))
-                variance = seen.posterior_.variance_without(
+                variance = seen.posterior_.leave_one_out_variance(
                     features, self._posterior_weights(logits, weights[part])
                 )
                 prior = self._prior_variance * np.square(features).sum(1, keepdims=True)
@@ -722,9 +722,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         score = np.concatenate(scores)
         if self.input_distance_ is None:
             return score
-        distance = self.input_distance_.absorb(rows)
+        distance = self.input_distance_.update(rows)
         distances = [
-            distance.without(block, weights[part])
+            distance.leave_one_out(block, weights[part])
             for block, part in rows.chunks(self._row_width())
         ]
         return np.column_stack(
@@ -740,14 +740,14 @@ class SNGPClassifier(BaseNetworkClassifier):
         reference = parts
         if len(parts) < FEWEST_REFERENCES:  # what was trained on is better than nothing
             step = -(-len(known) // LARGEST_COMPARISON)
-            few = select(known, np.arange(len(known)) % step == 0)
+            few = select_samples(known, np.arange(len(known)) % step == 0)
             reference = self._predict_valid(few, self._ood_parts)
         self._surprisals = tuple(map(fit_surprisal, reference.T))
         parts = parts.reshape(-1, len(PART_WEIGHTS))
         if len(reference) > len(parts):
             return self._combined(parts)
         pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal.of_references(part) for surprisal, part in pairs])
+        return combine([surprisal.leave_one_out(part) for surprisal, part in pairs])
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self._surprisals is not None

@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._data import holdout
 from ._data.input_types import plain_labels
-from ._data.projection import InputProjection, scaler_of_columns
-from ._data.rows import Rows, joined
+from ._data.projection import InputProjection, scaler_by_column
+from ._data.rows import Rows, concatenate
 from ._data.sample_weight import WeightTotals, in_units
-from ._data.sources import MatrixLike, RowSource, row_blocks, select
+from ._data.sources import MatrixLike, RowSource, iter_chunks, select_samples
 from ._data.stream_memory import StreamMemory, capacity, empty_memory, reach
 from ._data.streamed_rows import StreamedRows
-from ._data.validation import check_labels, check_training_rows, checks_parameters
+from ._data.validation import check_labels, check_training_samples, checks_parameters
 from ._networks.memory_needs import Need, check_memory
 from ._uncertainty import conformal
 
@@ -164,7 +164,7 @@ class _Chunk(NamedTuple):
 
     def part(self, mask: NDArray[np.bool_]) -> tuple[Any, ...]:
         """Rows, labels, weights and hashes of some."""
-        return select(self.X, mask), *(values[mask] for values in self[1:4])
+        return select_samples(self.X, mask), *(values[mask] for values in self[1:4])
 
 
 class StreamMixin:
@@ -338,7 +338,7 @@ class StreamMixin:
         state: StreamState | None = self.__dict__.pop("_stream", None)
         first = state is None and "weights_" not in self.__dict__
         known = self._check_stream(classes, first)
-        checked, labels, weights, _, self.classes_, _ = check_training_rows(
+        checked, labels, weights, _, self.classes_, _ = check_training_samples(
             self, X, y, sample_weight, known_classes=known, reset=first, streaming=True
         )
         architecture = self._architecture(
@@ -367,7 +367,7 @@ class StreamMixin:
             parameters=self.get_params(deep=False),
         )
         if not state.is_due():  # the arrays may be the caller's, who reuses them
-            rows = np.concatenate([block for _, block in row_blocks(checked)])
+            rows = np.concatenate([block for _, block in iter_chunks(checked)])
             chunk = rows, labels, weights.copy(), hashes, held_out
             state.pending[-1] = chunk
         else:
@@ -409,7 +409,7 @@ class StreamMixin:
         place = state.size() + np.arange(len(hashes))
         cutoffs = np.where(
             place < self._rows_with_larger_share(state),
-            np.uint64(holdout.cutoff_of_share(holdout.LARGEST_SHARE)),
+            np.uint64(holdout.cutoff_for_fraction(holdout.MAX_HELD_OUT_FRACTION)),
             self._cutoffs[labels],
         )
         # A row with several labels is held out if all of these say so.
@@ -432,14 +432,17 @@ class StreamMixin:
 
     def _rows_with_larger_share(self, state: StreamState) -> float:
         """First rows, of which more are held out: until they set a threshold."""
-        if state.fitted or not 0 < self.validation_fraction < holdout.LARGEST_SHARE:
+        if (
+            state.fitted
+            or not 0 < self.validation_fraction < holdout.MAX_HELD_OUT_FRACTION
+        ):
             return 0
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
-        return MARGIN * needed / holdout.LARGEST_SHARE
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
+        return MARGIN * needed / holdout.MAX_HELD_OUT_FRACTION
 
     def _most_scores(self) -> int:
         """Number of held-out rows that set the threshold."""
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _new_stream(
@@ -456,7 +459,7 @@ class StreamMixin:
         scaler = self.projection_.scaler
         if scaler is not None:
             fitted["scaler"] = scaler
-            mean, scale = scaler_of_columns(scaler, X.shape[1])
+            mean, scale = scaler_by_column(scaler, X.shape[1])
             bounds = np.stack([mean - FARTHEST * scale, mean + FARTHEST * scale])
         trained = {name: fitted[name] for name in _TRAINED if name in fitted}
         return StreamState(nothing, nothing, bounds, seed, [], trained, fitted)
@@ -527,7 +530,7 @@ class StreamMixin:
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
         if state.fitted:  # there is no memory of what it was fitted on
-            self._train_for(joined(new), 1, rng)
+            self._train_for(concatenate(new), 1, rng)
             return
         room = (self.batch_size or size) - size  # in a single step
         again = min(len(state.memory), max(room, REPEATS * size))
@@ -540,7 +543,7 @@ class StreamMixin:
         projected = self.projection_(X[drawn], self.dtype)
         old = Rows(projected, labels[drawn], weights[drawn])
         epochs = max(1, round(visits * size / (size + again)))
-        self._train_for(joined([*new, old]), epochs, rng)
+        self._train_for(concatenate([*new, old]), epochs, rng)
 
     def _train_for(
         self, rows: Rows | StreamedRows, epochs: int, rng: np.random.Generator

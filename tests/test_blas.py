@@ -6,7 +6,7 @@ import scipy.linalg  # noqa: F401  (has a BLAS of its own)
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sksngp._runtime.blas import one_thread
-from sksngp._uncertainty.posterior import factorise
+from sksngp._uncertainty.posterior import factorize
 
 
 def blas_threads():
@@ -39,7 +39,7 @@ def test_as_decorator():
 def test_threads_do_not_restore_each_others_setting():
     precision = 2 * np.eye(64)[None]
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: factorise(precision, 1.0).whitening, range(200)))
+        list(threads.map(lambda _: factorize(precision, 1.0).whitening, range(200)))
     assert blas_threads() == {2}
 
 

@@ -10,7 +10,7 @@ from sksngp._tensorflow import compiled as module
 from sksngp._tensorflow import pool
 from sksngp._tensorflow.compiled import CompiledNetwork
 from sksngp._tensorflow.residual_network import _kept
-from sksngp._uncertainty.posterior import add_rows, factorise, prior_precision
+from sksngp._uncertainty.posterior import add_rows, factorize, prior_precision
 
 # Loading
 
@@ -100,7 +100,7 @@ def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
     importance = np.random.default_rng(0).uniform(size=(37, groups))
     start = prior_precision(num_inducing, 0.1, groups)
     chunks = [(features, importance)]
-    fitted = factorise(add_rows(start, chunks), 0.1)
+    fitted = factorize(add_rows(start, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
         _, ours, whitened = compiled.whiten(rows.projected, fitted.whitening)

@@ -7,8 +7,8 @@ from scipy.stats import beta
 from sksngp import SNGPClassifier
 from sksngp._uncertainty.conformal import (
     above_rounding,
+    min_calibration_size,
     pvalues,
-    rows_needed,
     threshold,
 )
 from sksngp.datasets import two_moons
@@ -95,7 +95,7 @@ def test_rate_is_kept_with_the_confidence(ties):
 def test_rows_needed_for_a_confidence_are_the_fewest_with_a_threshold(
     alpha, confidence
 ):
-    needed = rows_needed(alpha, confidence)
+    needed = min_calibration_size(alpha, confidence)
     assert np.isfinite(threshold(np.arange(needed), alpha, confidence))
     assert needed == 1 or np.isinf(threshold(np.arange(needed - 1), alpha, confidence))
 
@@ -108,7 +108,7 @@ def test_a_confidence_never_lowers_the_threshold():
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, 0.03, 1 / 3, 0.999, 1 - 1e-12])
 def test_rows_needed_are_the_fewest_with_a_threshold(alpha):
-    needed = rows_needed(alpha)
+    needed = min_calibration_size(alpha)
     assert np.isfinite(threshold(np.arange(needed), alpha))
     assert needed == 1 or threshold(np.arange(needed - 1), alpha) == np.inf
 

@@ -117,7 +117,9 @@ def test_sums_of_the_posterior_are_exact(cluster, fitted_on_workers, little_memo
         rows, _ = fitted_on_workers._project(
             open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
         )
-        return rows.total(fitted_on_workers._information)[0], rows.source.client
+        return rows.sum_over_samples(fitted_on_workers._information)[
+            0
+        ], rows.source.client
 
     alone, client = information()
     assert client is None

@@ -80,9 +80,9 @@ def test_each_device(clf, device, capsys):
 def test_missing_device_falls_back_to_the_cpu_with_a_warning():
     clf = clone(SNGP).set_params(epochs=2)
     expected = clone(clf).set_params(device="cpu").fit(X, Y).predict_proba(X)
-    with pytest.warns(UserWarning, match="device='gpu:99' isn't there.* CPU"):
+    with pytest.warns(UserWarning, match="device='gpu:99' is not available.* CPU"):
         clf.set_params(device="gpu:99").fit(X, Y)
-    with pytest.warns(UserWarning, match="device='gpu:99' isn't there"):
+    with pytest.warns(UserWarning, match="device='gpu:99' is not available"):
         np.testing.assert_array_equal(clf.predict_proba(X), expected)
 
 
@@ -91,7 +91,7 @@ def test_model_fitted_on_a_gpu_predicts_without_gpu():
     expected = clf.predict_proba(X)
     moved = pickle.loads(pickle.dumps(clf)).set_params(device="gpu:99")
     moved = pickle.loads(pickle.dumps(moved))
-    with pytest.warns(UserWarning, match="isn't there"):
+    with pytest.warns(UserWarning, match="is not available"):
         np.testing.assert_array_equal(moved.predict_proba(X), expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -61,8 +61,8 @@ def test_empty_batch():
 @pytest.mark.parametrize(
     ("values", "options", "match"),
     [
-        ([0.1, 1.2], {}, r"pvalues must lie in \[0, 1\], got values between 0.1 and"),
-        ([-0.1], {}, "pvalues must lie"),
+        ([0.1, 1.2], {}, r"pvalues must be in \[0, 1\], got values between 0.1 and"),
+        ([-0.1], {}, "pvalues must be in"),
         ([0.1, np.nan], {}, "NaN"),
         ([[0.1, 0.2], [0.1, 0.2]], {}, "1d"),
         ([0.1], {"rate": 0}, "'rate' parameter"),

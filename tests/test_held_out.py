@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sksngp import ResNetClassifier, SNGPClassifier, _stream
-from sksngp._data.holdout import LARGEST_SHARE, hold_out_below
+from sksngp._data.holdout import MAX_HELD_OUT_FRACTION, hold_out_below
 from sksngp._tensorflow import training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
@@ -337,4 +337,4 @@ def test_a_common_sample_is_not_held_out(make_resnet, weighted):
         clf.fit(X, y, sample_weight=weights)
         held_out = hold_out_below(X, y, clf._cutoffs, clf._split)
         assert held_out.any()
-        assert weights[held_out].sum() <= LARGEST_SHARE * weights.sum()
+        assert weights[held_out].sum() <= MAX_HELD_OUT_FRACTION * weights.sum()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sksngp._data.holdout import (
-    LARGEST_SHARE,
-    cutoff_of_share,
+    MAX_HELD_OUT_FRACTION,
+    cutoff_for_fraction,
     cutoffs,
     hold_out,
     hold_out_below,
@@ -126,7 +126,7 @@ def test_every_row_is_equally_likely():
 def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
     X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
     count = hold_out(X, labels, 0.1, at_least=20).sum()
-    if n < 20 / LARGEST_SHARE:
+    if n < 20 / MAX_HELD_OUT_FRACTION:
         assert count == 0
     else:
         per_class = np.array([math.ceil(n / 2), n // 2])
@@ -157,6 +157,6 @@ def test_cutoffs_hold_out_the_same_rows_again(X, labels, fraction):
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
 def test_cutoff_of_a_share(fraction):
     X, labels = np.arange(5000.0)[:, None], np.arange(5000) % 2
-    limits = np.full(2, cutoff_of_share(fraction), np.uint64)
+    limits = np.full(2, cutoff_for_fraction(fraction), np.uint64)
     share = hold_out_below(X, labels, limits, seed=0).mean()
     assert abs(share - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 5000) + 1e-9

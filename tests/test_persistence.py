@@ -120,8 +120,8 @@ def test_unsupported_models_are_not_saved(make, moons, tmp_path):
 
     path = tmp_path / "model"
     for model, match in (
-        (make(), "no fitted classifier"),
-        (LogisticRegression().fit(*moons), "no fitted classifier"),
+        (make(), "must contain a fitted classifier"),
+        (LogisticRegression().fit(*moons), "must contain a fitted classifier"),
         (make().fit(*moons).set_params(random_state=Own()), "not trusted.*Own"),
     ):
         with pytest.raises(ModelFileError, match=match):
@@ -138,7 +138,9 @@ def test_skops_requires_only_the_trusted_types(make, moons):
 def test_other_file_types_are_rejected(tmp_path, saved):
     for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
         assert_rejected(tmp_path, data, "not a model")
-    assert_rejected(tmp_path, saved.replace(b"model 2", b"model 3", 1), "format 3")
+    assert_rejected(
+        tmp_path, saved.replace(b"model 2", b"model 3", 1), "between 1 and 2 .* got 3"
+    )
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
 
@@ -146,7 +148,7 @@ def test_other_file_types_are_rejected(tmp_path, saved):
 def test_truncated_files_are_rejected(tmp_path, saved):
     for length in [*range(64), *random.Random(0).sample(range(len(saved)), 50)]:
         assert_rejected(tmp_path, saved[:length])
-    assert_rejected(tmp_path, saved + b"\0", "damaged")
+    assert_rejected(tmp_path, saved + b"\0", "corrupted")
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])

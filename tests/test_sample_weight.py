@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
 from sksngp._data.sample_weight import are_counts, effective_weights
-from sksngp._data.validation import check_training_rows
+from sksngp._data.validation import check_training_samples
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_importances_keep_their_unit_in_a_stream():
     clf = MCDropoutClassifier()
     X, y = np.zeros((4, 1)), np.arange(4) % 2
     check = partial(
-        check_training_rows, clf, known_classes=np.arange(2), streaming=True
+        check_training_samples, clf, known_classes=np.arange(2), streaming=True
     )
     weights = [
         check(X, y, [0.5] * 4, reset=True)[2],
@@ -137,7 +137,7 @@ def test_counts_with_class_weights_keep_their_sum(moons):
     X, y = moons
     counts = 1.0 + (X[:, 0] > 0)
     clf = MCDropoutClassifier(class_weight={0: 1.0, 1: 5.0})
-    _, labels, weights, _, _, found = check_training_rows(
+    _, labels, weights, _, _, found = check_training_samples(
         clf, X, y, counts, known_classes=None, reset=True
     )
     assert_array_equal(found, counts)

@@ -19,7 +19,7 @@ from sksngp._tensorflow.residual_network import (
     _official_layers,
 )
 from sksngp._uncertainty import posterior
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp._uncertainty.temperature import fit_temperature
 
 mean_field_logits = _official_layers("gaussian_process.py").mean_field_logits
@@ -225,12 +225,12 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
         axis=1
     )
     expected = {
-        "total": normalised_entropy(clf.predict_proba(rows)),
-        "aleatoric": normalised_entropy(softmax(logits / clf.temperature_, axis=1)),
+        "total": normalized_entropy(clf.predict_proba(rows)),
+        "aleatoric": normalized_entropy(softmax(logits / clf.temperature_, axis=1)),
         "epistemic": share,
     }
     assert clf.temperature_ != 1
-    untempered = normalised_entropy(softmax(logits, axis=1))
+    untempered = normalized_entropy(softmax(logits, axis=1))
     distance = clf.input_distance_(clf.projection_(rows, "float64"))
     first, second, third = clf._surprisals
     combined = first(share * np.sqrt(untempered)) + second(distance)
@@ -312,7 +312,7 @@ def learn(clf, rows):
     chunk = network_outputs(clf, rows)[2], np.ones((len(rows), 1))
     precision = clf.ridge_penalty * np.eye(clf.num_inducing)[None]
     precision = posterior.add_rows(precision, [chunk])
-    clf.posterior_ = posterior.factorise(
+    clf.posterior_ = posterior.factorize(
         precision, clf.ridge_penalty, clf.ridge_penalty
     )
     return clf
@@ -392,7 +392,7 @@ def test_singular_precision_is_regularized_with_a_warning(make):
     """Without a prior, few samples leave most variances undefined."""
     X = np.repeat([[0.0, 1.0], [1.0, 0.0]], 30, axis=0)
     clf = make(ridge_penalty=1e-300, dtype="float32")
-    with pytest.warns(RuntimeWarning, match="A larger ridge_penalty"):
+    with pytest.warns(RuntimeWarning, match="Increase ridge_penalty"):
         clf.fit(X, np.arange(60) % 2)
     assert np.isfinite(clf.predict_proba(X * 7)).all()
     score = clf.predict_uncertainty(X * 7, kind="epistemic")
@@ -531,7 +531,7 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
             Rows(*(part[others] for part in vars(rows).values())),
         )
         seen._absorb(left, afresh=False)
-        seen.input_distance_ = clf.input_distance_.absorb(left)
+        seen.input_distance_ = clf.input_distance_.update(left)
         expected = seen._predict_valid(X[chosen[index : index + 1]], "ood parts")
         np.testing.assert_allclose(found[index], expected[0], rtol=1e-6)
     alone = clf._held_out_parts(X[chosen], rows, refit=False)

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
 from sksngp._uncertainty.conformal import pvalues
-from sksngp._uncertainty.surprisal import MOST_SCORES, combine, fit_surprisal
+from sksngp._uncertainty.surprisal import MAX_SCORES, combine, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 
@@ -32,7 +32,7 @@ def test_references_are_compared_with_the_others(scores):
     """As `fit_surprisal` of the others, but for the tail above the second highest."""
     distinct = np.unique(scores)
     if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
-        found = fit_surprisal(scores).of_references(distinct)
+        found = fit_surprisal(scores).leave_one_out(distinct)
         others = [np.delete(distinct, index) for index in range(len(distinct))]
         expected = [
             -np.log(pvalues(distinct[index : index + 1], other))[0]
@@ -53,9 +53,9 @@ def test_an_exponential_tail_goes_on():
 
 
 def test_few_scores_say_the_same():
-    scores = np.random.default_rng(0).normal(size=20 * MOST_SCORES)
+    scores = np.random.default_rng(0).normal(size=20 * MAX_SCORES)
     surprisal = fit_surprisal(scores)
-    assert len(surprisal.scores) == MOST_SCORES
+    assert len(surprisal.scores) == MAX_SCORES
     shares = np.exp(-surprisal(np.quantile(scores, [0.1, 0.5, 0.95])))
     assert_allclose(shares, [0.9, 0.5, 0.05], atol=5e-3)
 

@@ -25,7 +25,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks.architecture import Architecture
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
 
@@ -152,7 +152,7 @@ class SpeedComparison:
             found = getattr(self.tutorial, predict[0])(model, X)
             if isinstance(found, tuple):  # with variances
                 return found
-            return found, normalised_entropy(found)
+            return found, normalized_entropy(found)
 
         def judged(side, model):
             proba, known = answer(side, model, self.X_test)

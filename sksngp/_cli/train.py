@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from .. import predict_ood
-from .._data.holdout import FEWEST_IN_FOLDS
-from .._uncertainty.conformal import rows_needed
+from .._data.holdout import MIN_SAMPLES_IN_FOLDS
+from .._uncertainty.conformal import min_calibration_size
 from ..inspection import ReliabilityDisplay
 from . import classifiers
 from .columns import Choice, choose_columns, describe_styles
@@ -257,4 +257,4 @@ def _fit(data: TrainingData, options: argparse.Namespace, rows: np.ndarray) -> P
 
 def rows_for_flags(alpha: float) -> int:
     """Return the smallest number of different rows with which rows are flagged."""
-    return max(rows_needed(alpha), FEWEST_IN_FOLDS)
+    return max(min_calibration_size(alpha), MIN_SAMPLES_IN_FOLDS)

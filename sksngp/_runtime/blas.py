@@ -1,4 +1,4 @@
-"""Small matrix algebra with one thread."""
+"""Linear algebra of small matrices on a single thread."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ def _limited() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # goes through all loaded libraries
+    return ThreadpoolController()  # cached because it inspects all loaded libraries
 
 
-#: Keeps NumPy's and SciPy's algebra to the calling thread; a context and a decorator.
-#:
-#: OpenBLAS' threads wait for each other between the columns of a factorisation. At the
-#: sizes of a posterior that gains little on idle cores, and where other processes keep
-#: the cores busy it takes seconds instead of milliseconds. The number of threads is the
-#: process': it is 1 from the first of several threads that enter to the last that
-#: leaves. If another library sets it meanwhile, the last to leave decides.
+#: Limits the linear algebra of NumPy and SciPy to the calling thread; a context manager
+#: and a decorator. The threads of OpenBLAS wait for each other between the columns of a
+#: factorization. For matrices of the size of a posterior, several threads are hardly
+#: faster on idle cores, and they take seconds instead of milliseconds if other processes
+#: use the cores. The limit applies to the whole process, from the time the first thread
+#: enters the context until the last thread leaves it.
 one_thread = SharedContext(_limited)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._data.dask_sums import reader
-from .._data.rows import Rows, joined
+from .._data.rows import Rows, concatenate
 from .._data.streamed_rows import StreamedRows
 from . import pool
 
@@ -121,7 +121,7 @@ def _train(
     seed: int,
 ) -> tuple[dict[str, Any], float, int]:
     """State after a pass over blocks, the mean loss, and the number of rows."""
-    rows = joined(blocks)
+    rows = concatenate(blocks)
     with pool.lease(**network) as compiled:
         compiled.load_state(state)
         loss = compiled.epoch(

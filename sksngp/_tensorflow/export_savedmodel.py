@@ -149,7 +149,7 @@ class _Graph(ABC):
         return tf.cast(projected, self.architecture.dtype)
 
     def entropy(self, proba: tf.Tensor) -> tf.Tensor:
-        """As `uncertainty.normalised_entropy`."""
+        """As `uncertainty.normalized_entropy`."""
         terms = -proba * tf.math.log(tf.where(proba > 0, proba, 1.0))
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 

@@ -132,7 +132,7 @@ def _epochs(
     def epoch(number: int) -> float:
         rng = np.random.default_rng([seed, number])
         total = 0.0
-        for shard in rows.shards(rng):
+        for shard in rows.shuffle_buffers(rng):
             loss = compiled.epoch(*tensors(shard), batch_size, seed, next(numbers))
             total += loss * len(shard.labels)
         return total / len(rows.labels)

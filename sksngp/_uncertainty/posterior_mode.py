@@ -25,18 +25,19 @@ from sklearn.linear_model import LogisticRegression
 from .._runtime.blas import one_thread
 from .._runtime.shared_context import SharedContext
 
-#: Largest absolute value of the gradient of the mean loss at the mode.
+#: Maximum absolute value of the gradient of the mean loss at the mode.
 TOLERANCE = 1e-9
-#: The same where candidates are compared, in float32.
+#: Maximum absolute value of the gradient if candidates are compared in float32.
 ROUGH_TOLERANCE = 3e-4
-#: Number of iterations that neither solver needs on well-scaled random features.
+#: Maximum number of iterations. Both solvers need far fewer on well-scaled random
+#: features.
 MAX_ITER = 1000
 
 
 @contextmanager
 def _ignore_warnings() -> Iterator[None]:
-    # Rounding may keep the gradient above a tolerance this small, and with few samples
-    # per class scikit-learn doubts that labels are classes.
+    # Rounding errors may keep the gradient above such a small tolerance. If the classes
+    # have few samples, scikit-learn warns that y may be a regression target.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -51,7 +52,9 @@ class OutputWeights(NamedTuple):
     Parameters
     ----------
     kernel : float64 ndarray of shape (n_random_features, n_classes)
+        Weights of the random features.
     bias : float64 ndarray of shape (n_classes,)
+        Biases of the classes.
     """
 
     kernel: NDArray[np.float64]
@@ -79,20 +82,21 @@ def posterior_mode(
     features : float32 or float64 ndarray of shape (n, n_random_features)
         Random features of the training samples.
     labels : int32 ndarray of shape (n,)
-        Indices of classes. A class without samples gets the probability that one of
-        n + K pseudo-counts gives it.
+        Indices of classes. A class without samples is assigned a mean probability of
+        about 1 / (n + K).
     weights : float64 ndarray of shape (n,)
-        A sample of weight 2 counts as two samples.
+        Sample weights. A sample of weight 2 is equivalent to two equal samples.
     num_classes : int
         Number of classes K.
     ridge : float
         Prior precision s.
     rough : bool, default=False
-        If True, stop at a tolerance that suffices to compare candidates.
+        If True, stop at a tolerance that is sufficient to compare candidates.
 
     Returns
     -------
     OutputWeights
+        Weights and biases at the mode.
 
     Examples
     --------
@@ -127,10 +131,10 @@ def _solve(
     ridge: float,
     rough: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights and biases of the classes that `labels` holds."""
+    """Compute the weights and biases of the classes that occur in `labels`."""
     binary = len(np.unique(labels)) == 2
-    unit = weights.mean()  # weights may be beyond float32
-    # Of two classes scikit-learn fits the difference of the logits, whose weights have
+    unit = weights.mean()  # the weights may exceed the range of float32
+    # With two classes, scikit-learn fits the difference of the logits. Its weights have
     # twice the prior variance.
     model = LogisticRegression(
         C=(2.0 if binary else 1.0) * unit / ridge,
