@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._compat import YoungerParametersMixin
 from ._data import holdout
@@ -31,6 +29,7 @@ from ._held_out import HeldOutMixin
 from ._networks.architecture import Architecture, initial_weights
 from ._networks.custom_function import Body
 from ._networks.memory_needs import Need, body_needs, check_memory, network_needs
+from ._parameters import LARGEST_LEARNING_RATE, RandomState, SharedParameters
 from ._prediction import PredictionMixin
 from ._runtime.device import check_device
 from ._runtime.progress import expect_networks, one_report
@@ -50,15 +49,6 @@ from ._wide_resnet import WideResNet
 if TYPE_CHECKING:
     from ._tensorflow.pool import CompiledNetwork
 
-# Types of parameters that all classifiers have.
-Network: TypeAlias = Literal["resnet", "wide_resnet"] | Callable[[tuple[int, ...]], Any]
-Schedule: TypeAlias = Literal["constant", "cosine"] | Callable[[float], float]
-ClassWeight: TypeAlias = dict[Any, float] | Literal["balanced"] | None
-CrossValidator: TypeAlias = (
-    int | Literal["auto"] | Iterable[Any] | BaseCrossValidator | None
-)
-RandomState: TypeAlias = int | np.random.RandomState | None
-
 #: Residual blocks of the tutorial's network, where ``num_layers="auto"`` cannot choose.
 DEFAULT_NUM_LAYERS = 6
 #: Width of the tutorial's network, which ``num_hidden="auto"`` raises in steps to the
@@ -71,8 +61,6 @@ MOST_ROWS_TO_COMPARE = 2**16
 #: ``epochs="auto"`` trains for as many epochs or, on large data, optimizer steps.
 MOST_EPOCHS = 50
 MOST_STEPS = 8000
-#: The optimisers hold their learning rate in float32.
-LARGEST_LEARNING_RATE = float(np.finfo(np.float32).max)
 #: What the learning rate is multiplied by after a share of a fit's epochs.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -81,6 +69,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 class BaseNetworkClassifier(
+    SharedParameters,
     StreamMixin,
     HeldOutMixin,
     PredictionMixin,
@@ -111,100 +100,7 @@ class BaseNetworkClassifier(
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__doc__ = document(cls.__doc__)
-
-    _parameter_constraints: dict[str, list[Any]] = {
-        "network": [StrOptions({"resnet", "wide_resnet"}), callable],
-        "image_shape": [tuple, None],
-        "num_layers": [
-            Interval(Integral, 0, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "num_hidden": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
-        "standardize": ["boolean"],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "mixed_precision": [StrOptions({"bfloat16", "float16"}), None],
-        "device": [str, None],
-        "optimizer": [StrOptions({"adam", "rmsprop", "sgd"})],
-        "learning_rate": [Interval(Real, 0, LARGEST_LEARNING_RATE, closed="right")],
-        "learning_rate_schedule": [StrOptions({"constant", "cosine"}), callable],
-        "epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "early_stopping": ["boolean"],
-        "cv": ["cv_object", StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "temperature": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "warm_start": ["boolean"],
-        "ood_alpha": [Interval(Real, 0, 1, closed="neither")],
-        "ood_confidence": [Interval(Real, 0, 1, closed="neither"), None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    @abstractmethod
-    def __init__(
-        self,
-        *,
-        network: Network,
-        image_shape: tuple[int, int, int] | None,
-        num_layers: int | Literal["auto"],
-        num_hidden: int | Literal["auto"],
-        dropout_rate: float,
-        standardize: bool,
-        dtype: Literal["float32", "float64"],
-        mixed_precision: Literal["bfloat16", "float16"] | None,
-        device: str | None,
-        optimizer: Literal["adam", "rmsprop", "sgd"],
-        learning_rate: float,
-        learning_rate_schedule: Schedule,
-        epochs: int | Literal["auto"],
-        batch_size: int | None,
-        early_stopping: bool,
-        cv: CrossValidator,
-        validation_fraction: float,
-        n_iter_no_change: int,
-        temperature: float | Literal["auto"],
-        class_weight: ClassWeight,
-        warm_start: bool,
-        ood_alpha: float,
-        ood_confidence: float | None,
-        random_state: RandomState,
-        verbose: int,
-    ) -> None:
-        self.network = network
-        self.image_shape = image_shape
-        self.num_layers = num_layers
-        self.num_hidden = num_hidden
-        self.dropout_rate = dropout_rate
-        self.standardize = standardize
-        self.dtype = dtype
-        self.mixed_precision = mixed_precision
-        self.device = device
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.learning_rate_schedule = learning_rate_schedule
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.cv = cv
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.temperature = temperature
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.ood_alpha = ood_alpha
-        self.ood_confidence = ood_confidence
-        self.random_state = random_state
-        self.verbose = verbose
+        cls.__doc__ = document(cls)
 
     # What a subclass fills in
 

@@ -21,7 +21,7 @@ class ExportMixin:
 
     # Attributes of the classifier.
     network: Any
-    inference: str  # of `SNGPClassifier` only
+    inference: Any  # of `SNGPClassifier` only
     architecture_: dict[str, Any]
 
     def to_keras(self) -> tf_keras.Model:

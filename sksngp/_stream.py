@@ -191,7 +191,7 @@ class StreamMixin:
     standardize: bool
     temperature: Any
     temperature_: float
-    dtype: str
+    dtype: Any
     _ood_score: str
     _split: int
     _weight_totals: tuple[float, float, bool, float]

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "exceptions": "",
     "datasets": "",
     "metrics": "",
-    "_docstrings": "",
+    "_parameters": "",
+    "_docstrings": "_parameters",
     "_compat": "",
     "_fitted_arrays": "",
     "_runtime": "",
@@ -34,13 +35,13 @@ MAY_IMPORT = {
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
     "_stream": "_data _networks _uncertainty",
     "_base": """
-        _compat _data _docstrings _explanation _export _held_out _networks _prediction
-        _runtime _selection _stream _tensorflow _wide_resnet
+        _compat _data _docstrings _explanation _export _held_out _networks _parameters
+        _prediction _runtime _selection _stream _tensorflow _wide_resnet
     """,
     "_resnet": "_base _uncertainty",
-    "_mc_dropout": "_base _fitted_arrays _uncertainty _wide_resnet",
-    "_deep_ensemble": "_base _uncertainty",
-    "_sngp": "_base _data _fitted_arrays _networks _runtime _uncertainty",
+    "_mc_dropout": "_base _fitted_arrays _parameters _uncertainty _wide_resnet",
+    "_deep_ensemble": "_base _parameters _uncertainty",
+    "_sngp": "_base _data _fitted_arrays _networks _parameters _runtime _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
         _wide_resnet
