@@ -25,6 +25,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks.architecture import Architecture
+from sksngp._networks.kinds import architecture_of
 from sksngp._uncertainty.entropy import normalised_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
@@ -220,7 +221,7 @@ class Contest:
         """Architecture of one of ours, for counting operations."""
         classifier = clone(classifier)
         classifier.classes_ = np.unique(self.y)
-        return Architecture(**classifier._architecture())
+        return architecture_of(classifier._architecture())
 
     def fit_work(self, classifier) -> dict[str, float]:
         """Useful operations of a fit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from ._parameters import SharedParameters, parameter, with_parameters
 from ._uncertainty.entropy import decompose
 
 if TYPE_CHECKING:
-    from ._networks.custom_function import Body
     from ._tensorflow.pool import CompiledNetwork
 
 
@@ -71,13 +71,19 @@ class DeepEnsembleClassifier(DeepEnsembleParameters, BaseNetworkClassifier):
     (2, 3)
     """
 
-    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
+    def _architecture(self, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return {**super()._architecture(fitted), "members": int(self.num_ensemble)}
 
     def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
     ) -> NDArray[np.float64]:
         logits = self._logits(compiled, projected)
         samples = softmax(logits / self.temperature_, axis=-1)
-        samples = samples.reshape(-1, *samples.shape[-2:])  # an ensemble of one, too
-        return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]
+        samples = samples.reshape(
+            -1, *samples.shape[-2:]
+        )  # also if there is one member
+        return (
+            samples.mean(axis=0)
+            if quantity == "proba"
+            else decompose(samples)[quantity]
+        )

@@ -15,6 +15,8 @@ from ._tensorflow import backend
 if TYPE_CHECKING:
     import tf_keras
 
+    from ._networks.architecture import Architecture
+
 
 class ExportMixin:
     """Methods that turn a fitted classifier into TensorFlow's own kinds of models."""
@@ -22,7 +24,11 @@ class ExportMixin:
     # Attributes of the classifier.
     network: Any
     inference: Any  # of `SNGPClassifier` only
-    architecture_: dict[str, Any]
+
+    if TYPE_CHECKING:
+
+        @property
+        def _fitted_architecture(self) -> Architecture: ...
 
     def to_keras(self) -> tf_keras.Model:
         """Make a tf_keras model whose output equals `predict_proba`.
@@ -70,7 +76,8 @@ class ExportMixin:
                 f"inference={self.inference!r} has no layer in tf-models-official; "
                 "to_keras needs 'mean_field'. export_savedmodel takes both."
             )
-        if self.architecture_.get("body") is not None and hasattr(self, "masks_"):
+        architecture = self._fitted_architecture
+        if hasattr(self, "masks_") and not architecture.masks_are_arrays:
             raise ValueError(
                 f"to_keras has no layers for the samples of network={self.network!r}; "
                 "export_savedmodel has."

@@ -80,16 +80,19 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
     (2,)
     """
 
-    masks_: np.ndarray  # of a fitted classifier
+    masks_: np.ndarray  # attribute of a fitted classifier
 
-    _settled = ("num_samples", "dropout_rate")
+    _params_fixed_by_fit = ("num_samples", "dropout_rate")
 
-    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
-        return {**super()._architecture(fitted), "dropout": self.dropout_rate > 0}
+    def _custom_fields(self, body: Body) -> dict[str, Any]:
+        return {**super()._custom_fields(body), "dropout": self.dropout_rate > 0}
 
-    def _scalars(self) -> dict[str, float]:
-        # What the samples were drawn with, whatever the parameter is now.
-        return {**super()._scalars(), "dropout_rate": self._settled_as["dropout_rate"]}
+    def _network_variables(self) -> dict[str, float]:
+        # The rate with which the masks were drawn; the parameter may have changed.
+        return {
+            **super()._network_variables(),
+            "dropout_rate": self._settled_as["dropout_rate"],
+        }
 
     def _wide_resnet(self) -> WideResNet:
         return WideResNet(dropout_rate=self.dropout_rate)
@@ -97,22 +100,14 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
     def _before_training(
         self, rows: Rows | StreamedRows, rng: np.random.Generator
     ) -> None:
-        # From a generator of their own: their number must not change the training.
-        rng = rng.spawn(1)[0]
-        if self.architecture_.get("body") is not None:  # seeds of its dropout layers
-            size = (self.num_samples, 2)
-            self.masks_ = rng.integers(2**30, size=size, dtype=np.int32)
-            return
-        shape = (self.num_samples, self._depth(), 1, self._width())
-        kept = rng.random(shape) >= self.dropout_rate
-        self.masks_ = kept / (1.0 - self.dropout_rate)
+        # A separate generator: the number of masks does not affect the training.
+        (own,) = rng.spawn(1)
+        self.masks_ = self._fitted_architecture.draw_masks(
+            own, self.num_samples, self.dropout_rate
+        )
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:
-        architecture = self.architecture_
-        shape = (None, architecture["num_layers"], 1, architecture["num_hidden"])
-        masks = FittedArray(self.masks_, shape)
-        if architecture.get("body") is not None:
-            masks = FittedArray(self.masks_, (None, 2), "int32")
+        masks = FittedArray(self.masks_, *self._fitted_architecture.mask_spec)
         return {**super()._fitted_arrays(), "masks_": masks}
 
     def _row_width(self) -> int:
@@ -126,8 +121,12 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
         )
 
     def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
     ) -> NDArray[np.float64]:
         logits = self._logits(compiled, projected)
         samples = softmax(logits / self.temperature_, axis=-1)
-        return samples.mean(axis=0) if what == "proba" else decompose(samples)[what]
+        return (
+            samples.mean(axis=0)
+            if quantity == "proba"
+            else decompose(samples)[quantity]
+        )

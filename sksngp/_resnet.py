@@ -53,7 +53,7 @@ class ResNetClassifier(BaseNetworkClassifier):
     """
 
     def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
     ) -> NDArray[np.float64]:
         proba = self._tempered(self.temperature_, self._logits(compiled, projected))
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if quantity == "proba" else normalised_entropy(proba)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,6 @@ from ._base import BaseNetworkClassifier
 from ._data import holdout
 from ._data.sources import select
 from ._fitted_arrays import FittedArray
-from ._networks.architecture import project_spectral_norm
 from ._networks.memory_needs import Need, posterior_need
 from ._parameters import SharedParameters, parameter, with_parameters
 from ._runtime.blas import one_thread
@@ -43,12 +42,6 @@ KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
 SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE = 1e-30, 1e30
 #: The factor if no samples are held out, and so nothing can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
-#: The factor at which the network is trained, and which is kept if the output layer is
-#: trained as well: a short length-scale makes the network keep samples apart.
-TRAINING_KERNEL_FACTOR = 1 / 16
-#: The same for custom networks. They hardly learn at shorter ones in few steps
-#: (``benchmarks/images.py --kernel-scales``).
-BODY_KERNEL_FACTOR = 10 / 16
 #: The output layer is computed if the samples have at most so many random features
 #: together, and as many products of random features and classes.
 MOST_FEATURES = 2**26
@@ -251,10 +244,10 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
     _prior_variance: float
     _surprisals: tuple[Surprisal, ...] | None
 
-    _ood_score = "ood"
+    _ood_score_kind = "ood"
     _depths = (0, 2, 6)
     _computes_output: bool  # rather than trains it
-    _settled = (
+    _params_fixed_by_fit = (
         "kernel_scale",
         "num_samples",
         "covariance",
@@ -275,28 +268,29 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
                 "pass inference='monte_carlo' with it."
             )
 
-    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
-        fields = {
+    def _architecture(self, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return {
             **super()._architecture(fitted),
             "num_inducing": int(self.num_inducing),
         }
-        body = fields.get("body")
-        if body is None:
-            return fields
+
+    def _custom_fields(self, body: Body) -> dict[str, Any]:
+        fields = super()._custom_fields(body)
+        assert body.description is not None
         if self.spec_norm_bound is None:
             return {**fields, "normalised": False}
         if not body.description.num_normalised:
             raise ValueError(
-                f"network={body.name} returns a model without trainable layers to "
-                "normalise, such as Dense and convolutions, or with a `call` of its "
-                "own, which hides them. Return a functional or sequential model of "
-                "such layers, or pass spec_norm_bound=None."
+                f"network={body.name} must return a functional or sequential model "
+                "with trainable layers that can be normalized, such as Dense and "
+                "convolutions; layers in a custom `call` method are not found. Return "
+                "such a model or pass spec_norm_bound=None."
             )
-        self._warn_of_unnormalised(body)
+        self._warn_of_unnormalized(body)
         return fields
 
-    def _warn_of_unnormalised(self, body: Body) -> None:
-        """Name the layers that the bound does not reach, once per classifier."""
+    def _warn_of_unnormalized(self, body: Body) -> None:
+        """Warn about layers without normalization, once per classifier."""
         assert body.description is not None
         names = body.description.unnormalised
         kinds = [name.partition(" ")[2] for name in names]  # Keras numbers the names
@@ -309,7 +303,7 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
             "matrix, or a convolution of inputs of known size, are normalized; others "
             "may not preserve distances. Pass spec_norm_bound=None to bound no norm.",
             UserWarning,
-            stacklevel=7,  # the caller of fit
+            stacklevel=9,  # the caller of fit
         )
 
     def _memory_needs(
@@ -325,9 +319,9 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1
         return max(super()._row_width(), groups * self.architecture_["num_inducing"])
 
-    def _scalars(self) -> dict[str, float]:
+    def _network_variables(self) -> dict[str, float]:
         return {
-            **super()._scalars(),
+            **super()._network_variables(),
             "spec_norm_bound": self._bound(),
             "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
         }
@@ -341,8 +335,7 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         self.kernel_scale_ = 1.0
         if self.kernel_scale == "auto":
             self._distance = self._mean_squared_distance(rows) or 1.0
-            dense = self.architecture_.get("body") is None
-            factor = TRAINING_KERNEL_FACTOR if dense else BODY_KERNEL_FACTOR
+            factor = self._fitted_architecture.training_kernel_factor
             self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
@@ -421,7 +414,7 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
             self._compute_output(rows)
         self._absorb(rows, afresh=True)
         self.input_distance_ = None
-        if self.architecture_.get("body") is None:
+        if self._fitted_architecture.projection_width is not None:
             self.input_distance_ = fit_input_distance(
                 rows, len(self.classes_), seed=self._split
             )
@@ -481,22 +474,16 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         total: Any = 0.0
         square: Any = 0.0
         with self._inference() as compiled:
-            hidden_of: Callable[[np.ndarray], Any] = compiled.hidden
-            if self.architecture_.get("body") is not None:
-                # Batch normalisation has no means of its own before training.
-                hidden_of = compiled.hidden_of_batch
             for block, part in rows.chunks(self._row_width()):
-                hidden = _float64(hidden_of(block))
+                hidden = _float64(compiled.untrained_hidden(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         return total, square
 
     def _bounded(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Weights whose spectral norms, too, have arrived at the bound."""
-        if self.architecture_.get("body") is None:
-            return project_spectral_norm(weights, self._bound())
+        """Return weights whose spectral norms do not exceed the bound."""
         with self._inference() as compiled:
-            return compiled.bounded()
+            return compiled.bounded(weights, self._bound())
 
     def _absorb(self, rows: Rows | StreamedRows, afresh: bool) -> None:
         """Take rows into the posterior, or into the prior."""
@@ -633,23 +620,23 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         return weights[:, None] * proba * (1.0 - proba)
 
     def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
     ) -> NDArray[np.float64]:
-        if what == "aleatoric":
+        if quantity == "aleatoric":
             logits, _ = compiled.forward(projected)
             return entropy_of_logits(_float64(logits) / self.temperature_)
         logits, variance, prior = self._posterior_at(compiled, projected)
-        if what == "epistemic":
+        if quantity == "epistemic":
             return self._epistemic(variance, prior)
-        if what in ("ood", "ood parts"):
+        if quantity in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
             if self.input_distance_ is None:
                 return score
             distance = self.input_distance_(projected)
             parts = np.column_stack([score, distance, entropy_of_logits(logits)])
-            return self._combined(parts) if what == "ood" else parts
+            return self._combined(parts) if quantity == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if quantity == "proba" else normalised_entropy(proba)
 
     @property
     def _ood_parts(self) -> str:
