@@ -18,4 +18,5 @@ class DefaultMissingParametersMixin:
             defaults["temperature_"] = 1.0
             defaults["candidates_"] = None
             defaults["num_layers_"] = state["architecture_"]["num_layers"]
+        # The next class is scikit-learn's BaseEstimator, which has the method.
         super().__setstate__({**defaults, **state})  # type: ignore[misc]

@@ -15,14 +15,20 @@ from ._tensorflow import backend
 if TYPE_CHECKING:
     import tf_keras
 
+    from ._networks.architecture import Architecture
+
 
 class ExportMixin:
     """Mixin of the classifiers with methods that export TensorFlow models."""
 
     # Attributes of the classifier
     network: Any
-    inference: str  # only in `SNGPClassifier`
-    architecture_: dict[str, Any]
+    inference: Any  # of `SNGPClassifier` only
+
+    if TYPE_CHECKING:
+
+        @property
+        def _fitted_architecture(self) -> Architecture: ...
 
     def to_keras(self) -> tf_keras.Model:
         """Return a tf_keras model whose output equals `predict_proba`.
@@ -77,7 +83,8 @@ class ExportMixin:
                 "tf-models-official has no layer for other values, got "
                 f"{self.inference!r}. Use export_savedmodel instead."
             )
-        if self.architecture_.get("body") is not None and hasattr(self, "masks_"):
+        architecture = self._fitted_architecture
+        if hasattr(self, "masks_") and not architecture.masks_are_arrays:
             raise ValueError(
                 "to_keras does not support MCDropoutClassifier with "
                 f"network={self.network!r}. Use export_savedmodel instead."

@@ -45,7 +45,7 @@ class HeldOutMixin:
     classes_: np.ndarray
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
-    _ood_score: str
+    _ood_score_kind: str
 
     # State of this class.
     _split: int
@@ -123,7 +123,7 @@ class HeldOutMixin:
                 f"at least {needed}: with fewer, no threshold keeps that rate. Pass "
                 "more samples or increase ood_alpha; the threshold stays as it was."
             )
-        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score))
+        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score_kind))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,

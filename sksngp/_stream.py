@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import reprlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -23,9 +24,6 @@ from ._data.streamed_rows import StreamedRows
 from ._data.validation import check_labels, check_training_samples, checks_parameters
 from ._networks.memory_needs import Need, check_memory
 from ._uncertainty import conformal
-
-if TYPE_CHECKING:
-    from ._networks.custom_function import Body
 
 #: Chunks of fewer rows wait for others, ...
 FEWEST_AT_ONCE = 8
@@ -191,8 +189,8 @@ class StreamMixin:
     standardize: bool
     temperature: Any
     temperature_: float
-    dtype: str
-    _ood_score: str
+    dtype: Any
+    _ood_score_kind: str
     _split: int
     _weight_totals: tuple[float, float, bool, float]
     _cutoffs: NDArray[np.uint64]
@@ -213,7 +211,9 @@ class StreamMixin:
         ood_scores_: NDArray[np.float64]
 
         def _apply_threshold(self, scores: NDArray[np.float64]) -> None: ...
-        def _architecture(self, fitted: Body | None = None) -> dict[str, Any]: ...
+        def _architecture(
+            self, fitted: Mapping[str, Any] | None = None
+        ) -> dict[str, Any]: ...
         def _before_training(
             self, rows: Rows | StreamedRows, rng: np.random.Generator
         ) -> None: ...
@@ -341,9 +341,7 @@ class StreamMixin:
         checked, labels, weights, _, self.classes_, _ = check_training_samples(
             self, X, y, sample_weight, known_classes=known, reset=first, streaming=True
         )
-        architecture = self._architecture(
-            None if first else self.architecture_.get("body")
-        )
+        architecture = self._architecture(None if first else self.architecture_)
         check_memory(self._memory_needs(architecture, *checked.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = self._rng(0 if first else self.n_iter_)
@@ -567,7 +565,7 @@ class StreamMixin:
         tame = state.are_tame(state.held_out.X)
         held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]
         if state.fitted:
-            scores = model._predict_valid(held_out, self._ood_score)
+            scores = model._predict_valid(held_out, self._ood_score_kind)
         else:
             parts = model._predict_valid(held_out, model._ood_parts)
             scores = model._combine_scores(parts, remembered[0])

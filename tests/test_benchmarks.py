@@ -19,12 +19,12 @@ from benchmarks._tools.speed_comparison import SpeedComparison as Contest
 from benchmarks._tools.speed_report import Check, Row
 from benchmarks._tools.tutorial_process import TutorialProcess
 from sksngp import ResNetClassifier, SNGPClassifier
-from sksngp._networks.architecture import Architecture
+from sksngp._networks.kinds import architecture_of
 from sksngp.datasets import two_moons
 
-DENSE = Architecture(num_outputs=3, num_layers=2, num_hidden=4)
-SNGP = Architecture(num_outputs=3, num_layers=2, num_hidden=4, num_inducing=5)
-FLAT = Architecture(num_outputs=3, num_layers=0, num_hidden=4)
+DENSE = architecture_of(num_outputs=3, num_layers=2, num_hidden=4)
+SNGP = architecture_of(num_outputs=3, num_layers=2, num_hidden=4, num_inducing=5)
+FLAT = architecture_of(num_outputs=3, num_layers=0, num_hidden=4)
 RATES = {"float32": 2.0, "float64": 1.0}  # GFLOP/s
 
 
@@ -54,7 +54,7 @@ def test_operations_of_fits():
     work = flops.fit(DENSE, n, columns, epochs, batch)
     assert work == {"float32": epochs * n * (88 + 144), "float64": 2 * 10 * 2 * 4}
 
-    members = Architecture(num_outputs=3, num_layers=2, num_hidden=4, members=7)
+    members = architecture_of(num_outputs=3, num_layers=2, num_hidden=4, members=7)
     more = flops.fit(members, n, columns, epochs, batch)
     assert more == {dtype: 7 * count for dtype, count in work.items()}
 

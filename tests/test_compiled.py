@@ -5,10 +5,10 @@ from reference import forward
 from test_training import every_network, problem
 
 from sksngp._data.rows import Rows
-from sksngp._networks.architecture import Architecture, initial_weights
-from sksngp._tensorflow import compiled as module
-from sksngp._tensorflow import pool
+from sksngp._networks.kinds import architecture_of
+from sksngp._tensorflow import member_groups, pool
 from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow.member_groups import StackedMembers
 from sksngp._tensorflow.residual_network import _kept
 from sksngp._uncertainty.posterior import add_rows, factorize, prior_precision
 
@@ -56,13 +56,12 @@ def test_other_arrays_other_scalars_and_training_load_anew():
     [(1, 2, [1]), (2, 2, [2]), (3, 8, [3]), (5, 2, [3, 2]), (10, 4, [3, 3, 2, 2])],
 )
 def test_stacks_part_the_members(monkeypatch, members, threads, sizes):
-    monkeypatch.setattr(module, "num_threads", lambda: threads)
-    architecture = Architecture(2, 1, 4, members=members)
-    stacks = module._stacks(architecture)
-    assert [stack.stop - stack.start for stack in stacks] == sizes
-    assert np.concatenate([np.arange(members)[s] for s in stacks]).tolist() == list(
-        range(members)
-    )
+    monkeypatch.setattr(member_groups, "num_threads", lambda: threads)
+    stacked = StackedMembers(members)
+    assert stacked.sizes == sizes
+    parts = [np.arange(members)[group] for group in stacked.groups]
+    assert [len(part) for part in parts] == sizes
+    assert np.concatenate(parts).tolist() == list(range(members))
 
 
 def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
@@ -70,8 +69,8 @@ def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
     data = [tf.constant(a) for a in (rows.projected, rows.labels, rows.weights)]
     results = []
     for threads in (1, 2):
-        monkeypatch.setattr(module, "num_threads", lambda n=threads: n)
-        compiled = CompiledNetwork(Architecture(**fields))
+        monkeypatch.setattr(member_groups, "num_threads", lambda n=threads: n)
+        compiled = CompiledNetwork(architecture_of(fields))
         assert len(compiled.networks) == threads
         compiled.load(weights, dropout_rate=0.3)
         compiled.load_optimizer(0.01)
@@ -121,8 +120,8 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
     """Block sizes are chosen such that products add their terms in one order."""
     fields = {**problem(**changes)[0], "dtype": "float32", "num_hidden": 128}
     rng = np.random.default_rng(0)
-    weights = initial_weights(
-        Architecture(**fields), rng, np.zeros(fields["num_outputs"])
+    weights = architecture_of(fields).initial_weights(
+        rng, np.zeros(fields["num_outputs"])
     )
     members = fields.get("members", 1)
     projected = rng.normal(size=(1024, 128) if members == 1 else (members, 1024, 128))
@@ -154,7 +153,9 @@ def batches(monkeypatch, compiled, rows, *, batch_size, seed=5, numbers=(0, 1, 2
     """Rows of each batch of each epoch, as the uncompiled epoch takes them."""
     seen = []
     monkeypatch.setattr(
-        compiled, "_step", lambda batch, *_: seen.append(batch.numpy()) or 0.0
+        compiled.optimization,
+        "_step",
+        lambda batch, *_: seen.append(batch.numpy()) or 0.0,
     )
     weights, steps = tf.constant(rows.weights), -(-len(rows.labels) // batch_size)
     for number in numbers:
@@ -220,7 +221,10 @@ def draw_masks(fields, shape, rate, keys):
     """Masks as steps make them, for each seed and step: True where a unit is kept."""
     with pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
-        draws = [compiled._dropout_draws(tf.constant(shape), *key) for key in keys]
+        draws = [
+            compiled.optimization.dropout_draws(tf.constant(shape), *key)
+            for key in keys
+        ]
     return [_kept(*each, tf.float32).numpy() > 0 for each in draws]
 
 

@@ -237,7 +237,7 @@ def test_averages_are_weighted_by_numbers_of_samples():
     def state(value):
         return {
             "weights": {"kernel": np.full(2, value, np.float32)},
-            "scalars": {"dropout_rate": 0.1},
+            "variables": {"dropout_rate": 0.1},
             "optimizer": [np.array(7), np.full(2, value)],
         }
 
@@ -246,4 +246,4 @@ def test_averages_are_weighted_by_numbers_of_samples():
     assert mean["weights"]["kernel"].dtype == np.float32
     assert mean["optimizer"][0] == 7
     assert mean["optimizer"][1].tolist() == [2.0, 2.0]
-    assert mean["scalars"] == {"dropout_rate": 0.1}
+    assert mean["variables"] == {"dropout_rate": 0.1}

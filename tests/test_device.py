@@ -26,7 +26,7 @@ from sksngp import (
 from sksngp._networks.custom_function import Body
 from sksngp._runtime.device import available_device, check_device
 from sksngp._tensorflow import pool
-from sksngp._tensorflow.custom_network import build
+from sksngp._tensorflow.custom_build import build
 
 GPUS = range(len(tf.config.list_logical_devices("GPU")))
 DEVICES = ["cpu", *(f"gpu:{number}" for number in GPUS)]
@@ -221,7 +221,7 @@ def test_large_gradients_in_float16():
     clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
     assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.9
     with pool.lease(**clf.architecture_) as compiled:
-        assert compiled._loss_scales[0] < 2.0**12
+        assert compiled.optimization._loss_scales[0] < 2.0**12
 
 
 def slow_layer(shape, units):
@@ -252,7 +252,7 @@ def test_distant_samples(mixed):
 
 def test_mixed_precision_requires_float32():
     clf = ResNetClassifier(mixed_precision="bfloat16", dtype="float64")
-    with pytest.raises(ValueError, match="mixed_precision='bfloat16' needs dtype"):
+    with pytest.raises(ValueError, match="mixed_precision='bfloat16' requires dtype"):
         clf.fit(X, Y)
 
 

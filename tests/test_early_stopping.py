@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sksngp import ResNetClassifier, SNGPClassifier
-from sksngp._networks.architecture import project_spectral_norm
+from sksngp._networks.dense_architecture import project_spectral_norm
 from sksngp._tensorflow import training
 
 

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "exceptions": "",
     "datasets": "",
     "metrics": "",
-    "_docstrings": "",
+    "_parameters": "",
+    "_docstrings": "_parameters",
     "_compat": "",
     "_fitted_arrays": "",
     "_runtime": "",
@@ -26,6 +27,8 @@ MAY_IMPORT = {
     "_uncertainty": "_data _runtime",
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
+    "_network_parameters": "_networks _parameters _tensorflow _wide_resnet",
+    "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
     "_reach": "_uncertainty",
     "_export": "_tensorflow",
     "_explanation": "_data _uncertainty",
@@ -34,13 +37,13 @@ MAY_IMPORT = {
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
     "_stream": "_data _networks _uncertainty",
     "_base": """
-        _compat _data _docstrings _explanation _export _held_out _networks _prediction
-        _runtime _selection _stream _tensorflow _wide_resnet
+        _compat _data _docstrings _explanation _export _held_out _network_parameters
+        _network_training _networks _parameters _prediction _runtime _selection _stream
     """,
     "_resnet": "_base _uncertainty",
-    "_mc_dropout": "_base _fitted_arrays _uncertainty _wide_resnet",
-    "_deep_ensemble": "_base _uncertainty",
-    "_sngp": "_base _data _fitted_arrays _networks _runtime _uncertainty",
+    "_mc_dropout": "_base _fitted_arrays _parameters _uncertainty _wide_resnet",
+    "_deep_ensemble": "_base _parameters _uncertainty",
+    "_sngp": "_base _data _fitted_arrays _networks _parameters _runtime _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
         _wide_resnet

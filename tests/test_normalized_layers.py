@@ -16,10 +16,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tf_keras import layers
 
 from sksngp import SNGPClassifier
-from sksngp._networks.architecture import Architecture
 from sksngp._networks.custom_function import Body
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import backend, normalized_layers
-from sksngp._tensorflow.custom_network import BodyNetwork
+from sksngp._tensorflow.custom_network import CustomNetwork
 
 #: Layers with one kernel, the first arguments and other settings of each, and the shape
 #: of an input for one sample.
@@ -67,7 +67,7 @@ def built(make_layer, shape, bound=0.5):
         found.append(make_layer())
         return network_of(found[-1], shape)
 
-    body = BodyNetwork(architecture(Body(network, shape)))
+    body = CustomNetwork(architecture(Body(network, shape)))
     body.spec_norm_bound.assign(bound)
     rng = np.random.default_rng(0)
     for variable in found[-1].variables:
@@ -81,7 +81,7 @@ def built(make_layer, shape, bound=0.5):
 def architecture(body):
     """Return the architecture of a network with spectral normalization."""
     fields = {"num_layers": 0, "num_hidden": 1, "num_inducing": 4, "dropout": False}
-    return Architecture(num_outputs=2, body=body, **fields)
+    return architecture_of(num_outputs=2, body=body, **fields)
 
 
 def exact_norm(layer, shape):
@@ -97,7 +97,7 @@ def assert_bounded(body, norms, num_steps=20):
 
     Parameters
     ----------
-    body : BodyNetwork
+    body : CustomNetwork
     norms : callable
         Function that returns the norms, which must exceed the bound.
     """
@@ -157,7 +157,7 @@ def test_power_iterations_compute_in_float32(mixed):
         hidden = layers.SeparableConv1D(3, 2)(hidden)
         return tf_keras.Model(inputs, layers.GlobalAveragePooling1D()(hidden))
 
-    body = BodyNetwork(replace(architecture(Body(network, (5, 2))), mixed=mixed))
+    body = CustomNetwork(replace(architecture(Body(network, (5, 2))), mixed=mixed))
     for kernel in body.in_place:
         kernel.v.assign(np.random.default_rng(0).normal(size=kernel.v.shape))
         kernel.u.assign(np.random.default_rng(1).normal(size=kernel.u.shape))
@@ -180,7 +180,7 @@ def test_convolution_of_inputs_of_two_sizes():
         means = [layers.GlobalMaxPooling1D()(inner[-1](part)) for part in parts]
         return tf_keras.Model(inputs, layers.Concatenate()(means))
 
-    body = BodyNetwork(architecture(Body(network, (8, 2))))
+    body = CustomNetwork(architecture(Body(network, (8, 2))))
     assert [kernel.in_shape for kernel in body.in_place] == [(1, 8, 2), (1, 4, 2)]
     body.spec_norm_bound.assign(0.1)
     body.bound_norms()
@@ -255,7 +255,7 @@ def test_projections_of_attention_layers():
         found.append(layers.MultiHeadAttention(2, 3, value_dim=5))
         return tf_keras.Model(inputs, layers.Flatten()(found[-1](inputs, inputs)))
 
-    body = BodyNetwork(architecture(Body(network, (3, 4))))
+    body = CustomNetwork(architecture(Body(network, (3, 4))))
     body.spec_norm_bound.assign(0.5)
     rng = np.random.default_rng(0)
     kernels = [
@@ -382,7 +382,7 @@ def test_frozen_layers_are_not_normalised():
 @pytest.mark.parametrize("changes", [{"normalised": False}, {"num_inducing": None}])
 def test_networks_without_a_bound_have_no_singular_vectors(changes):
     fields = architecture(Body(of_convolutions, (16,)))
-    network = BodyNetwork(replace(fields, **changes))
+    network = CustomNetwork(replace(fields, **changes))
     assert network.normalised == []
     assert not [name for name in network.weights if name[-2:] in ("/u", "/v")]
 
@@ -395,8 +395,8 @@ def test_networks_of_earlier_versions_have_no_singular_vectors():
     del state["description"]["num_kernels_in_place"]
     earlier = Body.__new__(Body)
     earlier.__setstate__(state)
-    network = BodyNetwork(architecture(earlier))
+    network = CustomNetwork(architecture(earlier))
     assert network.normalised == []
-    plain = BodyNetwork(replace(architecture(body), normalised=False))
+    plain = CustomNetwork(replace(architecture(body), normalised=False))
     assert network.weights.keys() == plain.weights.keys()
     assert body != earlier  # these do not share compiled networks

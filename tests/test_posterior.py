@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference import variance_of
 from scipy.special import expit, softmax
 
-from sksngp._tensorflow.residual_network import _official_layers
+from sksngp._tensorflow.layers import official_layers
 from sksngp._uncertainty.posterior import (
     TRUNCATION,
     add_rows,
@@ -20,7 +20,7 @@ from sksngp._uncertainty.posterior import (
     sampled_probability,
 )
 
-gaussian_process = _official_layers("gaussian_process.py")
+gaussian_process = official_layers("gaussian_process.py")
 
 SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer, and more, rows than features
 

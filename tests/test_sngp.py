@@ -13,16 +13,12 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sksngp import SNGPClassifier, _selection
 from sksngp._data.holdout import hold_out_below
 from sksngp._data.rows import Rows
-from sksngp._networks.architecture import Architecture, initial_weights
-from sksngp._tensorflow.residual_network import (
-    RandomFeatureGaussianProcess,
-    _official_layers,
-)
+from sksngp._tensorflow.layers import RandomFeatureGaussianProcess, official_layers
 from sksngp._uncertainty import posterior
 from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp._uncertainty.temperature import fit_temperature
 
-mean_field_logits = _official_layers("gaussian_process.py").mean_field_logits
+mean_field_logits = official_layers("gaussian_process.py").mean_field_logits
 
 PER_CLASS = {"covariance": "per_class", "inference": "monte_carlo"}
 ALL_ROWS = {"validation_fraction": 0.0}  # every row trains, in the order of X
@@ -299,9 +295,8 @@ def with_other_features(clf, num_inducing, seed):
     """The fitted network with new random features, and no posterior of theirs."""
     fresh = copy.copy(clf).set_params(num_inducing=num_inducing)
     fresh.architecture_ = {**clf.architecture_, "num_inducing": num_inducing}
-    drawn = initial_weights(
-        Architecture(**fresh.architecture_), np.random.default_rng(seed), np.zeros(3)
-    )
+    rng = np.random.default_rng(seed)
+    drawn = fresh._fitted_architecture.initial_weights(rng, np.zeros(3))
     hidden = {k: w for k, w in clf.weights_.items() if k.startswith("hidden")}
     fresh.weights_ = drawn | hidden
     return fresh

@@ -25,6 +25,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks.architecture import Architecture
+from sksngp._networks.kinds import architecture_of
 from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
@@ -228,7 +229,7 @@ class SpeedComparison:
         """Return the architecture of a classifier, to count operations."""
         classifier = clone(classifier)
         classifier.classes_ = np.unique(self.y)
-        return Architecture(**classifier._architecture())
+        return architecture_of(classifier._architecture())
 
     def fit_work(self, classifier) -> dict[str, float]:
         """Count the required operations of a fit."""

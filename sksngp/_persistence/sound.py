@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import OneHotEncoder
 
 from .._base import BaseNetworkClassifier
-from .._networks.architecture import Architecture
+from .._networks.custom_architecture import CustomArchitecture
 from .._networks.custom_function import Body
 from .._wide_resnet import WideResNet
 
@@ -160,7 +160,7 @@ def _architecture_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
         yield "weights_ holds objects that are not arrays"
         return
-    unknown = architecture.keys() - {field.name for field in fields(Architecture)}
+    unknown = architecture.keys() - {field.name for field in fields(CustomArchitecture)}
     if unknown:
         yield f"architecture_ has the field {min(unknown, key=str)!r}"
     for name, value in architecture.items():

@@ -25,7 +25,7 @@ def _controller() -> ThreadpoolController:
 #: Limits the linear algebra of NumPy and SciPy to the calling thread; a context manager
 #: and a decorator. The threads of OpenBLAS wait for each other between the columns of a
 #: factorization. For matrices of the size of a posterior, several threads are hardly
-#: faster on idle cores, and they take seconds instead of milliseconds if other processes
-#: use the cores. The limit applies to the whole process, from the time the first thread
+#: faster on idle cores, and take seconds instead of milliseconds if other processes use
+#: the cores. The limit applies to the whole process, from the time the first thread
 #: enters the context until the last thread leaves it.
 one_thread = SharedContext(_limited)
