@@ -12,11 +12,9 @@ class DefaultMissingParametersMixin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         parameters = signature(type(self)).parameters.items()
         defaults = {name: parameter.default for name, parameter in parameters}
-        # The next class in the method resolution order is BaseEstimator, which defines
-        # `__setstate__`.
         if "weights_" in state:  # fitted attributes that earlier versions lack
             defaults["temperature_"] = 1.0
-            defaults["candidates_"] = None
+            defaults["candidates_"] = defaults["image_shape_"] = None
             defaults["num_layers_"] = state["architecture_"]["num_layers"]
-        # The next class is scikit-learn's BaseEstimator, which has the method.
+        # The next class in the method resolution order is scikit-learn's BaseEstimator.
         super().__setstate__({**defaults, **state})  # type: ignore[misc]

@@ -24,7 +24,9 @@ def problem(n=37, seed=0, **changes):
     """Fields of an architecture, weights for it, and rows with labels."""
     fields = {**TINY, "dropout": False, **changes}
     rng = np.random.default_rng(seed)
-    weights = architecture_of(fields).initial_weights(rng, np.zeros(3))
+    weights = architecture_of(fields).initial_weights(
+        rng, np.zeros(fields["num_outputs"])
+    )
     members = fields.get("members", 1)
     projected = rng.normal(size=(n, 6) if members == 1 else (members, n, 6))
     labels = rng.integers(0, 3, size=n).astype(np.int32)
