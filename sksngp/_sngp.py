@@ -712,19 +712,17 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
         directions = self._directions()
         if directions is None:
-            logits, features, products = compiled.whiten(
-                projected, self.posterior_.whitening
-            )
+            found = compiled.whitened_norms(projected, self.posterior_.whitening)
         else:
-            logits, features, products = compiled.project(projected, directions)
-        norms = np.einsum("gnm,gnm->ng", products, products).astype(np.float64)
-        prior = np.einsum("nm,nm->n", features, features)[:, None].astype(np.float64)
+            found = compiled.low_rank_norms(projected, directions)
+        logits, squares, norms = (array.astype(np.float64) for array in found)
+        prior = squares[:, None]
         if directions is None:
             variance = self.posterior_.scale * norms
         else:
             # Rounding must not leave a variance of 0, the mark of a certain row.
             variance = self._prior_variance * np.maximum(prior - norms, 1e-7 * prior)
-        return logits.astype(np.float64), variance, self._prior_variance * prior
+        return logits, variance, self._prior_variance * prior
 
     def _probability(
         self, logits: NDArray[np.float64], variance: NDArray[np.float64]

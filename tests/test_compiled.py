@@ -93,7 +93,7 @@ def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
 
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("num_inducing", [20, 256, 300])
-def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
+def test_norms_of_whitened_features_are_the_posterior_variance(num_inducing, groups):
     fields, weights, rows = problem(num_inducing=num_inducing)
     features = forward(weights, rows.projected, input_scale=0.7)[2]
     importance = np.random.default_rng(0).uniform(size=(37, groups))
@@ -102,14 +102,27 @@ def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
     fitted = factorize(add_rows(start, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
-        _, ours, whitened = compiled.whiten(rows.projected, fitted.whitening)
-    np.testing.assert_allclose(ours, features, atol=1e-12)
+        _, squares, norms = compiled.whitened_norms(rows.projected, fitted.whitening)
+    np.testing.assert_allclose(squares, np.square(features).sum(axis=1), rtol=1e-10)
     for group in range(groups):
         precision = 0.1 * np.eye(num_inducing)
         precision += (features * importance[:, [group]]).T @ features
         expected = np.diag(features @ np.linalg.solve(precision, features.T))
-        norms = np.square(whitened[group]).sum(axis=1)
-        np.testing.assert_allclose(norms, expected, rtol=1e-8)
+        np.testing.assert_allclose(norms[:, group], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("rank", [1, 150])
+def test_low_rank_norms(rank):
+    fields, weights, rows = problem(num_inducing=300)
+    _, logits, features = forward(weights, rows.projected, input_scale=0.7)
+    factor = np.random.default_rng(0).normal(size=(300, rank))
+    with pool.lease(**fields) as compiled:
+        compiled.load(weights, input_scale=0.7)
+        found = compiled.low_rank_norms(rows.projected, factor)
+    np.testing.assert_allclose(found[0], logits, rtol=1e-9)
+    np.testing.assert_allclose(found[1], np.square(features).sum(axis=1), rtol=1e-10)
+    expected = np.square(features @ factor).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[2], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +145,7 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
 
         def outputs(block):
             if "num_inducing" in fields:
-                logits, features, whitened = compiled.whiten(block, whitening)
-                return [logits, features, whitened[0]]
+                return compiled.whitened_norms(block, whitening)
             return [compiled.forward(block).numpy()]
 
         whole = outputs(projected)
@@ -143,7 +155,10 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
                 for ours, all_rows in zip(
                     outputs(projected[..., part, :]), whole, strict=True
                 ):
-                    np.testing.assert_array_equal(ours, all_rows[..., part, :])
+                    of_part = (
+                        all_rows[part] if ours.ndim == 1 else all_rows[..., part, :]
+                    )
+                    np.testing.assert_array_equal(ours, of_part)
 
 
 # Shuffling

@@ -95,12 +95,8 @@ class InputProjection:
         members, n_features, width = self.kernel.shape
         projected = np.empty((members, len(X), width), dtype)
         for rows, chunk in iter_chunks(X, max(n_features, members * width)):
-            np.matmul(
-                self._standardize(chunk, dtype),
-                self.kernel,
-                out=projected[:, rows],
-                casting="same_kind",
-            )
+            # With an output of another type, matmul would not use BLAS.
+            projected[:, rows] = self._standardize(chunk, dtype) @ self.kernel
         return projected[0] if members == 1 else projected
 
     def _unprojected(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:

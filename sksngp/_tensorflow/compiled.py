@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -70,8 +70,12 @@ class CompiledNetwork:
         self._hidden_of_batch = self._compiled(self._training_hidden, [samples])
         self.forward = self._compiled(self._forward, [samples])
         self.forward_masked = self._compiled(self._forward_masked, [samples, masks])
-        self._compiled_whiten = self._compiled(self._whiten, [samples, whitening])
-        self._compiled_project = self._compiled(self._project, [samples, low_rank])
+        self._compiled_whitened = self._compiled(
+            self._whitened_norms, [samples, whitening]
+        )
+        self._compiled_low_rank = self._compiled(
+            self._low_rank_norms, [samples, low_rank]
+        )
         labels = tf.TensorSpec([None], tf.int32)
         weights = tf.TensorSpec([None], arch.dtype)
         integers = [tf.TensorSpec([], tf.int32)] * 3
@@ -191,30 +195,41 @@ class CompiledNetwork:
             fn_output_signature=self.architecture.dtype,
         )
 
-    def _whiten(
+    def _whitened_norms(
         self, projected: tf.Tensor, whitening: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        logits, features = self._output(projected)
-        return logits, features, tf.map_fn(partial(_whiten, features), whitening)
+        logits, slices = self._output_in_slices(projected)
+        norms = tf.map_fn(partial(_whitened_norms, slices), whitening)
+        return logits, _squared_norms(slices), tf.transpose(norms)
 
-    def _project(
+    def _low_rank_norms(
         self, projected: tf.Tensor, low_rank_factor: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        logits, features = self._output(projected)
+        logits, slices = self._output_in_slices(projected)
+        parts = feature_slices(self.architecture.num_inducing or 1)
         products = [
-            features[:, part] @ low_rank_factor[part]
-            for part in feature_slices(self.architecture.num_inducing or 1)
+            features @ low_rank_factor[part]
+            for features, part in zip(slices, parts, strict=True)
         ]
-        return logits, features, tf.add_n(products)[tf.newaxis]
+        norms = _squared_norms([tf.add_n(products)])
+        return logits, _squared_norms(slices), norms[:, tf.newaxis]
+
+    def _output_in_slices(
+        self, projected: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        network = self.networks[0]
+        return network.output_in_slices(network.hidden(projected))
 
     def _output(self, projected: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         network = self.networks[0]
         return network.output(network.hidden(projected))
 
-    def whiten(
+    def whitened_norms(
         self, projected: np.ndarray, whitening: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Return the logits of a Gaussian-process output and whitened features.
+        """Return the logits of a Gaussian-process output, and norms for variances.
+
+        The norms are computed in the graph: whitened features are many times larger.
 
         Parameters
         ----------
@@ -225,22 +240,22 @@ class CompiledNetwork:
         Returns
         -------
         logits : ndarray of shape (n, n_classes)
-        features : ndarray of shape (n, num_inducing)
-            Random features phi.
-        whitened : ndarray of shape (n_groups, n, num_inducing)
-            ``whitening_g^T phi``.
+        squares : ndarray of shape (n,)
+            ``|phi|^2`` of the random features phi.
+        norms : ndarray of shape (n, n_groups)
+            ``|whitening_g^T phi|^2``.
         """
-        return self._with_matrix(self._compiled_whiten, projected, whitening)
+        return self._with_matrix(self._compiled_whitened, projected, whitening)
 
-    def project(
+    def low_rank_norms(
         self, projected: np.ndarray, low_rank_factor: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Return logits, features and their products with a low-rank factor.
+        """Return the results of `whitened_norms` for a low-rank factor.
 
-        For a factor of shape (num_inducing, rank), the products have the shape
-        (1, n, rank); see `whiten` for the others.
+        For a factor B of shape (num_inducing, rank), the last result is ``|B^T phi|^2``
+        and has the shape (n, 1).
         """
-        return self._with_matrix(self._compiled_project, projected, low_rank_factor)
+        return self._with_matrix(self._compiled_low_rank, projected, low_rank_factor)
 
     def _with_matrix(
         self, function: CompiledFunction, projected: np.ndarray, matrix: np.ndarray
@@ -291,13 +306,19 @@ class CompiledNetwork:
         return self.optimization.epoch(*arguments)
 
 
-def _whiten(features: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Return ``factor^T phi`` without products by the zeros below the diagonal."""
-    parts = feature_slices(features.shape[1])
+def _squared_norms(slices: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return the squared norms of samples whose features come in slices."""
+    return tf.add_n([tf.reduce_sum(tf.square(each), axis=-1) for each in slices])
+
+
+def _whitened_norms(slices: Sequence[tf.Tensor], factor: tf.Tensor) -> tf.Tensor:
+    """Return ``|factor^T phi|^2`` without products by zeros below the diagonal."""
+    parts = feature_slices(factor.shape[0])
     columns = []
     for index, outer in enumerate(parts):
         products = [
-            features[:, inner] @ factor[inner, outer] for inner in parts[: index + 1]
+            features @ factor[inner, outer]
+            for features, inner in zip(slices, parts[: index + 1], strict=False)
         ]
         columns.append(tf.add_n(products))
-    return tf.concat(columns, axis=1)
+    return _squared_norms(columns)

@@ -141,18 +141,28 @@ class GaussianProcessOutput(FeaturesOfOwnType, RandomFeatureGaussianProcess):
     """Layer of tf-models-official that returns logits and random features."""
 
     def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return logits and random features, summed in a fixed order.
+        """Return logits and random features, summed in a fixed order."""
+        logits, slices = self.in_slices(inputs)
+        return logits, tf.concat(slices, axis=-1)
+
+    def in_slices(self, inputs: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return logits, and the random features in the parts of `feature_slices`.
 
         TensorFlow divides a product of few columns between threads in a way that
         depends on the number of samples. Columns of zeros make the product wide.
         """
-        features = self._random_feature(inputs) * self.gp_feature_scale
+        parts, layer = feature_slices(self.num_inducing), self._random_feature
+        slices = [
+            tf.cos(inputs @ layer.kernel[:, part] + layer.bias[part])
+            * self.gp_feature_scale
+            for part in parts
+        ]
         zeros = max(WIDE_COLUMNS - self.units, 0)
         beta = tf.pad(self._gp_output_layer.kernel, [[0, 0], [0, zeros]])
         products = [
-            features[:, part] @ beta[part] for part in feature_slices(self.num_inducing)
+            features @ beta[part] for features, part in zip(slices, parts, strict=True)
         ]
-        return tf.add_n(products)[:, : self.units] + self._gp_output_bias, features
+        return tf.add_n(products)[:, : self.units] + self._gp_output_bias, slices
 
     def training_logits(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return logits without the padding of `call`, which training does not need."""

@@ -201,6 +201,11 @@ class Network(tf.Module):
         logits, features = self.output_layer(hidden * self.input_scale)
         return logits, features
 
+    def output_in_slices(self, hidden: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return logits and slices of random features (`layers.feature_slices`)."""
+        logits, slices = self.output_layer.in_slices(hidden * self.input_scale)
+        return logits, slices
+
     def logits(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Return the logits of samples."""
         return self.output(self.hidden(projected, masks))[0]
