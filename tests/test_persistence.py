@@ -138,7 +138,9 @@ def test_skops_requires_only_the_trusted_types(make, moons):
 def test_other_file_types_are_rejected(tmp_path, saved):
     for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
         assert_rejected(tmp_path, data, "not a model")
-    assert_rejected(tmp_path, saved.replace(b"model 2", b"model 3", 1), "between 1 and 2 .* got 3")
+    assert_rejected(
+        tmp_path, saved.replace(b"model 2", b"model 3", 1), "between 1 and 2 .* got 3"
+    )
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
 

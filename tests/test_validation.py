@@ -277,9 +277,9 @@ def test_label_types(make_resnet, fitted_resnet, moons, label):
 )
 def test_missing_labels(make_resnet, no_training, labels):
     many = labels * 10 if isinstance(labels, list) else labels.repeat(10)
-    with pytest.raises(ValueError, match="y must not contain NaN or None"):
+    with pytest.raises(ValueError, match="y contains NaN or None"):
         make_resnet().fit(np.zeros((20, 1)), many)
-    with pytest.raises(ValueError, match="classes must not contain NaN or None"):
+    with pytest.raises(ValueError, match="classes contains NaN or None"):
         make_resnet().partial_fit(np.zeros((20, 1)), [1] * 20, classes=labels)
 
 
