@@ -1,4 +1,4 @@
-"""Measures of calibration, detection and abstention."""
+"""Metrics of calibration, OOD detection and selective classification."""
 
 import warnings
 
@@ -24,7 +24,7 @@ from sksngp.metrics import (
     risk_coverage_curve,
 )
 
-# Few values, so that ties are common; exact under the transforms below.
+# Few values, so that ties are common. The transforms below are exact for them.
 scores = st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=30)
 seeds = st.integers(0, 2**32 - 1)
 monotone = st.sampled_from(
@@ -35,7 +35,7 @@ rounding = 1e-12
 
 @st.composite
 def predictions(draw):
-    """Probabilities, classes and weights of some rows."""
+    """Strategy for probabilities, labels and weights of samples."""
     n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 5))
     rng = np.random.default_rng(draw(seeds))
     proba = rng.dirichlet(np.full(n_classes, draw(st.sampled_from([0.1, 1, 10]))), n)
@@ -179,7 +179,7 @@ def test_ece_refuses(changed, message):
         expected_calibration_error(**good | changed)
 
 
-# Detection of unknown rows
+# OOD detection
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
@@ -239,7 +239,7 @@ def test_detection_extremes():
     assert fpr_at_tpr([0, 1], [2, 3], tpr=1) == 0
     assert ood_auroc([2, 3], [0, 1]) == 0
     assert fpr_at_tpr([2, 3], [0, 1], tpr=0.01) == 1
-    # A share just met is met: 19 of 20, whatever the 20th scores.
+    # A rate of exactly 19 of 20 is sufficient, whatever the 20th score is.
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.95) == 0
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.96) == 1
 
@@ -273,7 +273,7 @@ def test_fpr_at_tpr_refuses_tpr(tpr):
         fpr_at_tpr([0], [1], tpr=tpr)
 
 
-# Abstention
+# Selective classification
 
 answers = st.lists(
     st.tuples(st.booleans(), st.integers(-8, 8).map(float)), min_size=1, max_size=30
@@ -285,7 +285,7 @@ def test_aurc_by_hand():
     correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
     area = area_under_risk_coverage(correct, uncertainty)
     assert area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
-    # The middle two tie: (0 + 1/4 + 1/3 + 2/4) / 4 with half an error at k = 2.
+    # The middle two are tied: (0 + 1/4 + 1/3 + 2/4) / 4, half an error at k = 2.
     tied = area_under_risk_coverage(correct, [0.9, 0.1, 0.2, 0.2])
     assert tied == pytest.approx((0 + 1 / 4 + 1 / 3 + 2 / 4) / 4)
 
@@ -318,7 +318,7 @@ def test_aurc_bounds_and_invariance(rows, transform, seed):
     order = np.random.default_rng(seed).permutation(len(correct))
     other = area_under_risk_coverage(correct[order], transform(uncertainty)[order])
     assert other == pytest.approx(area, abs=rounding)
-    # No score does better than the errors themselves, none worse than their reverse.
+    # The best score is the errors themselves, and the worst is their opposite.
     best = area_under_risk_coverage(correct, ~correct)
     worst = area_under_risk_coverage(correct, correct)
     assert best - rounding <= area <= worst + rounding
@@ -347,7 +347,7 @@ def test_aurc_refuses(correct, uncertainty, message):
         area_under_risk_coverage(correct, uncertainty)
 
 
-# Bins of equal weight, curves, and the parts of the Brier score
+# Quantile bins, curves, and the Brier decomposition
 
 
 def test_bins_of_equal_weight_by_hand():
@@ -437,7 +437,7 @@ def test_the_area_is_the_mean_of_the_curve(correct, data):
     assert risk.mean() == pytest.approx(area_under_risk_coverage(correct, uncertainty))
 
 
-# Against a peer
+# Comparison with another package
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
@@ -447,7 +447,7 @@ def test_ece_is_mapies(n_bins, concentration):
     proba = rng.dirichlet(np.full(4, concentration), 500)
     y_true = rng.integers(4, size=500)
     correct = (proba.argmax(axis=1) == y_true).astype(int)
-    # MAPIE counts the edges, ends included.
+    # In MAPIE, the number includes the outer edges.
     theirs = mapie_error(correct, proba, num_bins=n_bins + 1, split_strategy="uniform")
     assert expected_calibration_error(y_true, proba, n_bins=n_bins) == pytest.approx(
         theirs

@@ -1,4 +1,4 @@
-"""The measures as scorers."""
+"""Scorers."""
 
 import pickle
 

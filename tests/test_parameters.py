@@ -27,7 +27,7 @@ SHARED = list(signature(BaseNetworkClassifier).parameters)
 
 
 def constraints(cls):
-    """Return the texts of a class's parameter constraints, by parameter."""
+    """Return the descriptions of the parameter constraints of a class."""
     return {
         name: [str(make_constraint(constraint)) for constraint in allowed]
         for name, allowed in cls._parameter_constraints.items()
@@ -35,7 +35,7 @@ def constraints(cls):
 
 
 def test_constructors_agree(one_of_four):
-    """Shared parameters are equal in all classes and follow a class's own."""
+    """Shared parameters are equal in all classes, after those of the class itself."""
     parameters = signature(one_of_four).parameters
     own, shared = list(parameters)[: -len(SHARED)], list(parameters)[-len(SHARED) :]
     assert shared == SHARED
@@ -154,7 +154,7 @@ def test_extreme_networks(make, moons, params):
     assert_valid_predictions(make(**params).partial_fit(X, y, classes=[0, 1]), X)
 
 
-#: What the posterior and the score of `SNGPClassifier` depend on, too.
+#: Parameters that also affect the posterior and the score of `SNGPClassifier`.
 EXTREME_SETS = [
     {"batch_size": 1},
     {"batch_size": 10**6},

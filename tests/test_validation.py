@@ -295,7 +295,7 @@ def test_labels_of_mixed_types(make_resnet, no_training, container):
 
 
 def test_long_labels(make_resnet, fitted_resnet, moons, outputs):
-    """Labels that differ in the last letter only; error messages abbreviate them."""
+    """Labels that differ only in the last letter; error messages abbreviate them."""
     X, y = moons
     names = np.array(["x" * 20_000 + end for end in "ab"], object)
     clf = make_resnet().fit(X, names[y])
