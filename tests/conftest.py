@@ -1,4 +1,4 @@
-"""Fixtures: small versions of the four classifiers, and data to fit them on."""
+"""Fixtures: small versions of the four classifiers, and training data."""
 
 import atexit
 import os
@@ -45,7 +45,7 @@ from sksngp._tensorflow import pool
 from sksngp._uncertainty.entropy import KINDS
 from sksngp.datasets import two_moons
 
-# Tests return to the same few dozen architectures; compiling takes most of their time.
+# Tests share a few dozen architectures, because compiling takes most of the time.
 pool.MAX_ARCHITECTURES = 200
 
 pytest.register_assert_rewrite("command_line", "common")
@@ -127,7 +127,7 @@ def fitted_on_moons(small, moons):
         return clf
 
     yield fit
-    for clf, state in states:  # pickles also show changes within arrays
+    for clf, state in states:  # pickles also reveal changes within arrays
         found = pickled(clf)
         assert found.keys() == state.keys(), "a test changed a shared classifier"
         for name, value in state.items():
@@ -136,13 +136,13 @@ def fitted_on_moons(small, moons):
 
 @pytest.fixture(scope="session")
 def fitted(fitted_on_moons, one_of_four):
-    """A shared classifier fitted on the moons, of each of the four classes in turn."""
+    """Return a shared classifier of each of the four classes, fitted on the moons."""
     return fitted_on_moons(one_of_four)
 
 
 @pytest.fixture(scope="session")
 def fitted_two(fitted_on_moons, one_of_two):
-    """A shared classifier fitted on the moons, of each of two classes in turn."""
+    """Return a shared classifier of each of two classes, fitted on the moons."""
     return fitted_on_moons(one_of_two)
 
 

@@ -23,7 +23,7 @@ def spectral_norm(kernel):
     return np.linalg.svd(kernel.astype(np.float64), compute_uv=False)[0]
 
 
-# The key of the pool
+# Keys of the pool
 
 
 def test_equal_architectures_are_one_key():

@@ -1,4 +1,4 @@
-"""Models that are saved and used again."""
+"""Saving and loading of models of the command line."""
 
 import copy
 import json
@@ -72,7 +72,7 @@ def test_model_without_a_description(capsys, in_folder, fitted_on_moons):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A model file of the command line."""
+    """Return the path of a model file of the command line."""
     table = {"age": [20.0, 30.0, 40.0] * 8, "city": ["Bonn", "Rome", "Oslo"] * 8}
     frame = pd.DataFrame(table)
     columns = [

@@ -1,4 +1,4 @@
-"""Fits on collections that need not fit in memory, against fits on arrays."""
+"""Fits on collections that may exceed memory, compared with fits on arrays."""
 
 import dask.array
 import dask.dataframe
@@ -82,7 +82,7 @@ def test_dask_arrays_with_partitions_of_unknown_sizes():
     lazy = lazy[lazy[:, 0] > 0]
     assert np.isnan(lazy.shape[0])
     assert_same(clf.fit(lazy, Y[X[:, 0] > 0]), expected)
-    assert np.isnan(lazy.shape[0])  # the caller's array is as it was
+    assert np.isnan(lazy.shape[0])  # the array of the caller is unchanged
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint8", "float16"])
@@ -102,7 +102,7 @@ def test_memory_maps_of_other_types_are_not_copied(dtype, tmp_path, monkeypatch)
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """Room for 200 of the 600 rows, projected."""
+    """Limit memory to 200 of the 600 projected samples."""
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
 
 
@@ -159,7 +159,7 @@ def test_partial_fit_takes_collections(tmp_path):
     assert_same(clf, expected, frame)
 
 
-# Errors come before work, with scikit-learn's words
+# Errors of scikit-learn are raised before training
 
 
 def test_values_are_checked(tmp_path):
@@ -184,7 +184,7 @@ def test_labels_are_checked_before_rows_are_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sksngp._data.collections.ParquetSource, "read", refuse)
     table = pa.table({"u": [0.5, 1.5], "kind": pa.array(["a", None])})
-    with pytest.raises(ValueError, match="y must not contain NaN or None"):
+    with pytest.raises(ValueError, match="y contains NaN or None"):
         SNGPClassifier(**SMALL).fit(pa.dataset.dataset(table), "kind")
 
 

@@ -48,7 +48,7 @@ def test_other_arrays_other_scalars_and_training_load_anew():
         np.testing.assert_array_equal(logits(weights, 0.7), first)
 
 
-# Stacks
+# Member groups
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_low_rank_norms(rank):
     [{}, {"num_inducing": 1024}, {"members": 4}, {"num_layers": 6, "num_outputs": 10}],
 )
 def test_a_row_does_not_feel_the_size_of_its_block(changes):
-    """Block sizes are chosen such that products add their terms in one order."""
+    """For these block sizes, products add their terms in the same order."""
     fields = {**problem(**changes)[0], "dtype": "float32", "num_hidden": 128}
     rng = np.random.default_rng(0)
     weights = architecture_of(fields).initial_weights(
@@ -165,7 +165,7 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
 
 
 def batches(monkeypatch, compiled, rows, *, batch_size, seed=5, numbers=(0, 1, 2)):
-    """Rows of each batch of each epoch, as the uncompiled epoch takes them."""
+    """Return the samples of each mini-batch of each epoch, without compilation."""
     seen = []
     monkeypatch.setattr(
         compiled.optimization,
@@ -223,7 +223,7 @@ def test_each_place_is_equally_likely(monkeypatch):
     places = np.concatenate([batch[..., 0] for batch in seen])
     assert places.shape == (300, 10)
     counts = [np.bincount(place.astype(int), minlength=10) for place in places.T]
-    # Of permutations, 9/10 of the sum has a chi-squared distribution.
+    # For permutations, 9/10 of the sum follows a chi-squared distribution.
     statistic = 0.9 * np.sum((np.array(counts) - 30) ** 2 / 30)
     degrees = 9**2
     assert abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
@@ -233,7 +233,7 @@ def test_each_place_is_equally_likely(monkeypatch):
 
 
 def draw_masks(fields, shape, rate, keys):
-    """Masks as steps make them, for each seed and step: True where a unit is kept."""
+    """Return the dropout masks of each seed and step, True for units that are kept."""
     with pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
         draws = [
@@ -255,7 +255,7 @@ def test_a_unit_is_dropped_at_the_rate(shape, rate):
     kept = draw_masks(fields, shape, rate, [(1, step) for step in range(60)])
     assert kept[0].shape == (*shape[:-1], 2, shape[-1], 6)
     dropped = 1 - np.array([mask.mean() for mask in kept])
-    # Within a step the rate is that of the nearest values of a byte.
+    # The rate of a step is rounded to a multiple of 1/256.
     size = kept[0].size
     deviation = np.sqrt((rate * (1 - rate) / size + (0.5 / 256) ** 2) / len(kept))
     assert dropped.mean() == pytest.approx(rate, abs=5 * deviation)
@@ -267,7 +267,7 @@ def test_masks_repeat_with_their_key_only():
     first, again, later, reseeded = draw_masks(fields, (4000,), 0.3, keys)
     np.testing.assert_array_equal(first, again)
     for other in (later, reseeded):
-        assert 0.05 < np.mean(~first & ~other) < 0.13  # 0.09 if independent
+        assert 0.05 < np.mean(~first & ~other) < 0.13  # 0.09 if they are independent
 
 
 def test_masks_of_blocks_members_rows_and_units_are_independent():

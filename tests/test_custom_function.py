@@ -1,4 +1,4 @@
-"""Networks that a function builds, below the classifiers' outputs."""
+"""Custom networks, which a user's function builds."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ from sksngp.persistence import ModelFileError, load, save
 
 
 def dense(shape, units=8, rate=0.2):
-    """A network of one layer, with a dropout layer."""
+    """Build a network of one layer and a dropout layer."""
     inputs = tf_keras.Input(shape)
     hidden = tf_keras.layers.Flatten()(inputs)
     hidden = tf_keras.layers.Dense(units, activation="relu")(hidden)
@@ -65,7 +65,7 @@ class Convolution(BaseEstimator):
 
 
 class Own(tf_keras.Model):
-    """A model that says in code what it computes."""
+    """Model with its own method `call`."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ def own(shape):
 
 
 def transformer(shape, vocabulary=12, width=16):
-    """A transformer of one block over rows of word numbers, 0 after the last."""
+    """Build a transformer with one block for sequences of token ids, padded with 0."""
     rows = tf_keras.Input(shape)
     words = tf_keras.layers.Lambda(lambda rows: tf.cast(rows, tf.int32))(rows)
     tokens = tf_keras.layers.Embedding(vocabulary, width)(words)
@@ -99,7 +99,7 @@ def nested_model(shape, **settings):
 
 
 def only(*classifiers):
-    """Restrict `make` to the classifiers that differ in what a test is about."""
+    """Restrict `make` to the classifiers that differ in the tested behavior."""
     return pytest.mark.parametrize(
         "one_of_four", classifiers, indirect=True, ids=lambda cls: cls.__name__
     )
@@ -107,7 +107,7 @@ def only(*classifiers):
 
 @pytest.fixture(scope="module")
 def make(small, one_of_four):
-    """Smaller ensembles and fewer samples than elsewhere."""
+    """Create classifiers with fewer ensemble members and dropout masks."""
     own = {
         DeepEnsembleClassifier: {"num_ensemble": 2},
         MCDropoutClassifier: {"num_samples": 3},
@@ -121,7 +121,7 @@ def digits():
     return X[:150], y[:150]
 
 
-# Equality, by which compiled networks are shared
+# Equality, which determines whether compiled networks are shared
 
 
 def test_equal_bodies():
@@ -252,11 +252,11 @@ def test_a_fit_sees_what_its_function_goes_by(
         again = clone(clf).fit(X, y)
         assert again.weights_["output/kernel"].shape[0] == width
         assert not np.array_equal(again.predict_proba(X), proba)
-        for same in (clf, copy.deepcopy(clf)):  # what is fitted stays
+        for same in (clf, copy.deepcopy(clf)):  # fitted attributes are unchanged
             assert_array_equal(same.predict_proba(X), proba)
         with pytest.raises(ValueError, match="must build the model that"):
             clf.to_keras()
-        if name != "Scaled.call":  # which no file tells
+        if name != "Scaled.call":  # not stored in a file
             with pytest.raises(ValueError, match="must build the model that"):
                 pickle.loads(pickle.dumps(clf)).predict(X)
     traces = pool.num_traces()
@@ -301,7 +301,7 @@ def test_a_description():
 
 @pytest.fixture(scope="module")
 def learnt(make, moons):
-    """A classifier of a network with batch normalization."""
+    """Return a fitted classifier whose network has batch normalization."""
     before = random.getstate(), np.random.get_state()[1].tolist()
     clf = make(network=normalised, epochs=60, learning_rate=0.01).fit(*moons)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
@@ -310,7 +310,7 @@ def learnt(make, moons):
 
 @pytest.mark.slow
 def test_frozen_layers_keep_their_weights(learnt):
-    """Training does not move them, and no bound of norms (0.9) scales them."""
+    """Training and the norm bound do not change frozen weights."""
     kernel = learnt.weights_["body/000/kernel"]
     assert_array_equal(kernel, np.broadcast_to(np.eye(2), kernel.shape))
 
@@ -377,7 +377,7 @@ def test_images_and_their_flat_rows_are_the_same(make, digits, outputs):
     assert_array_equal(outputs(clf, images), expected)
     assert_array_equal(outputs(clf, X), expected)
     assert_array_equal(outputs(flat, images), expected)
-    assert len(clf.projection_.scaler.mean_) == 1  # of the one channel
+    assert len(clf.projection_.scaler.mean_) == 1  # of the single channel
 
 
 def test_the_dense_network_takes_images_as_rows(small, digits, outputs):
@@ -401,7 +401,7 @@ def test_batches_of_few_rows_are_normalised_whole(small, moons):
 
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
-    """Of every kind: scalars, a name that ours have too, one without gradient."""
+    """Loaded weights may be scalars, share a name with the package or be unused."""
     X, y = moons
     kernel = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32) / 10
 
@@ -475,11 +475,11 @@ def test_searches_reach_the_networks_parameters(small, digits):
         chosen.architecture_["num_hidden"] == search.best_params_["network__channels"]
     )
     proba = chosen.predict_proba(X)
-    chosen.set_params(network__channels=9)  # of the next fit, not of this one
+    chosen.set_params(network__channels=9)  # affects the next fit only
     assert_array_equal(chosen.predict_proba(X), proba)
 
 
-# What is particular to some
+# Behavior of single classifiers
 
 
 @pytest.mark.slow
@@ -556,7 +556,7 @@ def test_sngp_knows_distance_through_a_network(small, moons):
 
 
 def sentences(n, seed=0):
-    """Rows of up to eight words of 1 to 9; the label says which of 1 and 2 is there."""
+    """Sequences of up to eight token ids; the label is 1 or 2, whichever occurs."""
     rng = np.random.default_rng(seed)
     X = rng.integers(1, 10, (n, 8)) * (np.arange(8) < rng.integers(5, 9, (n, 1)))
     y = rng.integers(0, 2, n)
@@ -567,7 +567,7 @@ def sentences(n, seed=0):
 
 @pytest.fixture(scope="module")
 def reader(small):
-    """A classifier of sentences by a transformer."""
+    """Return a fitted classifier of sentences with a transformer."""
     params = {"network": transformer, "standardize": False}
     clf = small(SNGPClassifier, **params, epochs=6, learning_rate=0.02)
     return clf.fit(*sentences(400))
@@ -613,7 +613,9 @@ def test_a_model_with_a_call_of_its_own(small, moons):
     clf = small(SNGPClassifier, network=own)
     with pytest.raises(ValueError, match=r"custom `call` method.*spec_norm_bound=None"):
         clf.fit(X, y)
-    clf.set_params(spec_norm_bound=None, network=OfShape)  # the class builds one
+    clf.set_params(
+        spec_norm_bound=None, network=OfShape
+    )  # calling the class builds a network
     assert clf.fit(X, y).predict(X).shape == (200,)
 
 
@@ -655,7 +657,7 @@ def test_exports(learnt, moons, tmp_path):
         assert_allclose(clf.to_keras()(X).numpy(), clf.predict_proba(X), atol=1e-5)
 
 
-# Refusals
+# Invalid networks
 
 
 def two_outputs(shape):

@@ -47,7 +47,7 @@ ROWS = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
 
 
 def exact_norm(layer, shape):
-    """Of the convolution as a matrix, from what it makes of each unit image."""
+    """Compute the norm of the convolution matrix from its outputs for unit images."""
     size = int(np.prod(shape))
     images = np.eye(size, dtype=np.float32).reshape(-1, *shape)
     matrix = layer(images).numpy().astype(np.float64) - layer(0 * images[:1]).numpy()
@@ -80,7 +80,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(("shape", "settings"), CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("bound", [0.3, 100.0])
 def test_power_iterations_approach_the_bound(shape, settings, bound):
-    """One iteration per step lags behind: `bound_norms` makes up for the rest."""
+    """One iteration per step underestimates the norm; `bound_norms` corrects this."""
     layer, inner = wrapped(shape, bound, **settings)
     before = exact_norm(inner, shape)
     for _ in range(NUM_ITERATIONS):
@@ -121,7 +121,7 @@ def test_kernel_whose_entries_meet_no_pixel(largest_dense, monkeypatch):
     monkeypatch.setattr(normalized_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped((1, 1, 2))
     kernel = np.ones(inner.kernel.shape)
-    kernel[1, 1] = 0.0  # the only position on an image of one pixel
+    kernel[1, 1] = 0.0  # the only position in an image of one pixel
     inner.kernel.assign(kernel)
     assert layer.spectral_norm() == 0.0
 
@@ -145,7 +145,7 @@ def test_norm_of_a_large_convolution_takes_few_products(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["Conv2D", "Dense"])
 def test_a_kernel_of_zeros_is_bounded_once_it_grows(kind):
-    """Power iterations continue from the vectors that they had."""
+    """Power iterations continue from the previous vectors."""
 
     def network(shape):
         inputs = tf_keras.Input(shape)
@@ -331,7 +331,7 @@ def test_training_moves_the_means_of_batches_and_prediction_does_not():
 
 
 def test_an_ensembles_members_train_as_they_would_alone():
-    """But for their shuffles: with all rows in one step there is no shuffle."""
+    """With all samples in one step, shuffling has no effect."""
     together = architecture_of(fields(members=2))
     weights = drawn(together)
     labels, ones = np.arange(40) % 3, np.ones(40)

@@ -67,7 +67,7 @@ def client(cluster):
 
 
 def use_little_memory(monkeypatch):
-    """Read samples when they are needed, and average weights often."""
+    """Read samples only when needed, and average weights often."""
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(sksngp._tensorflow.dask_training, "ROUND_ROWS", 150)
 
@@ -78,7 +78,7 @@ def little_memory(monkeypatch):
 
 
 def die_at(block, folder, calls):
-    """Return a block, but end the worker at the calls with these numbers."""
+    """Return a partition, but end the worker process at the given calls."""
     for number in range(1000):
         try:
             os.close(os.open(Path(folder, str(number)), os.O_CREAT | os.O_EXCL))
@@ -137,7 +137,7 @@ def test_dataframes_train_on_workers(client, little_memory):
 
 
 def fit_here(seed):
-    """Fit inside a task, which reads its samples when they are needed."""
+    """Fit inside a task that reads its samples only when needed."""
     with pytest.MonkeyPatch.context() as patch:
         use_little_memory(patch)
         clf = clone(SNGP).set_params(random_state=seed)
@@ -163,7 +163,7 @@ def test_projection_has_one_key(fitted_on_workers, little_memory):
 
 @pytest.mark.slow
 def test_a_cross_fitted_ensemble_trains_on_workers(client, little_memory, monkeypatch):
-    """The networks of the folds are trained on workers, as the final one is."""
+    """The networks of the folds and the final network are trained on workers."""
     clients, epochs = [], sksngp._tensorflow.dask_training.epochs
 
     def recorded(compiled, rows, *args):

@@ -1,4 +1,4 @@
-"""Known and unknown rows: generators, pairs and Fashion-MNIST."""
+"""Datasets: generators, held-out classes, shuffled columns and Fashion-MNIST."""
 
 import gzip
 import pickle
@@ -113,7 +113,7 @@ CLASSES = np.arange(60) % 4
     st.integers(0, 2**32 - 1),
 )
 def test_hold_out_classes_parts_all_rows(labels, held_out, seed):
-    # Six rows of each class to begin with, so that all can be split.
+    # Each class has at least six samples, so that all classes can be split.
     y = np.append(np.repeat(np.arange(5), 6), labels)
     X = np.arange(len(y))[:, None]
     data = hold_out_classes(X, y, sorted(held_out), random_state=seed)
@@ -201,7 +201,7 @@ def test_shuffle_columns_keeps_columns_and_breaks_rows():
     shuffled = shuffle_columns(X, random_state=0)
     np.testing.assert_array_equal(X, before)
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(X, axis=0))
-    # Equal columns become independent ones: correlations of about 1 / sqrt(2000).
+    # Equal columns become independent, with correlations of about 1 / sqrt(2000).
     correlations = np.corrcoef(np.column_stack([X[:, 0], shuffled]).T)
     assert np.abs(correlations - np.eye(5)).max() < 0.1
 
@@ -216,7 +216,7 @@ def test_shuffle_columns_of_frame():
         },
         index=[10, 20, 30, 40],
     )
-    # Two columns of one name, too.
+    # Two columns may have the same name.
     frame = pd.concat([frame, frame[["size"]]], axis=1)
     before = frame.copy()
     shuffled = shuffle_columns(frame, random_state=0)
@@ -249,14 +249,14 @@ def test_shuffle_columns_refuses(X):
 
 
 def idx(values, type_code=8):
-    """Bytes of an idx file."""
+    """Return the bytes of an idx file."""
     header = bytes([0, 0, type_code, values.ndim])
     lengths = b"".join(length.to_bytes(4, "big") for length in values.shape)
     return header + lengths + values.astype(np.uint8).tobytes()
 
 
 def packed(content):
-    # Without the time, parameters are the same wherever tests are collected.
+    # Without a time stamp, test parameters are equal in all processes.
     return gzip.compress(content, mtime=0)
 
 
@@ -269,7 +269,7 @@ LABELS = {"train": np.arange(300) % 10, "test": np.array([9, 0, 3, 3])}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a tiny data set in the place of the installed one."""
+    """Replace the installed dataset by a folder with a tiny one."""
     monkeypatch.setattr(datasets, "FASHION_MNIST_FOLDER", tmp_path)
     for part, names in datasets.FASHION_MNIST_FILES.items():
         for name, values in zip(names, (IMAGES[part], LABELS[part]), strict=True):
@@ -279,7 +279,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def openml(tmp_path, monkeypatch):
-    """No installed files; an OpenML that answers, or raises, `answer`."""
+    """Remove installed files, and let OpenML return or raise `answer`."""
     X = np.zeros((70_000, 784), np.uint8)
     X[:, 0] = np.arange(70_000) % 251
     y = (np.arange(70_000) % 10).astype(str).astype(object)

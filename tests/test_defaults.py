@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 SEEDS = [0]
 FASHION_ROWS = 2_000
-#: Of `benchmarks._tools.dataset_pairs.report`; the others hold out other digits.
+#: Pairs of `benchmarks._tools.dataset_pairs.report`. All others hold out other digits.
 PAIRS = ["wine 2", "digits 4, 7", "breast cancer"]
 FASHION = "fashion 8, 9"
 

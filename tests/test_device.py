@@ -48,7 +48,7 @@ CLASSIFIERS = [
     DeepEnsembleClassifier(num_ensemble=2, **SMALL),
 ]
 CASES = [(clf, device) for device in DEVICES[1:] for clf in CLASSIFIERS]
-# On every machine: one network, and a stack of networks.
+# A single network and an ensemble are tested on every machine.
 CASES += [(clf, "cpu") for clf in CLASSIFIERS[::3]]
 
 
@@ -58,7 +58,7 @@ def name(value):
 
 @cache
 def fitted(clf, mixed=None):
-    """A classifier of the first 600 digits, shared by tests that change nothing."""
+    """Return a classifier of 600 digits, shared by tests that do not change it."""
     return clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
 
 
@@ -134,7 +134,7 @@ def test_mixed_precision_learns_as_well(clf, mixed):
 @pytest.mark.slow
 @half
 def test_products_have_half_and_sums_single_precision(mixed):
-    """Weights stay float32, so that steps below the precision of `mixed` add up."""
+    """Weights remain float32, so that small steps accumulate."""
     clf = clone(SNGP).set_params(epochs=1, learning_rate=1e-6)
     clf.set_params(mixed_precision=mixed).fit(X, Y)
     kernel = clf.weights_["hidden_0/kernel"]
@@ -149,7 +149,7 @@ def test_products_have_half_and_sums_single_precision(mixed):
 
 
 def convolution(shape):
-    """A small network, for less time than a wide residual network."""
+    """Build a small network, which is faster than a wide residual network."""
     images = tf_keras.Input(shape)
     hidden = tf_keras.layers.Conv2D(8, 3, strides=2)(images)
     hidden = tf_keras.layers.BatchNormalization(momentum=0.5)(hidden)
@@ -226,7 +226,7 @@ def test_large_gradients_in_float16():
 
 def slow_layer(shape, units):
     rows = tf_keras.Input(shape)
-    time.sleep(0.01)  # other threads run
+    time.sleep(0.01)  # other threads are running
     return tf_keras.Model(rows, tf_keras.layers.Dense(units)(rows))
 
 

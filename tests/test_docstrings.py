@@ -1,4 +1,4 @@
-"""Docstrings of the classifiers: complete, and in agreement with their signatures."""
+"""Docstrings of the classifiers are complete and agree with the signatures."""
 
 import inspect
 import math
@@ -66,7 +66,7 @@ def test_each_parameter_is_documented_with_its_default(Classifier):
 def test_each_fitted_attribute_is_documented(Classifier, fitted_on_moons):
     documented = entries(section(Classifier.__doc__, "Attributes"))
     fitted = {name for name in vars(fitted_on_moons(Classifier)) if name.endswith("_")}
-    # Data without feature names, which are no images.
+    # Attributes that are absent without feature names or images
     optional = {"feature_names_in_", "image_shape_"}
     assert fitted | optional == documented.keys() | optional
     assert entries(SHARED_ATTRIBUTES).keys() <= documented.keys()

@@ -11,7 +11,7 @@ from sksngp._tensorflow import training
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Calls of `training.train`: network, validation samples and returned values."""
+    """Record the calls of `training.train` and the returned values."""
     calls, train = [], training.train
 
     def record(compiled, rows, **kwargs):

@@ -17,7 +17,7 @@ from sksngp._uncertainty.entropy import (
 
 @st.composite
 def samples(draw):
-    """Probabilities (S, n, K): any simplex point, with its corners and edges."""
+    """Strategy for probabilities (S, n, K), with corners and edges of the simplex."""
     shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 7)))
     element = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
     mass = draw(arrays(np.float64, shape, elements=element))
@@ -66,7 +66,9 @@ def test_limits(n_classes):
     certain, guess = np.eye(n_classes), np.full((1, n_classes), 1 / n_classes)
     np.testing.assert_array_equal(normalized_entropy(certain), 0)
     assert_allclose(normalized_entropy(guess), 1, rtol=1e-12)
-    disagreement = decompose(certain[:, None, :])  # each sample sure of another class
+    disagreement = decompose(
+        certain[:, None, :]
+    )  # samples predict different classes with certainty
     assert_allclose(disagreement["total"], 1, rtol=1e-12)
     np.testing.assert_array_equal(disagreement["aleatoric"], 0)
     overlap = decompose(np.stack([guess, guess]))

@@ -1,4 +1,4 @@
-"""Warnings of the library."""
+"""Warning categories."""
 
 import subprocess
 import sys

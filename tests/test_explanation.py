@@ -31,7 +31,7 @@ def table():
 
 
 def test_contributions_to_an_additive_score_are_exact(table):
-    """They are the differences of the terms, and sum to that of the scores."""
+    """Contributions to a sum are the differences of its terms."""
     X, reference = table
     terms = lambda rows: np.abs(rows) ** 3 * [1.0, 2.0, 0.0, 5.0]  # noqa: E731
     found = plain(X, reference, lambda rows: terms(rows).sum(axis=1))

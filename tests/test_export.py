@@ -1,4 +1,4 @@
-"""The export methods: errors, and directories that are written as a whole."""
+"""Errors of the export methods, and atomic writing of directories."""
 
 import os
 
@@ -51,7 +51,7 @@ def test_failed_write_leaves_nothing(fitted_on_moons, tmp_path, monkeypatch):
 def test_exports_start_tensorflow_as_predictions_do(
     fitted_on_moons, tmp_path, run_python
 ):
-    """Silently, and with the threads this process was given."""
+    """The export prints nothing and does not change the number of threads."""
     save(fitted_on_moons(SNGPClassifier), tmp_path / "model")
     done = run_python(
         """

@@ -32,7 +32,7 @@ def test_what_was_there_stays_where_writing_fails(tmp_path, error):
 
 
 def test_a_kill_at_any_moment_leaves_the_old_file(tmp_path, run_python):
-    """Killed in the middle of writing: no clean-up of ours runs."""
+    """If the process is killed while writing, no clean-up code runs."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     code = """

@@ -17,7 +17,7 @@ from sksngp._data.holdout import (
 
 @st.composite
 def labelled_rows(draw):
-    """Few different values, so that rows have twins, within and across classes."""
+    """Return samples with duplicates within and across classes."""
     shape = draw(st.tuples(st.integers(2, 60), st.integers(1, 2)))
     values = st.sampled_from([-1.5, -0.0, 0.0, 1.0, 2.0, 1e300])
     labels = arrays(np.int32, shape[0], elements=st.integers(0, 2))
@@ -73,7 +73,7 @@ def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
     X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
     held_out = hold_out(X, labels, 0.1)
     np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
-    assert held_out[100:200].any()  # about a tenth, as of the other rows
+    assert held_out[100:200].any()  # about a tenth, as for other samples
     assert 10 <= np.bincount(labels[held_out]).min() <= 20
 
 
@@ -140,7 +140,7 @@ def test_a_larger_fraction_than_a_quarter_is_heeded():
     assert hold_out(X, labels, 0.6, at_least=20).sum() == 0
 
 
-# Sides of rows in further training
+# Held-out samples in further training
 
 
 @given(

@@ -1,4 +1,4 @@
-"""The structure of the package: what may import what, and what its names say."""
+"""Structure of the package: allowed imports, and names of modules."""
 
 import ast
 import subprocess
@@ -79,7 +79,7 @@ def imported(module):
     tree, found = ast.parse(MODULES[module].read_text()), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []  # what only type checkers import
+            node.body = []  # imports of type checkers only
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             is_package = MODULES[module].name == "__init__.py"

@@ -76,7 +76,7 @@ def test_without_a_sample_is_as_if_it_had_not_been_seen(process):
 
 
 def test_the_metric_is_that_within_classes(process):
-    """A step that is small beside the spread of all samples may leave all classes."""
+    """A shift that is small compared with the spread of all samples is detected."""
     step = np.zeros(4)
     step[2] = 0.5  # five standard deviations within classes, half of one of all
     wide = np.array([0.0, 5.0, 0.0, 0.0])  # half a standard deviation within classes

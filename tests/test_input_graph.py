@@ -1,4 +1,4 @@
-"""Standardisation in exported graphs."""
+"""Standardization in exported graphs."""
 
 import numpy as np
 import pytest

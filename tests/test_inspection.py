@@ -39,7 +39,7 @@ matplotlib.use("Agg")
 
 
 class Distance(ClassifierMixin, BaseEstimator):
-    """Says what the tests can compute: functions of a row's distance from 0."""
+    """Classifier whose outputs are functions of the distance from 0."""
 
     def __init__(self, power=1):
         self.power = power
@@ -82,7 +82,7 @@ def data():
 
 @pytest.fixture
 def ax():
-    """Axes that pyplot does not know."""
+    """Return axes that are not registered with pyplot."""
     return Figure().subplots()
 
 
@@ -142,7 +142,7 @@ def test_grid_covers_points_and_ood_points_and_eps(data, ax):
 def test_default_probability_is_that_of_the_last_of_two_classes(data, ax):
     display = UncertaintyDisplay.from_estimator(Distance().fit(*data), data[0], ax=ax)
     assert display.colorbar_.ax.get_ylabel() == "probability of class right"
-    assert np.all(np.diff(display.response, axis=1) > 0)  # rises to the right
+    assert np.all(np.diff(display.response, axis=1) > 0)  # increases to the right
 
 
 def test_class_of_interest(data, ax):
@@ -151,7 +151,9 @@ def test_class_of_interest(data, ax):
     right = show(clf, data[0], class_of_interest="right", ax=ax).response
     left = show(clf, data[0], class_of_interest="left", ax=ax).response
     np.testing.assert_allclose(left + right, 1)
-    with pytest.raises(ValueError, match=r"class_of_interest='up'.*\['left', 'right'"):
+    with pytest.raises(
+        ValueError, match=r"class_of_interest must .*\['left', 'right'.* 'up'"
+    ):
         show(clf, data[0], class_of_interest="up", ax=ax)
     with pytest.raises(ValueError, match=r"class_of_interest.*kind='probability'"):
         show(clf, data[0], class_of_interest="left", kind="total", ax=ax)
@@ -239,7 +241,7 @@ def test_frame_gives_labels_and_reaches_the_estimator_as_frame(data, ax, recwarn
     clf = Distance().fit(X, data[1])
     display = UncertaintyDisplay.from_estimator(clf, X, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
-    array = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)  # names unsaid
+    array = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)  # without names
     np.testing.assert_array_equal(array.response, display.response)
     assert not recwarn.list  # scikit-learn warns of missing or spurious names
 
@@ -256,7 +258,7 @@ def test_labels_of_the_axes_can_be_given(data, ax):
     UncertaintyDisplay.from_estimator(clf, data[0], xlabel="a", ylabel="b", ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
     UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")  # not wiped
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")  # not removed
 
 
 @pytest.mark.parametrize("kind", SURFACES)
@@ -296,11 +298,11 @@ def test_missing_values_are_the_pipelines_business(data, ax):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "doubt"}, "kind must be one of probability.*Got 'doubt'"),
-        ({"grid_resolution": 1}, "grid_resolution must be greater than 1. Got 1"),
-        ({"eps": -1}, "eps must be.*Got -1"),
-        ({"eps": (1, 2, 3)}, "eps must be.*Got"),
-        ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 columns.*Got 3"),
+        ({"kind": "doubt"}, "kind must be one of probability.* got 'doubt'"),
+        ({"grid_resolution": 1}, "grid_resolution must be greater than 1, got 1"),
+        ({"eps": -1}, "eps must be.* got -1"),
+        ({"eps": (1, 2, 3)}, "eps must be.* got"),
+        ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 features, got 3"),
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
     ],
 )
@@ -314,7 +316,7 @@ def test_bad_options_are_named(data, ax, options, message):
 def test_other_than_two_columns(ax, columns):
     X = np.random.default_rng(0).normal(size=(10, columns))
     clf = Distance().fit(X, np.arange(10) % 2)
-    with pytest.raises(ValueError, match=f"X must have 2 columns.*Got {columns}"):
+    with pytest.raises(ValueError, match=f"X must have 2 features, got {columns}"):
         UncertaintyDisplay.from_estimator(clf, X, ax=ax)
 
 
@@ -391,7 +393,7 @@ def test_crowded_scores_are_drawn_on_a_logarithmic_scale():
     display = OODHistogramDisplay.from_scores(known, unknown, 0.01, bins=4)
     assert display.ax_.get_xscale() == "log"
     bars = display.bars_[0][0].get_path().vertices
-    assert bars[:, 1].max() < 0.7  # not all in one bar
+    assert bars[:, 1].max() < 0.7  # not all in one bin
     assert display.flagged_in_ == 0 and display.flagged_out_ == 1
     linear = OODHistogramDisplay.from_scores(known, unknown, scale="linear")
     assert linear.ax_.get_xscale() == "linear"
@@ -458,7 +460,7 @@ def test_with_a_fitted_classifier(data):
         assert np.all(display.response >= 0)
         assert display.points_[-1].get_offsets().shape == far.shape
     assert display.threshold == pipe[-1].ood_threshold_
-    # What is flagged and what is not can be told apart, whatever the unit of the score.
+    # Flagged samples can be distinguished for scores of any unit.
     np.testing.assert_allclose(display.surface_.levels[-1], 2 * display.threshold)
     histogram = OODHistogramDisplay.from_estimator(pipe, X, far, ax=axes[2])
     assert histogram.scores_in.mean() < histogram.scores_out.mean()
@@ -466,7 +468,7 @@ def test_with_a_fitted_classifier(data):
     assert histogram.flagged_out_ == flags.mean()
 
 
-# Reliability, and risk by coverage
+# Reliability and risk-coverage curves
 
 
 @pytest.fixture
@@ -478,7 +480,7 @@ def judged():
 
 
 class Fixed(ClassifierMixin, BaseEstimator):
-    """Says what it was fitted on."""
+    """Classifier that returns its input as probabilities."""
 
     def fit(self, proba, y):
         self.classes_ = np.unique(y)

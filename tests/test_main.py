@@ -1,4 +1,4 @@
-"""The command line: tables of a user's own, and invalid options."""
+"""The command line: tables of users, and invalid options."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def test_scoring_a_second_table(capsys, tmp_path, train_csv):
     header, *rows = people(30, seed=1)
     rows[0][1] = "Wien"  # an unknown category
     rows[1][0] = "9000"  # far from the training data
-    order = [4, 2, 0, 1, 3]  # other columns among them, in another order
+    order = [4, 2, 0, 1, 3]  # additional columns, in a different order
     new = [["id", *(header[i] for i in order), "prédit"]]
     new += [[f"{n:05d}", *(row[i] for i in order), " x"] for n, row in enumerate(rows)]
     new_csv = write_csv(tmp_path / "new.csv", new)
@@ -85,7 +85,7 @@ def test_scoring_a_second_table(capsys, tmp_path, train_csv):
         assert 0 < float(row["ood_pvalue"]) <= 1
     flags = np.array([row["out_of_distribution"] == "True" for row in scored])
     assert {row["out_of_distribution"] for row in scored} <= {"True", "False"}
-    # A category that training does not have, and a row far from it.
+    # A category that does not occur in training, and a distant row.
     assert flags[:2].all() and not flags.all()
     assert scored[0]["unusual_cells"] == "city 'Wien' was never seen"
     assert "never seen in training: 'city' in 1 row(s), such as 'Wien'" in out
@@ -158,7 +158,7 @@ def test_rare_classes(capsys, tmp_path):
     assert "Cross-check: left out" in capsys.readouterr().out
 
 
-# Inputs that are not as in training
+# Inputs that differ from the training table
 
 
 def frame(n, seed):
@@ -392,13 +392,19 @@ def test_unwritable_picture(capsys, tmp_path):
     ("argv", "part"),
     [
         ("--data t.csv", "--target"),
-        ("--data t.csv --target y --score n.csv", "--score and --output go together"),
-        ("--data t.csv --target y --output o.csv", "--score and --output go together"),
-        ("--target y", "--target needs --data"),
-        ("--score n.csv --output o.csv", "--score needs --data with a CSV"),
-        ("--data digits --score n.csv", "--score needs --data with a CSV"),
-        ("--data two-moons --target y", "--target needs --data with a CSV"),
-        ("--data digits --classifier sngp", "--classifier needs --data with a CSV"),
+        (
+            "--data t.csv --target y --score n.csv",
+            "--score and --output must be used together",
+        ),
+        (
+            "--data t.csv --target y --output o.csv",
+            "--score and --output must be used together",
+        ),
+        ("--target y", "--target requires --data"),
+        ("--score n.csv --output o.csv", "--score requires --data with a CSV"),
+        ("--data digits --score n.csv", "--score requires --data with a CSV"),
+        ("--data two-moons --target y", "--target requires --data with a CSV"),
+        ("--data digits --classifier sngp", "--classifier requires --data with a CSV"),
         ("--data digits --picture p.png", "--picture"),
         ("--picture p.svg", "must end in .png"),
         ("--epochs 0", "--epochs: must be at least 1"),
@@ -408,17 +414,20 @@ def test_unwritable_picture(capsys, tmp_path):
         ("--data t.csv --target y --classifier svm", "invalid choice: 'svm'"),
         ("--ood-alpha 0", "'0' is not a number between 0 and 1"),
         ("--ood-alpha nan", "'nan' is not a number between 0 and 1"),
-        ("--data digits --drop x", "--drop needs --data with a CSV"),
-        ("--keep x", "--keep needs --data with a CSV"),
-        ("--report r.html", "--report needs --data with a CSV"),
-        ("--save m.sksngp", "--save needs --data with a CSV"),
+        ("--data digits --drop x", "--drop requires --data with a CSV"),
+        ("--keep x", "--keep requires --data with a CSV"),
+        ("--report r.html", "--report requires --data with a CSV"),
+        ("--save m.sksngp", "--save requires --data with a CSV"),
         ("--data t.csv --target y --report r.pdf", "must end in .html"),
-        ("--data t.csv --target y --drop y", "--drop y: this is the --target"),
+        (
+            "--data t.csv --target y --drop y",
+            "--drop y: the column is also the --target",
+        ),
         ("--data t.csv --target y --drop x --keep x", "both name 'x'"),
         ("--model m --data t.csv", "--data is for training"),
         ("--model m --score n.csv --output o.csv --drop x", "--drop is for training"),
         ("--model m --score n.csv --output o.csv --picture p.png", "--picture"),
-        ("--model m --score n.csv", "--model needs --score and --output"),
+        ("--model m --score n.csv", "--model requires --score and --output"),
     ],
 )
 def test_invalid_options(capsys, argv, part, no_training):

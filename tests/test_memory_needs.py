@@ -37,7 +37,7 @@ def megabytes(call, *arguments):
 
 @pytest.fixture(scope="module")
 def megabytes(run_python):
-    """Peak memory of three predictions and of a fit, measured in one process."""
+    """Return the peak memory of three predictions and of a fit in one process."""
     code = """
 X = rng.normal(size=(50_000, 4)).astype(np.float32)
 found = {}
@@ -199,7 +199,7 @@ def test_control_groups(tmp_path, line, files, left):
 
 @pytest.fixture
 def no_allocation(monkeypatch):
-    """One GiB is available, and nothing may be drawn, projected or leased."""
+    """Limit memory to 1 GiB, and fail if a fit starts to allocate memory."""
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 2**30)
     for module, name in [(sksngp._base, "fit_projection"), (pool, "lease")]:
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work began"))

@@ -1,4 +1,4 @@
-"""Measures of calibration, detection and abstention."""
+"""Metrics of calibration, OOD detection and selective classification."""
 
 import warnings
 
@@ -24,7 +24,7 @@ from sksngp.metrics import (
     risk_coverage_curve,
 )
 
-# Few values, so that ties are common; exact under the transforms below.
+# Few values, so that ties are common. The transforms below are exact for them.
 scores = st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=30)
 seeds = st.integers(0, 2**32 - 1)
 monotone = st.sampled_from(
@@ -35,7 +35,7 @@ rounding = 1e-12
 
 @st.composite
 def predictions(draw):
-    """Probabilities, classes and weights of some rows."""
+    """Strategy for probabilities, labels and weights of samples."""
     n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 5))
     rng = np.random.default_rng(draw(seeds))
     proba = rng.dirichlet(np.full(n_classes, draw(st.sampled_from([0.1, 1, 10]))), n)
@@ -149,23 +149,26 @@ def test_ece_allows_rounded_probabilities():
     ("changed", "message"),
     [
         ({"y_true": []}, "y_true must have one dimension and at least one value"),
-        ({"y_true": [[0], [1]]}, r"y_true .* its shape is \(2, 1\)"),
+        ({"y_true": [[0], [1]]}, r"y_true .* got an array of shape \(2, 1\)"),
         ({"y_true": [0, np.nan]}, "y_true contains NaN"),
         ({"y_true": [0, 1, 1]}, r"inconsistent numbers of samples: \[3, 2"),
-        ({"y_true": [0, 7]}, r"not in labels: \[7\]"),
-        ({"y_true": ["0", "1"]}, r"not in labels: \['0', '1'\]"),
-        ({"y_true": [0, 0], "labels": None}, "labels is not given and y_true has 1"),
-        ({"labels": [0, 1, 2]}, "proba has 2 columns, but labels has 3 classes"),
-        ({"labels": [0, 0]}, r"labels must differ .* \[0, 0\]"),
+        ({"y_true": [0, 7]}, r"y_true must be in labels, got \[7\]"),
+        ({"y_true": ["0", "1"]}, r"y_true must be in labels, got \['0', '1'\]"),
+        ({"y_true": [0, 0], "labels": None}, "2 columns for 1 classes in y_true"),
+        ({"labels": [0, 1, 2]}, "2 columns for 3 classes in labels"),
+        ({"labels": [0, 0]}, r"labels must be unique, got \[0, 0\]"),
         ({"proba": [0.5, 0.5]}, "Expected 2D array"),
-        ({"proba": [[0.5, 0.5], [0.5, 0.6]]}, "sum to 1; row 1 sums to 1.1"),
-        ({"proba": [[0.5, 0.5], [-0.1, 1.1]]}, "proba .* has a value of -0.1"),
+        ({"proba": [[0.5, 0.5], [0.5, 0.6]]}, "sum to 1, got a sum of 1.1 in row 1"),
+        (
+            {"proba": [[0.5, 0.5], [-0.1, 1.1]]},
+            "proba must be non-negative, got a value of -0.1",
+        ),
         ({"proba": [[0.5, 0.5], [np.nan, 1]]}, "proba contains NaN"),
         ({"proba": [[0.5, 0.5], [np.inf, 1]]}, "proba contains infinity"),
         ({"n_bins": 0}, "'n_bins' parameter of expected_calibration_error"),
         ({"n_bins": 2.5}, "'n_bins' parameter of expected_calibration_error"),
-        ({"sample_weight": [1, -1]}, "sample_weight must not be negative"),
-        ({"sample_weight": [0, 0]}, "nor 0 in every row"),
+        ({"sample_weight": [1, -1]}, "sample_weight must be non-negative"),
+        ({"sample_weight": [0, 0]}, "at least one positive value"),
         ({"sample_weight": [1]}, "inconsistent numbers of samples"),
         ({"sample_weight": [1, np.inf]}, "sample_weight contains infinity"),
     ],
@@ -176,7 +179,7 @@ def test_ece_refuses(changed, message):
         expected_calibration_error(**good | changed)
 
 
-# Detection of unknown rows
+# OOD detection
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
@@ -236,7 +239,7 @@ def test_detection_extremes():
     assert fpr_at_tpr([0, 1], [2, 3], tpr=1) == 0
     assert ood_auroc([2, 3], [0, 1]) == 0
     assert fpr_at_tpr([2, 3], [0, 1], tpr=0.01) == 1
-    # A share just met is met: 19 of 20, whatever the 20th scores.
+    # A rate of exactly 19 of 20 is sufficient, whatever the 20th score is.
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.95) == 0
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.96) == 1
 
@@ -251,8 +254,8 @@ def test_detection_from_flags():
 @pytest.mark.parametrize(
     ("known", "unknown", "message"),
     [
-        ([], [1.0], r"scores_in .* its shape is \(0,\)"),
-        ([1.0], [], r"scores_out .* its shape is \(0,\)"),
+        ([], [1.0], r"scores_in .* got an array of shape \(0,\)"),
+        ([1.0], [], r"scores_out .* got an array of shape \(0,\)"),
         ([[1.0]], [1.0], r"scores_in must have one dimension"),
         ([1.0], [np.nan], "scores_out contains NaN"),
         ([np.inf], [1.0], "scores_in contains infinity"),
@@ -270,7 +273,7 @@ def test_fpr_at_tpr_refuses_tpr(tpr):
         fpr_at_tpr([0], [1], tpr=tpr)
 
 
-# Abstention
+# Selective classification
 
 answers = st.lists(
     st.tuples(st.booleans(), st.integers(-8, 8).map(float)), min_size=1, max_size=30
@@ -282,7 +285,7 @@ def test_aurc_by_hand():
     correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
     area = area_under_risk_coverage(correct, uncertainty)
     assert area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
-    # The middle two tie: (0 + 1/4 + 1/3 + 2/4) / 4 with half an error at k = 2.
+    # The middle two are tied: (0 + 1/4 + 1/3 + 2/4) / 4, half an error at k = 2.
     tied = area_under_risk_coverage(correct, [0.9, 0.1, 0.2, 0.2])
     assert tied == pytest.approx((0 + 1 / 4 + 1 / 3 + 2 / 4) / 4)
 
@@ -315,7 +318,7 @@ def test_aurc_bounds_and_invariance(rows, transform, seed):
     order = np.random.default_rng(seed).permutation(len(correct))
     other = area_under_risk_coverage(correct[order], transform(uncertainty)[order])
     assert other == pytest.approx(area, abs=rounding)
-    # No score does better than the errors themselves, none worse than their reverse.
+    # The best score is the errors themselves, and the worst is their opposite.
     best = area_under_risk_coverage(correct, ~correct)
     worst = area_under_risk_coverage(correct, correct)
     assert best - rounding <= area <= worst + rounding
@@ -331,8 +334,8 @@ def test_aurc_of_useless_score_is_error_rate(correct):
     ("correct", "uncertainty", "message"),
     [
         ([], [], "correct must have one dimension and at least one value"),
-        ([1, 2], [0.1, 0.2], "correct must hold booleans"),
-        ([0.5, 1], [0.1, 0.2], "correct must hold booleans"),
+        ([1, 2], [0.1, 0.2], "correct must consist of booleans"),
+        ([0.5, 1], [0.1, 0.2], "correct must consist of booleans"),
         ([1, np.nan], [0.1, 0.2], "correct contains NaN"),
         ([1, 0], [0.1], r"inconsistent numbers of samples: \[2, 1\]"),
         ([1, 0], [0.1, np.inf], "uncertainty contains infinity"),
@@ -344,7 +347,7 @@ def test_aurc_refuses(correct, uncertainty, message):
         area_under_risk_coverage(correct, uncertainty)
 
 
-# Bins of equal weight, curves, and the parts of the Brier score
+# Quantile bins, curves, and the Brier decomposition
 
 
 def test_bins_of_equal_weight_by_hand():
@@ -434,7 +437,7 @@ def test_the_area_is_the_mean_of_the_curve(correct, data):
     assert risk.mean() == pytest.approx(area_under_risk_coverage(correct, uncertainty))
 
 
-# Against a peer
+# Comparison with another package
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
@@ -444,7 +447,7 @@ def test_ece_is_mapies(n_bins, concentration):
     proba = rng.dirichlet(np.full(4, concentration), 500)
     y_true = rng.integers(4, size=500)
     correct = (proba.argmax(axis=1) == y_true).astype(int)
-    # MAPIE counts the edges, ends included.
+    # In MAPIE, the number includes the outer edges.
     theirs = mapie_error(correct, proba, num_bins=n_bins + 1, split_strategy="uniform")
     assert expected_calibration_error(y_true, proba, n_bins=n_bins) == pytest.approx(
         theirs

@@ -1,6 +1,6 @@
 """Spectral norms of the layers of custom networks, measured on dense matrices.
 
-`test_body_network.py` tests plain Conv2D and Dense layers.
+`test_custom_network.py` tests plain Conv2D and Dense layers.
 """
 
 import warnings
@@ -48,7 +48,7 @@ OPERATORS = [
     ids=lambda case: "-".join(map(str, (case[0].__name__, *case[1], *case[2]))),
 )
 def operator(request):
-    """Each layer in turn, as a function that makes it, and the shape of its input."""
+    """Return a function that creates a layer, and the shape of its input."""
     layer, arguments, settings, shape = request.param
     return partial(layer, *arguments, **settings), shape
 
@@ -60,7 +60,7 @@ def network_of(layer, shape):
 
 
 def built(make_layer, shape, bound=0.5):
-    """Return a network with a bound, and the layer in it, with large weights."""
+    """Return a network with a bound, and its layer, which has large weights."""
     found = []
 
     def network(shape):
@@ -93,7 +93,7 @@ def exact_norm(layer, shape):
 
 
 def assert_bounded(body, norms, num_steps=20):
-    """Check that training brings norms close to the bound, and its end down to it.
+    """Check that training brings norms close to the bound, and the end to the bound.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def test_power_iterations_compute_in_float32(mixed):
 
 
 def test_convolution_of_inputs_of_two_sizes():
-    """The larger inputs have the larger norm."""
+    """Larger inputs have a larger norm."""
     inner = []
 
     def network(shape):
@@ -188,7 +188,7 @@ def test_convolution_of_inputs_of_two_sizes():
     assert norms[1] < norms[0] == pytest.approx(0.1)
 
 
-# Layers with several kernels, and layers of layers
+# Layers with several kernels, and nested layers
 
 
 def test_layers_of_nested_models():
@@ -388,7 +388,7 @@ def test_networks_without_a_bound_have_no_singular_vectors(changes):
 
 
 def test_networks_of_earlier_versions_have_no_singular_vectors():
-    """Their descriptions count Dense and Conv2D layers only, and their arrays fit."""
+    """Old descriptions count only Dense and Conv2D layers, and their arrays match."""
     body = backend.describe(Body(of_convolutions, (16,)))
     state = body.__getstate__()
     state["description"] = dict(state["description"])

@@ -154,7 +154,7 @@ def test_extreme_networks(make, moons, params):
     assert_valid_predictions(make(**params).partial_fit(X, y, classes=[0, 1]), X)
 
 
-#: What the posterior and the score of `SNGPClassifier` depend on, too.
+#: Parameters that also affect the posterior and the score of `SNGPClassifier`.
 EXTREME_SETS = [
     {"batch_size": 1},
     {"batch_size": 10**6},

@@ -1,4 +1,4 @@
-"""Models in files: saving, loading and corrupted files."""
+"""Saving and loading of models, and corrupted files."""
 
 import io
 import json
@@ -29,7 +29,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def saved(small, moons, tmp_path_factory):
-    """Content of the file of a small model."""
+    """Return the content of the file of a small model."""
     path = tmp_path_factory.mktemp("saved") / "model"
     save(small(SNGPClassifier, num_inducing=16, num_hidden=4).fit(*moons), path)
     return path.read_bytes()
@@ -61,7 +61,7 @@ def test_loaded_model_equals_the_saved_one(make, iris, tmp_path, outputs):
     assert type(same) is type(clf) and same.get_params() == clf.get_params()
     assert_array_equal(outputs(same, X), outputs(clf, X))
     assert_array_equal(same.predict(X), clf.predict(X))
-    same.partial_fit(X, same.predict(X))  # and can be trained further
+    same.partial_fit(X, same.predict(X))  # training can be continued
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_streams_go_on_after_loading(make_two, moons, tmp_path, fitted):
     scores = same.ood_scores_
     assert len(scores) == len(same._ood_rows)
     held_out, known = same._held_out_of_stream, same._cross_fitted
-    for _ in range(2):  # the rows that were held out stay so, and their scores count
+    for _ in range(2):  # held-out samples remain held out, and their scores are used
         same.partial_fit(X[:100] + 0.01, y[:100])
     assert np.isfinite(same.ood_threshold_)
     assert len(same.ood_scores_) == len(same._ood_rows) == len(scores)

@@ -22,11 +22,11 @@ from sksngp._uncertainty.posterior import (
 
 gaussian_process = official_layers("gaussian_process.py")
 
-SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer, and more, rows than features
+SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer and more samples than features
 
 
 def draw(n, m, seed=0):
-    """Features of about unit length, as random cosine features are."""
+    """Return features of approximately unit length, like random features."""
     return np.random.default_rng(seed).normal(size=(n, m)) / np.sqrt(m)
 
 
@@ -35,7 +35,7 @@ def proba(n, k, seed=1):
 
 
 def learn(features, weights, ridge, scale=None):
-    """Our posterior after all rows at once; one group per column of weights."""
+    """Return the posterior of all samples, with one group per column of weights."""
     weights = weights if weights.ndim == 2 else weights[:, None]
     scale = ridge if scale is None else scale
     start = prior_precision(features.shape[1], ridge, weights.shape[1])
@@ -43,7 +43,7 @@ def learn(features, weights, ridge, scale=None):
 
 
 def closed_form(features, weights, rows, ridge, scale=None):
-    """Variance from the definition, with a general solver."""
+    """Compute the variance from its definition with a general solver."""
     precision = ridge * np.eye(features.shape[1])
     precision += (features * weights[:, None]).T @ features
     scale = ridge if scale is None else scale
@@ -124,7 +124,7 @@ def test_float32_features_are_summed_and_solved_in_float64():
     np.testing.assert_allclose(variance[:, 0], expected, rtol=1e-6)
 
 
-# Learning rows
+# Updates
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -147,7 +147,7 @@ def test_weight_is_repetition(update):
     counts = np.random.default_rng(3).integers(0, 4, size=30)
     start = prior_precision(12, 0.5, 1)
     repeated = np.repeat(features, counts, axis=0)
-    if update is average_rows:  # a mean over rows: count them as they come
+    if update is average_rows:  # count the samples of the mean
         counts, momentum = counts * (30 / counts.sum()), (0.9,)
     else:
         momentum = ()
@@ -174,7 +174,7 @@ def test_average_is_the_hand_rolled_one(momentum):
         np.testing.assert_allclose(ours[group], expected, rtol=1e-12, atol=1e-14)
 
 
-# Against tf-models-official
+# Comparison with tf-models-official
 
 
 def official_variance(layer, parts, rows):
@@ -188,7 +188,7 @@ def official_variance(layer, parts, rows):
 @pytest.mark.parametrize("momentum", [-1, 0.5, 0.999])
 @pytest.mark.parametrize("ridge", [0.1, 1.0])
 def test_variance_is_that_of_the_official_layer(momentum, ridge):
-    """In float32: their layer cannot run in float64."""
+    """The comparison uses float32, because the official layer requires it."""
     features, rows = draw(90, 12).astype("float32"), draw(25, 12, 1).astype("float32")
     parts = [features[i : i + 20] for i in range(0, 90, 20)]
     layer = gaussian_process.LaplaceRandomFeatureCovariance(
@@ -207,7 +207,7 @@ def test_variance_is_that_of_the_official_layer(momentum, ridge):
 
 
 def test_per_class_variance_is_the_official_binary_one():
-    """For two classes p (1 - p) is that of the logistic function, times no ridge."""
+    """For two classes, p (1 - p) is that of the logistic function, without ridge."""
     features, rows = draw(90, 12), draw(25, 12, seed=1)
     logit = 2 * np.random.default_rng(4).normal(size=(90, 1))
     layer = gaussian_process.LaplaceRandomFeatureCovariance(
@@ -232,7 +232,7 @@ def test_mean_field_is_the_official_one(factor):
     np.testing.assert_allclose(ours, softmax(official, axis=1), rtol=1e-6)
 
 
-# Factorisation
+# Factorization
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -271,7 +271,7 @@ def test_an_indefinite_matrix_is_an_error():
 
 
 def gaussian_average(logits, variance):
-    """Mean softmax of two logits by Gauss-Hermite quadrature over their difference."""
+    """Compute the mean softmax of two logits by Gauss-Hermite quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(120)
     mean = logits[:, 1] - logits[:, 0]
     deviation = np.sqrt(np.broadcast_to(variance, logits.shape).sum(axis=1))
@@ -349,7 +349,7 @@ def test_huge_variance_leaves_a_guess_and_the_same_winner():
     [(2, np.pi / 4, np.pi / 8, 0.01), (10, np.pi / 8, np.pi / 4, 0.035)],
 )
 def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance):
-    """Total variation; pi/4 is the better factor for 2 classes, pi/8 for 10."""
+    """The factor pi/4 is more accurate for 2 classes, and pi/8 for 10 classes."""
     rng = np.random.default_rng(0)
     logits, variance = 2 * rng.normal(size=(200, classes)), np.full((200, 1), variance)
     sampled = sampled_probability(
@@ -367,11 +367,11 @@ def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance
     assert total_variation[better] < total_variation[0.0] / 2
 
 
-# Few directions
+# Low-rank factors
 
 
 def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
-    """Posterior of a kernel on the plane, and features around and far from it."""
+    """Return the posterior of samples in the plane, and features near and far away."""
     rng = np.random.default_rng(seed)
     omega = rng.normal(size=(2, num_features)) / scale
     shift = rng.uniform(0, 2 * np.pi, num_features)
@@ -396,7 +396,7 @@ def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
     exact = variance_of(fitted, rows)[:, 0] * ridge / fitted.scale
     error = np.abs(squares / exact - 1)
     assert error.max() <= TRUNCATION
-    assert error.max() > TRUNCATION / 1e4  # or nothing was left out
+    assert error.max() > TRUNCATION / 1e4  # otherwise, nothing was omitted
 
 
 def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
@@ -408,11 +408,11 @@ def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
     per_class = factorize(np.repeat(few.precision, 2, axis=0), 1.0, 1.0)
     assert per_class.low_rank_factor is None
     for nothing, _ in (low_dimensional(0), low_dimensional(50, ridge=1e6)):
-        assert nothing.low_rank_factor is None  # all scores would be the same
+        assert nothing.low_rank_factor is None  # all scores would be equal
     small, _ = low_dimensional(200, num_features=20)
     assert small.low_rank_factor is None
     fine, _ = low_dimensional(2000, ridge=1e-2)
-    assert fine.low_rank_factor is None  # float32 could not tell the variances apart
+    assert fine.low_rank_factor is None  # float32 could not distinguish the variances
 
 
 def test_pickle_leaves_out_what_can_be_computed_again():

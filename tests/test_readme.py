@@ -1,4 +1,4 @@
-"""Tests of the README: its Python blocks run as one program, and its links exist."""
+"""The Python blocks of the README run as one program, and its links exist."""
 
 import re
 from pathlib import Path

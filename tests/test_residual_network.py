@@ -23,7 +23,7 @@ RTOL = {"float32": 2e-5, "float64": 1e-12}
 
 
 def problem(dtype="float64", seed=0, **changes):
-    """Fields of an architecture, weights for it and projected rows."""
+    """Return an architecture, its weights and projected samples."""
     fields = {"num_outputs": 3, "num_layers": 2, "num_hidden": 16, "dtype": dtype}
     fields |= changes
     rng = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def problem(dtype="float64", seed=0, **changes):
 
 
 def loaded(fields, weights, **scalars):
-    """The network of an architecture, with weights and scalars."""
+    """Return the network of an architecture with weights and scalars."""
     network = ResidualNetwork(architecture_of(fields))
     network.load(weights)
     for name, value in scalars.items():

@@ -11,7 +11,7 @@ from sksngp._uncertainty.entropy import KINDS, normalized_entropy
 
 @pytest.mark.parametrize("num_layers", [0, 2])
 def test_prediction_is_the_softmax_of_the_network(small, iris, num_layers):
-    """Every kind of uncertainty is the entropy of the prediction."""
+    """All kinds of uncertainty are the entropy of the prediction."""
     X, y = iris
     clf = small(ResNetClassifier, num_layers=num_layers, dtype="float64").fit(X, y)
     logits = forward(clf.weights_, clf.projection_(X))[1]

@@ -26,7 +26,7 @@ def assert_weight_is_repetition(make, data, outputs):
     weights = np.random.default_rng(0).integers(0, 4, len(y))
     weighted = make().fit(X, y, sample_weight=weights)
     repeated = make().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
-    # The flags, in the last column, may differ where a score is at the threshold.
+    # Flags, in the last column, may differ if a score is at the threshold.
     assert_allclose(
         outputs(weighted, X)[:, :-1], outputs(repeated, X)[:, :-1], atol=1e-8
     )
@@ -128,7 +128,12 @@ def test_importances_keep_their_unit_in_a_stream():
         check(X[:1], y[:1], [3.0], reset=False)[2],  # an integer among importances
         check(X[:1], y[:1], None, reset=False)[2],
     ]
-    expected = [[1.0] * 4, [3.0] * 4, [6.0], [22 / 9]]  # the last one is of mean weight
+    expected = [
+        [1.0] * 4,
+        [3.0] * 4,
+        [6.0],
+        [22 / 9],
+    ]  # the last sample has the mean weight
     for found, wanted in zip(weights, expected, strict=True):
         assert_allclose(found, wanted)
 

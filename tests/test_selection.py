@@ -1,4 +1,4 @@
-"""Candidates are compared, and the final model calibrated, on held-out samples."""
+"""Comparison of candidates and calibration on held-out samples."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sksngp._uncertainty.temperature import log_loss_at
 
 @pytest.fixture(scope="module")
 def noisy():
-    """Moons that overlap."""
+    """Return two overlapping moons."""
     return make_moons(150, noise=0.35, random_state=0)
 
 
@@ -41,7 +41,7 @@ def test_every_sample_is_scored_without_it(cross_fitted, noisy):
     X, _ = noisy
     assert len(cross_fitted.ood_scores_) == len(X)
     assert np.isfinite(cross_fitted.ood_threshold_)
-    # The final model has seen the samples, so they look more normal to it.
+    # The final model was trained on the samples, so their scores are lower.
     assert (-cross_fitted.score_samples(X)).mean() < cross_fitted.ood_scores_.mean()
 
 
@@ -101,7 +101,7 @@ def test_folds_rule_out_a_held_out_set(make_two, noisy, name):
 def test_splits_of_scikit_learn(small, noisy, as_list):
     X, y = noisy
     cv = StratifiedKFold(3)
-    weights = np.arange(len(y)) % 10 + 0.0  # samples of weight 0 are left out
+    weights = np.arange(len(y)) % 10 + 0.0  # samples of weight 0 are dropped
     if as_list:
         cv = list(cv.split(X, y))
     clf = small(SNGPClassifier, cv=cv, epochs=1).fit(X, y, sample_weight=weights)

@@ -39,7 +39,7 @@ EXPECTED_FAILURE = {
 
 @pytest.fixture(autouse=True)
 def all_checks(monkeypatch):
-    """Without this, scikit-learn skips its check of array API dispatch."""
+    """Enable array API dispatch, so that scikit-learn does not skip its check."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 

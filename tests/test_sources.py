@@ -28,7 +28,7 @@ from sksngp._data.sources import (
 
 
 class Lists(RowSource):
-    """Blocks of given sizes, with the numbers of their rows."""
+    """Source with partitions of given sizes, whose values are positions."""
 
     def __init__(self, sizes, width=3):
         super().__init__(sizes, range(width))
@@ -39,7 +39,7 @@ class Lists(RowSource):
 
 
 def joined(X, width=None):
-    """All rows as `iter_chunks` reads them, which must come in order."""
+    """Concatenate the chunks of `iter_chunks`, and check their order."""
     position, parts = 0, [np.empty((0, X.shape[1]))]
     for rows, chunk in iter_chunks(X, width):
         assert rows.start == position

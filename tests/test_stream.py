@@ -147,7 +147,7 @@ def test_invalid_later_batch(make_two, moons, outputs):
 
 @pytest.fixture(scope="module")
 def wine():
-    """Training samples, test samples and their labels."""
+    """Return training samples, test samples and their labels."""
     X, y = load_wine(return_X_y=True)
     return train_test_split(X, y, test_size=0.4, random_state=0, stratify=y)
 
@@ -160,7 +160,7 @@ def stream(clf, X, y, size, classes):
 
 
 def order_of(name, X, y):
-    """Order the samples of a stream, and add wild ones."""
+    """Order the samples of a stream, and add extreme samples."""
     order = np.random.default_rng(0).permutation(len(y))
     if name == "sorted":
         order = np.argsort(y, kind="stable")
@@ -231,7 +231,7 @@ def test_wide_samples_one_at_a_time(small):
     assert clf.score(X[1300:], y[1300:]) > 0.6
 
 
-# What is kept between calls, and what is computed when
+# Stored state and lazy computations
 
 
 def test_posterior_waits_for_a_prediction(small, moons):
@@ -365,7 +365,7 @@ def test_a_pickled_stream_goes_on(make_two, moons, outputs):
 
 
 def test_a_buffer_may_be_used_again(make_resnet, moons):
-    """Rows that wait must not change with the array that they came in."""
+    """Samples that are stored must not change if the array of the user changes."""
     X, y = moons
     expected, clf = make_resnet(), make_resnet()
     row, label, weight = np.empty((1, 2)), np.empty(1, int), np.empty(1)

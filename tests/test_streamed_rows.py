@@ -69,7 +69,7 @@ def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_mem
     streamed = project(X, labels, weights, projection, dtype)
     seen = []
     for shard in streamed.shuffle_buffers(np.random.default_rng(0)):
-        assert 0 < len(shard.labels) <= 1500  # the labels are the rows' numbers
+        assert 0 < len(shard.labels) <= 1500  # the labels are positions of samples
         np.testing.assert_array_equal(shard.projected, expected[shard.labels])
         np.testing.assert_array_equal(shard.weights, weights[shard.labels])
         seen.append(shard.labels)
@@ -82,7 +82,7 @@ def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
     rng = np.random.default_rng(0)
     first, second = (next(iter(streamed.shuffle_buffers(rng))).labels for _ in range(2))
     assert len(first) > 3000
-    # Not one run of neighbours, and not the same rows again.
+    # The partitions are not consecutive, and differ between epochs.
     assert (np.diff(np.unique(first // 1024)) > 1).any()
     assert not np.array_equal(first, second)
 
@@ -94,7 +94,7 @@ def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
     parts, alive = [], []
 
     class Part(np.ndarray):
-        """An array that can be watched."""
+        """Array that supports weak references."""
 
     def part(group):
         result = group.projected.sum(axis=0, dtype=np.float64).view(Part)

@@ -1,4 +1,4 @@
-"""Scores brought to one scale."""
+"""Conversion of scores to surprisals."""
 
 import numpy as np
 from hypothesis import given
@@ -22,14 +22,14 @@ def test_monotone_and_finite(scores, first, second):
 @given(SCORES)
 def test_minus_the_log_of_p_values(scores):
     distinct = np.unique(scores)
-    if (np.diff(distinct) > 1e-5).all():  # else some count as equal
+    if (np.diff(distinct) > 1e-5).all():  # otherwise, some count as equal
         expected = -np.log(pvalues(distinct, distinct))
         assert_allclose(fit_surprisal(scores)(distinct), expected, rtol=1e-9)
 
 
 @given(SCORES)
 def test_references_are_compared_with_the_others(scores):
-    """As `fit_surprisal` of the others, but for the tail above the second highest."""
+    """The result equals `fit_surprisal` of the other scores, except for the tail."""
     distinct = np.unique(scores)
     if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
         found = fit_surprisal(scores).leave_one_out(distinct)

@@ -277,9 +277,9 @@ def test_label_types(make_resnet, fitted_resnet, moons, label):
 )
 def test_missing_labels(make_resnet, no_training, labels):
     many = labels * 10 if isinstance(labels, list) else labels.repeat(10)
-    with pytest.raises(ValueError, match="y must not contain NaN or None"):
+    with pytest.raises(ValueError, match="y contains NaN or None"):
         make_resnet().fit(np.zeros((20, 1)), many)
-    with pytest.raises(ValueError, match="classes must not contain NaN or None"):
+    with pytest.raises(ValueError, match="classes contains NaN or None"):
         make_resnet().partial_fit(np.zeros((20, 1)), [1] * 20, classes=labels)
 
 
@@ -295,7 +295,7 @@ def test_labels_of_mixed_types(make_resnet, no_training, container):
 
 
 def test_long_labels(make_resnet, fitted_resnet, moons, outputs):
-    """Labels that differ in the last letter only; error messages abbreviate them."""
+    """Labels that differ only in the last letter; error messages abbreviate them."""
     X, y = moons
     names = np.array(["x" * 20_000 + end for end in "ab"], object)
     clf = make_resnet().fit(X, names[y])

@@ -351,8 +351,8 @@ def check_labels(labels: Any, name: str) -> None:
             return
     if _any_missing(labels):
         raise ValueError(
-            f"{name} must not contain NaN or None. Drop the samples without a label, "
-            "or assign them to a class of their own."
+            f"{name} contains NaN or None. Drop the samples without a label, or assign "
+            "them to a class of their own."
         )
     types = set(map(type, labels))
     if len({issubclass(kind, str) for kind in types}) > 1:
