@@ -81,8 +81,8 @@ for text in questions["text"].iloc[unknown].sample(4, random_state=0):
 # Two classifiers of the same embeddings
 # --------------------------------------
 #
-# Because the model is frozen, the texts are embedded once. The classifiers are fitted on
-# five random splits (CLINC150 has a split of its own). Each of them trains a single
+# Because the model is frozen, the texts are embedded once. The classifiers are fitted
+# on five random splits (CLINC150 has a split of its own). Each of them trains a single
 # network of two residual blocks; the default parameters would compare several. The OOD
 # score of the deterministic classifier is the entropy of its prediction.
 

@@ -152,8 +152,8 @@ def report(name, pipe):
 
 
 # %%
-# SNGP is compared with a deterministic network in the same pipeline. Each of them trains
-# a single network of two residual blocks; the default parameters would compare several.
+# SNGP is compared with a deterministic network in the same pipeline. Each trains a
+# single network of two residual blocks; the default parameters would compare several.
 
 costs = {}
 for Classifier in (ResNetClassifier, SNGPClassifier):
