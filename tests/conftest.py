@@ -67,6 +67,28 @@ settings.register_profile("sksngp", database=None, deadline=None, max_examples=5
 settings.load_profile("sksngp")
 
 
+#: Tests that use the package as its users do. The coverage that is measured is that of
+#: the other tests, which also saves time.
+NOT_MEASURED = {
+    "test_benchmarks",
+    "test_benchmarks_tables",
+    "test_defaults",
+    "test_faults",
+    "test_integration",
+    "test_load",
+    "test_quality",
+    "test_sentence_embeddings",
+    "test_serve",
+    "test_serve_openapi",
+    "test_sklearn_checks",
+}
+
+
+def pytest_itemcollected(item):
+    if item.path.stem in NOT_MEASURED:
+        item.add_marker(pytest.mark.no_cover)
+
+
 def pytest_sessionfinish(exitstatus):
     """Keep the temporary files if a test failed."""
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
