@@ -54,6 +54,7 @@ def test_nested_and_overlapping_uses():
     assert blas_threads() == {2}
 
 
+@pytest.mark.slow
 def test_a_forked_child_is_free(run_python):
     code = """
         import os

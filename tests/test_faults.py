@@ -317,7 +317,7 @@ def test_workers_that_die(small, moons):
 
 
 @pytest.mark.parametrize(
-    ("num_threads", "seconds"), [(3, 1), pytest.param(8, 20, marks=pytest.mark.slow)]
+    ("num_threads", "seconds"), [(3, 1), pytest.param(8, 5, marks=pytest.mark.slow)]
 )
 def test_concurrent_predictions_of_three_models(
     fitted_on_moons, moons, outputs, num_threads, seconds

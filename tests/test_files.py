@@ -61,6 +61,7 @@ def test_permissions_are_kept_and_links_written_through(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.slow
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, run_python):
     path, other = tmp_path / "file", tmp_path / ".file.notes.tmp"
     other.write_bytes(b"of somebody else")

@@ -154,19 +154,18 @@ def test_plain_names_at_the_top_are_public():
         assert (f"sksngp.{name}" in public) == (not name.startswith("_")), name
 
 
-#: A constant.
-WITHOUT_TEST_FILE = {"sksngp._version"}
+#: A constant, and the checks that the tests of all metrics cover.
+WITHOUT_TEST_FILE = {"sksngp._version", "sksngp.metrics._checks"}
 FOLDERS = {name for name, file in MODULES.items() if file.name == "__init__.py"}
-#: Folders whose modules are tested together, in files named after the folder.
-TESTED_TOGETHER = {"_cli", "inspection", "metrics"}
+#: Folders whose name is part of the names of test files.
+NAMED = {"_cli", "inspection", "metrics"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - FOLDERS - WITHOUT_TEST_FILE))
 def test_each_module_has_a_test_file(module):
-    top, name = at_top(module), module.rpartition(".")[2]
-    pattern = f"test_{top.strip('_')}*" if top in TESTED_TOGETHER else None
-    pattern = pattern or f"test_{name.strip('_')}"
-    assert any(Path(__file__).parent.glob(f"{pattern}.py"))
+    folder, name = at_top(module), module.rpartition(".")[2]
+    prefix = f"{folder.strip('_')}_" if folder in NAMED else ""
+    assert Path(__file__).with_name(f"test_{prefix}{name.strip('_')}.py").is_file()
 
 
 def test_importing_the_package_imports_no_heavy_library():

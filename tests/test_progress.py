@@ -273,6 +273,7 @@ def test_no_other_module_uses_tqdm():
     assert users == {"progress.py"}
 
 
+@pytest.mark.slow
 def test_tqdm_is_imported_only_for_a_bar(run_python):
     done = run_python(
         """
