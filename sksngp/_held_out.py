@@ -61,6 +61,8 @@ class HeldOutMixin:
 
         def _check_parameters(self) -> None: ...
 
+        def _is_dense(self) -> bool: ...
+
         def _predict_valid(
             self, X: np.ndarray | RowSource, what: str
         ) -> NDArray[np.float64]: ...
@@ -192,8 +194,7 @@ class HeldOutMixin:
             and self.validation_fraction > 0
             and not self.early_stopping
             and not self.warm_start
-            and isinstance(self.network, str)
-            and self.network == "resnet"
+            and self._is_dense()
         )
 
     def _hold_out_again(

@@ -251,7 +251,13 @@ def _logits(
 
 
 def map_in_threads(function: Callable[[Fold], Any], folds: Sequence[Fold]) -> list[Any]:
-    """Call a function for each fold, several at a time; return its results in order."""
+    """Call a function for each fold and return the results in order.
+
+    Several calls run at the same time. Custom networks are an exception: each thread
+    would build another copy of a network that may be large.
+    """
+    if not all(fold.model._is_dense() for fold in folds):
+        return [function(fold) for fold in folds]
     results: list[Any] = [None] * len(folds)
 
     def call(number: int) -> None:

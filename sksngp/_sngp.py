@@ -356,9 +356,8 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         return depths if self._computes_output else depths[-1:]
 
     def _needs_training(self) -> bool:
-        has_layers = self.architecture_["num_layers"] > 0
-        dense = self.architecture_.get("body") is None
-        return has_layers or not dense or not self._computes_output
+        has_layers = self.architecture_["num_layers"] > 0 or not self._is_dense()
+        return has_layers or not self._computes_output
 
     def _output_is_small(self, num_rows: int) -> bool:
         """Whether the output layer is computed rather than trained."""

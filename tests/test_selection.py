@@ -270,6 +270,9 @@ class Guess:
     def __init__(self, depth):
         self.depth = depth
 
+    def _is_dense(self):
+        return True
+
     def _candidate_logits(self, rows, held_out, factors):
         noise = np.random.default_rng(0).normal(size=(len(held_out.labels), 2))
         truth = 3.0 * np.eye(2)[held_out.labels]
