@@ -35,7 +35,11 @@ from sklearn.model_selection import train_test_split
 
 import sksngp
 from benchmarks._tools.printing import print_header, table
-from sksngp._uncertainty.conformal import above_rounding, rows_needed, threshold
+from sksngp._uncertainty.conformal import (
+    above_rounding,
+    min_calibration_size,
+    threshold,
+)
 from sksngp.datasets import two_moons
 
 RATES = (0.01, 0.05, 0.1)
@@ -79,7 +83,7 @@ def flagged_shares(
     )
     shares, clf = {}, None
     for rate in sorted(RATES, reverse=True):
-        if clf is None or len(clf.ood_scores_) < rows_needed(rate):
+        if clf is None or len(clf.ood_scores_) < min_calibration_size(rate):
             clf = getattr(sksngp, classifier)(
                 ood_alpha=rate, random_state=split, **params
             )

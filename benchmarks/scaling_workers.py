@@ -88,7 +88,7 @@ def measure(folder: Path) -> tuple[Costs, int]:
         fit_projection(X, weights, num_hidden=128, members=1, standardize=True, rng=rng)
 
     with pool.lease(**clf.architecture_) as compiled:
-        compiled.load(clf.weights_, **clf._scalars())
+        compiled.load(clf.weights_, **clf._network_variables())
         compiled.load_optimizer(1e-3)
         data = rows.projected, rows.labels, rows.weights, 128, 0, 0
         train = median_seconds(lambda: compiled.epoch(*data))

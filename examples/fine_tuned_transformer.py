@@ -103,6 +103,8 @@ def mean_of_tokens(inputs):
 # %%
 # Two classifiers with the same network
 # -------------------------------------
+#
+# With ``cv=None``, a single network is trained, and none on folds.
 
 questions = pd.read_csv(Path(sentence_embeddings.__file__).with_name("intents.csv"))
 known = ~questions["intent"].str.startswith("oos").to_numpy()
@@ -119,6 +121,7 @@ training = {
     "learning_rate_schedule": "cosine",
     "batch_size": 32,
     "epochs": options.epochs,
+    "cv": None,
     "random_state": 0,
 }
 pipelines = {

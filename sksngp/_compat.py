@@ -1,4 +1,4 @@
-"""Saved objects that are older than some of their parameters."""
+"""Compatibility with objects that were saved by earlier versions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from inspect import signature
 from typing import Any
 
 
-class YoungerParametersMixin:
-    """Gives a parameter that a saved object doesn't know its default."""
+class DefaultMissingParametersMixin:
+    """Mixin that sets parameters missing from a saved object to their defaults."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         parameters = signature(type(self)).parameters.items()
         defaults = {name: parameter.default for name, parameter in parameters}
-        # The mixin stands before scikit-learn's BaseEstimator, which has the method.
-        if "weights_" in state:  # fitted before there was a temperature
+        if "weights_" in state:  # fitted attributes that earlier versions lack
             defaults["temperature_"] = 1.0
-            defaults["candidates_"] = None
+            defaults["candidates_"] = defaults["image_shape_"] = None
             defaults["num_layers_"] = state["architecture_"]["num_layers"]
+        # The next class in the method resolution order is scikit-learn's BaseEstimator.
         super().__setstate__({**defaults, **state})  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""How the classifiers explain their out-of-distribution scores."""
+"""The method `explain_ood` of the classifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._data.projection import padded_blocks
 from ._data.sources import MatrixLike
-from ._data.validation import check_rows
+from ._data.validation import check_samples
 from ._uncertainty.explanation import OODExplanation, explain
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class ExplanationMixin:
-    """`explain_ood` of a fitted classifier, and the representation that it needs."""
+    """Mixin of the classifiers with the method `explain_ood`."""
 
-    # Attributes of the classifier.
+    # Attributes of the classifier
     architecture_: dict[str, Any]
     image_shape_: tuple[int, ...] | None
     projection_: InputProjection
@@ -40,48 +40,48 @@ class ExplanationMixin:
     def explain_ood(
         self, X: Any, X_reference: Any, *, n_neighbors: int = 5
     ) -> OODExplanation:
-        """Explain why samples are unusual: which features, and what is nearest.
+        """Explain out-of-distribution scores by contributions and similar samples.
 
-        Each sample is compared with 5 reference samples, those that agree with most of
-        its features. The contribution of a feature is the mean of two differences: by
-        how much the score of the sample decreases if the feature takes the value of
-        a reference sample, and by how much the score of the reference sample increases
-        if it takes the value of the sample. It is in units of the score, and large for
-        features that make the sample unusual. Contributions need not sum to the
-        difference of the scores, as features interact. Of images, patches take
-        the place of features, about 8 along the longer side.
+        Each sample is compared with the 5 reference samples that agree with it in most
+        features. The contribution of a feature is the mean of two differences: the
+        decrease in the score of the sample if the feature takes the value of a
+        reference sample, and the increase in the score of the reference sample if the
+        feature takes the value of the sample. Contributions have the unit of the score,
+        and are large for features that make the sample unusual. Features may interact,
+        and contributions therefore need not sum to the difference of the scores. For
+        images, patches are used instead of features, about 8 along the longer side.
 
-        The network predicts ``10 * n_features`` samples for each sample to explain.
+        The explanation requires ``10 * n_features`` predictions for each sample.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Samples to explain, such as those flagged, of which there may be none; or
-            images, of shape (n_samples, height, width, channels).
+            Samples to explain, such as flagged samples. `X` may be empty. Images may
+            have the shape (n_samples, height, width, channels).
         X_reference : array-like or dataframe of shape (n_reference, n_features)
-            In-distribution samples, such as the training set or a few hundred of it.
-            The classifier does not keep its training set.
+            In-distribution samples, such as a few hundred samples of the training set.
+            The classifier does not store its training set.
         n_neighbors : int, default=5
-            Number of reference samples to find that are nearest in the hidden
-            representation, which is the input of the output layer.
+            Number of nearest reference samples to find. Distances are those of the
+            hidden representation, the input of the output layer.
 
         Returns
         -------
         OODExplanation
-            With `contributions`, of shape (n_samples, n_features) or (n_samples,
-            height, width), `scores`, and `neighbors` and `distances` of shape
-            (n_samples, n_neighbors), and others.
+            Explanation with the attributes `contributions` of shape (n_samples,
+            n_features) or (n_samples, height, width), `scores`, and `neighbors` and
+            `distances` of shape (n_samples, n_neighbors), among others.
 
         Raises
         ------
         ValueError
-            If `X` or `X_reference` are invalid, their features differ, `X_reference`
+            If `X` or `X_reference` is invalid, their features differ, `X_reference`
             is empty or `n_neighbors` is less than 1.
 
         See Also
         --------
-        sksngp.explain_ood : The same through pipelines and searches.
-        sksngp.inspection.OODExplanationDisplay : Bars, or maps of images.
+        sksngp.explain_ood : Explain scores through pipelines and searches.
+        sksngp.inspection.OODExplanationDisplay : Plot an explanation.
 
         Examples
         --------
@@ -97,7 +97,7 @@ class ExplanationMixin:
         (1, 5)
         """
         check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
+        model = copy.copy(self)  # another thread may refit the classifier
         return explain(
             lambda rows: -model.score_samples(rows),
             model._represent,
@@ -108,15 +108,15 @@ class ExplanationMixin:
         )
 
     def _represent(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Hidden representations of samples, those of ensemble members side by side."""
+        """Compute hidden representations, concatenated over ensemble members."""
         check_is_fitted(self)
         model = copy.copy(self)
-        rows = check_rows(model, X, reset=False)
+        rows = check_samples(model, X, reset=False)
         dtype, parts = model.architecture_["dtype"], []
         with model._inference() as compiled:
             for part, block in padded_blocks(rows, model._row_width()):
                 hidden = compiled.hidden(model.projection_(block, dtype)).numpy()
-                if hidden.ndim == 3:  # of members
+                if hidden.ndim == 3:  # the first dimension is the ensemble member
                     hidden = np.concatenate(list(hidden), axis=1)
                 parts.append(hidden[: part.stop - part.start].astype(np.float64))
         return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Fitted classifiers for those who serve models without this package."""
+"""Export of fitted classifiers to models that do not require this package."""
 
 from __future__ import annotations
 
@@ -15,44 +15,56 @@ from ._tensorflow import backend
 if TYPE_CHECKING:
     import tf_keras
 
+    from ._networks.architecture import Architecture
+
 
 class ExportMixin:
-    """Methods that turn a fitted classifier into TensorFlow's own kinds of models."""
+    """Mixin of the classifiers with methods that export TensorFlow models."""
 
-    # Attributes of the classifier.
+    # Attributes of the classifier
     network: Any
-    inference: str  # of `SNGPClassifier` only
-    architecture_: dict[str, Any]
+    inference: Any  # of `SNGPClassifier` only
+
+    if TYPE_CHECKING:
+
+        @property
+        def _fitted_architecture(self) -> Architecture: ...
 
     def to_keras(self) -> tf_keras.Model:
-        """Make a tf_keras model whose output equals `predict_proba`.
+        """Return a tf_keras model whose output equals `predict_proba`.
 
-        Of SNGP, hidden layers and output are tf-models-official's, with the learnt
-        weights and covariance; the temperature is folded into the output weights. With
-        `mixed_precision` those of "resnet" compute in float32 here, so that
-        probabilities differ a little. The output layer gives a covariance between all
-        rows of a batch and inverts the precision in each call: pass batches of some
-        hundred rows. Call the model rather than its `predict`, which rounds rows to
-        float32. ``tf.saved_model.save`` writes it to a
-        directory that needs no code of ours; to load what ``model.save_weights`` wrote,
-        build the model anew by this method. Keras' own format cannot hold it, as
-        tf-models-official's output layer has no configuration to write. For
-        uncertainties and flags, too, see `export_savedmodel`.
+        For SNGP, the model uses the hidden layers and the output layer of
+        tf-models-official with the fitted weights and covariance. The temperature is
+        included in the output weights. Some properties of the model should be noted:
+
+        - The output layer computes the covariance between all samples of a batch and
+          inverts the precision in each call. Use batches of a few hundred samples.
+        - Call the model itself, because its method `predict` converts samples to
+          float32.
+        - With `mixed_precision`, the layers of the network "resnet" compute in float32
+          in this model, and probabilities differ slightly.
+        - ``tf.saved_model.save`` writes the model to a directory that does not require
+          this package. Weights that were saved with ``model.save_weights`` can be
+          loaded into a new model returned by this method. The native format of Keras is
+          not supported, because the output layer of tf-models-official does not define
+          a configuration.
+
+        Use `export_savedmodel` for a model that also returns uncertainties and flags.
 
         Returns
         -------
         tf_keras.Model
-            From rows, float64 of shape (n, n_features), to probabilities, float64
-            of shape (n, n_classes). Models of images take images. It shares nothing
-            with the classifier.
+            Model that maps samples, float64 of shape (n_samples, n_features), to
+            probabilities, float64 of shape (n_samples, n_classes). A model of images
+            takes images. The model does not share state with the classifier.
 
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the classifier is not fitted.
         ValueError
-            For ``inference="monte_carlo"``, which the layer doesn't know, and for the
-            samples of a `MCDropoutClassifier` with another network than "resnet".
+            If ``inference="monte_carlo"``, which the output layer does not support, or
+            if the classifier is an `MCDropoutClassifier` with a custom network.
 
         Examples
         --------
@@ -67,13 +79,15 @@ class ExportMixin:
         check_is_fitted(self)
         if getattr(self, "inference", "mean_field") != "mean_field":
             raise ValueError(
-                f"inference={self.inference!r} has no layer in tf-models-official; "
-                "to_keras needs 'mean_field'. export_savedmodel takes both."
+                "inference must be 'mean_field' for to_keras, because "
+                "tf-models-official has no layer for other values, got "
+                f"{self.inference!r}. Use export_savedmodel instead."
             )
-        if self.architecture_.get("body") is not None and hasattr(self, "masks_"):
+        architecture = self._fitted_architecture
+        if hasattr(self, "masks_") and not architecture.masks_are_arrays:
             raise ValueError(
-                f"to_keras has no layers for the samples of network={self.network!r}; "
-                "export_savedmodel has."
+                "to_keras does not support MCDropoutClassifier with "
+                f"network={self.network!r}. Use export_savedmodel instead."
             )
         backend.start()
         from ._tensorflow.export_keras import keras_model
@@ -81,32 +95,35 @@ class ExportMixin:
         return keras_model(self)
 
     def export_savedmodel(self, path: str | os.PathLike[str]) -> None:
-        """Write a TensorFlow SavedModel that serves probabilities and uncertainty.
+        """Write a TensorFlow SavedModel that returns predictions and uncertainties.
 
-        It needs nothing but TensorFlow where it is loaded. Its signature
-        ``serving_default`` takes ``inputs``, float64 of shape (n, n_features), or of
-        (n, height, width, channels) for models of images. It returns ``label``,
-        ``probabilities`` (n, n_classes), ``total``, ``aleatoric``, ``epistemic``,
-        ``ood_score``, ``ood_pvalue`` and ``ood``, each of what the methods of the
-        classifier say. Scores that agree to 1e-6 with one of the calibration set are
-        tied with it in both, so that rounding does not change flags and p-values.
-        Values are not checked, and memory grows with the rows of a call. tf2onnx
-        (https://github.com/onnx/tensorflow-onnx) converts the directory to ONNX.
+        Loading the model requires only TensorFlow. Its signature ``serving_default``
+        takes ``inputs``, float64 of shape (n_samples, n_features), or of shape
+        (n_samples, height, width, channels) for models of images. It returns ``label``,
+        ``probabilities`` of shape (n_samples, n_classes), ``total``, ``aleatoric``,
+        ``epistemic``, ``ood_score``, ``ood_pvalue`` and ``ood``, which are equal to the
+        results of the methods of the classifier. The model and the classifier treat
+        scores as equal to a score of the calibration set if they agree to 1e-6, so that
+        rounding errors do not change flags and p-values.
+
+        Inputs are not validated, and memory grows with the number of samples per call.
+        tf2onnx (https://github.com/onnx/tensorflow-onnx) can convert the directory to
+        ONNX.
 
         Parameters
         ----------
         path : str or path-like
-            A directory that does not exist; serving systems watch for new ones. It
-            appears when all of it is written.
+            Directory to create, which must not exist. It appears atomically once it is
+            complete, as required by serving systems that watch for new directories.
 
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If the classifier is not fitted.
         FileExistsError
-            If there is something at `path`.
+            If `path` exists.
         OSError
-            If it can't be written; nothing is left at `path`.
+            If the directory cannot be written. No directory remains at `path`.
 
         Examples
         --------
@@ -127,7 +144,7 @@ class ExportMixin:
         path = Path(path)
         if path.exists() or path.is_symlink():
             raise FileExistsError(
-                f"path={str(path)!r} exists; it must be a new directory."
+                f"path must be a new directory, got {str(path)!r}, which exists."
             )
         backend.start()
         import tensorflow as tf
@@ -136,7 +153,8 @@ class ExportMixin:
 
         module = served_module(self)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In the same directory, so that renaming moves nothing between disks.
+        # The temporary directory is on the same file system, so that renaming is
+        # atomic.
         unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
             tf.saved_model.save(

@@ -1,4 +1,4 @@
-"""What predictions need of a fitted classifier, and what makes it sound."""
+"""Validation of the arrays that a fitted classifier needs for predictions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 
 
 class FittedArray(NamedTuple):
-    """An array, and what it must be like.
+    """Fitted array and the properties that it must have.
 
     Parameters
     ----------
     array : ndarray
-        Of a file it may be something else, which is a fault.
+        Array to validate. An object of another type, which a file may contain, is an
+        error.
     shape : tuple of int or None
-        None stands for any length.
+        Expected shape, in which None represents any length.
     dtype : str or None, default="float64"
-        None stands for any.
+        Expected data type. If None, any data type is valid.
     positive : bool, default=False
-        Whether all of it must be above 0.
+        Whether all values must be positive.
     """
 
     array: Any
@@ -27,8 +28,8 @@ class FittedArray(NamedTuple):
     dtype: str | None = "float64"
     positive: bool = False
 
-    def fault(self) -> str | None:
-        """Say what is wrong with it, if something is."""
+    def error(self) -> str | None:
+        """Return a description of the error, or None if the array is valid."""
         array = self.array
         if not isinstance(array, np.ndarray):
             return f"is a {type(array).__name__}, not an array"
@@ -39,7 +40,7 @@ class FittedArray(NamedTuple):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return "holds NaN or infinity"
         if self.positive and not (array > 0).all():
-            return f"holds {array.min()}, which is not above 0"
+            return f"holds {array.min()}, which is not positive"
         return None
 
     def _has_shape(self) -> bool:

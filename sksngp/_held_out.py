@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._data import holdout
 from ._data.sources import MatrixLike, RowSource
-from ._data.validation import check_rows, checks_parameters
+from ._data.validation import check_samples, checks_parameters
 from ._selection import Samples, Splits
 from ._uncertainty import conformal
 from .exceptions import warn_of_few_samples
@@ -45,7 +45,7 @@ class HeldOutMixin:
     classes_: np.ndarray
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
-    _ood_score: str
+    _ood_score_kind: str
 
     # State of this class.
     _split: int
@@ -115,15 +115,15 @@ class HeldOutMixin:
     def _calibrate_ood(self, X: MatrixLike) -> None:
         fitted = copy.copy(self)
         fitted._check_parameters()
-        rows = check_rows(fitted, X, reset=False)
-        needed = conformal.rows_needed(fitted.ood_alpha, fitted.ood_confidence)
+        rows = check_samples(fitted, X, reset=False)
+        needed = conformal.min_calibration_size(fitted.ood_alpha, fitted.ood_confidence)
         if len(rows) < needed:
             raise ValueError(
                 f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
                 f"at least {needed}: with fewer, no threshold keeps that rate. Pass "
                 "more samples or increase ood_alpha; the threshold stays as it was."
             )
-        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score))
+        fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score_kind))
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,
@@ -138,7 +138,7 @@ class HeldOutMixin:
         masks = self._folds(samples)
         if masks:
             # Samples of later fits are held out, unless this fit is trained on them.
-            self._cutoffs[:] = holdout.cutoff_of_share(self.validation_fraction)
+            self._cutoffs[:] = holdout.cutoff_for_fraction(self.validation_fraction)
             self._cross_fitted = holdout.digests(samples.X, self._split)
             return Splits(masks, refit=True)
         held_out = self._choose_set(samples, rng)
@@ -234,7 +234,7 @@ class HeldOutMixin:
         chosen by another key of the hash: a network that never saw it would not know
         what a large part of the data is like.
         """
-        allowed = max(holdout.LARGEST_SHARE, 1.5 * self.validation_fraction)
+        allowed = max(holdout.MAX_HELD_OUT_FRACTION, 1.5 * self.validation_fraction)
         tried = []
         for _ in range(KEYS_TO_TRY):
             held_out = self._choose_rows(samples.X, samples.labels)
@@ -249,7 +249,10 @@ class HeldOutMixin:
     def _choose_rows(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        for at_least in (conformal.rows_needed(self.ood_alpha, self.ood_confidence), 0):
+        for at_least in (
+            conformal.min_calibration_size(self.ood_alpha, self.ood_confidence),
+            0,
+        ):
             held_out = holdout.hold_out(
                 X,
                 labels,
@@ -265,7 +268,7 @@ class HeldOutMixin:
         """Choose the hash by which rows of a stream are held out."""
         self._split = int(rng.integers(2**63))
         self._cross_fitted = self._held_out_of_stream = None
-        cutoff = holdout.cutoff_of_share(self.validation_fraction)
+        cutoff = holdout.cutoff_for_fraction(self.validation_fraction)
         self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
 
     def _check_overflow(self, values: np.ndarray) -> None:
@@ -287,7 +290,7 @@ class HeldOutMixin:
 
     def _warn_of_few(self, number: int, depth: int = 0) -> None:
         """Warn if no row is flagged for so few scores of held-out rows."""
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
@@ -295,8 +298,8 @@ class HeldOutMixin:
             warn_of_few_samples(
                 f"predict_ood will flag no row: {rate} requires at least {needed} "
                 f"unique samples that were not trained on, got {number} (cross-fitting "
-                f"requires {holdout.FEWEST_IN_FOLDS} unique samples, and at most a "
-                "quarter of the samples is held out). Increase ood_alpha, or call "
+                f"requires {holdout.MIN_SAMPLES_IN_FOLDS} unique samples, and at most "
+                "a quarter of the samples is held out). Increase ood_alpha, or call "
                 "calibrate_ood with more samples.",
                 stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
             )

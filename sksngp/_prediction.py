@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from ._data.collections import computed, split_label
+from ._data.collections import compute_if_lazy, split_label
 from ._data.dask_predictions import lazy_on_dask
 from ._data.projection import InputProjection, padded_blocks
 from ._data.sources import MatrixLike, RowSource
-from ._data.validation import check_rows
+from ._data.validation import check_samples
 from ._fitted_arrays import FittedArray
-from ._networks.architecture import Architecture, weight_shapes
+from ._networks.architecture import Architecture
 from ._runtime import threads
 from ._tensorflow import backend, pool
 from ._uncertainty import conformal
@@ -48,21 +48,24 @@ class PredictionMixin:
 
     if TYPE_CHECKING:  # methods of the classifier
 
+        @property
+        def _fitted_architecture(self) -> Architecture: ...
+
         def _evaluate(
             self, compiled: pool.CompiledNetwork, projected: np.ndarray, what: str
         ) -> np.ndarray: ...
 
         def _row_width(self) -> int: ...
 
-        def _scalars(self) -> dict[str, float]: ...
+        def _network_variables(self) -> dict[str, float]: ...
 
     #: What `_evaluate` is asked for as out-of-distribution score.
-    _ood_score: str = "epistemic"
+    _ood_score_kind: str = "epistemic"
 
     @property
     def _ood_parts(self) -> str:
         """What it is asked for as the parts of this score that are still to combine."""
-        return self._ood_score
+        return self._ood_score_kind
 
     @lazy_on_dask
     def predict(self, X: MatrixLike) -> np.ndarray:
@@ -161,7 +164,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return model._predict(X, model._ood_score) > model.ood_threshold_
+        return model._predict(X, model._ood_score_kind) > model.ood_threshold_
 
     @lazy_on_dask
     def ood_pvalue(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -189,7 +192,9 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        return conformal.pvalues(model._predict(X, model._ood_score), model.ood_scores_)
+        return conformal.pvalues(
+            model._predict(X, model._ood_score_kind), model.ood_scores_
+        )
 
     @lazy_on_dask
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -210,7 +215,7 @@ class PredictionMixin:
         float64 ndarray of shape (n_samples,)
             At most 0; higher is more like the training data.
         """
-        return -self._predict(X, self._ood_score)
+        return -self._predict(X, self._ood_score_kind)
 
     def score(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -235,15 +240,15 @@ class PredictionMixin:
             _, y = split_label(X, y)
         return float(
             accuracy_score(
-                computed(y),
-                computed(self.predict(X)),
-                sample_weight=computed(sample_weight),
+                compute_if_lazy(y),
+                compute_if_lazy(self.predict(X)),
+                sample_weight=compute_if_lazy(sample_weight),
             )
         )
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         """`FittedArray` of each array that predictions need, by name."""
-        architecture = Architecture(**self.architecture_)
+        architecture = self._fitted_architecture
         classes, columns = architecture.num_outputs, self.n_features_in_
         arrays = {
             "classes_": FittedArray(self.classes_, (classes,), dtype=None),
@@ -252,40 +257,35 @@ class PredictionMixin:
                 np.array(self.temperature_, float), (), positive=True
             ),
         }
-        if architecture.body is None:
-            kernel = (architecture.members, columns, architecture.num_hidden)
+        width = architecture.projection_width
+        if width is not None:
+            kernel = (architecture.members, columns, width)
             arrays["projection_.kernel"] = FittedArray(self.projection_.kernel, kernel)
-        elif self.image_shape_ is not None:
-            columns = self.image_shape_[-1]  # channels
         scaler = self.projection_.scaler
         if scaler is not None:
+            columns = architecture.channels(self.image_shape_) or columns
             arrays["scaler.mean_"] = FittedArray(scaler.mean_, (columns,))
             arrays["scaler.scale_"] = FittedArray(
                 scaler.scale_, (columns,), positive=True
             )
-        shapes = weight_shapes(architecture)
-        types = dict.fromkeys(shapes, architecture.dtype)
-        if architecture.body is not None:
-            for name, (shape, dtype) in backend.body_weight_shapes(
-                architecture
-            ).items():
-                shapes[name], types[name] = shape, dtype
+        shapes = backend.weight_shapes(architecture)
         if self.weights_.keys() != shapes.keys():
-            raise ValueError("weights_ has other names than its architecture")
-        for name, shape in shapes.items():
-            arrays[name] = FittedArray(self.weights_[name], shape, types[name])
+            raise ValueError("the names in weights_ differ from its architecture's")
+        for name, (shape, dtype) in shapes.items():
+            arrays[name] = FittedArray(self.weights_[name], shape, dtype)
         return arrays
 
     def _predict(self, X: MatrixLike, what: str) -> NDArray[np.float64]:
         check_is_fitted(self)
         model = copy.copy(self)  # one model, even while another thread refits
-        values = model._predict_valid(check_rows(model, X, reset=False), what)
+        values = model._predict_valid(check_samples(model, X, reset=False), what)
         finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if not finite.all():
-            dtype = model.architecture_.get("mixed") or model.architecture_["dtype"]
+            architecture = model._fitted_architecture
             raise ValueError(
-                f"The prediction of row {np.argmin(finite)} is not finite: its values, "
-                f"or what the network makes of them, may be too large for {dtype}."
+                f"The prediction of sample {np.argmin(finite)} is not finite: its "
+                "values, or the activations of the network, may be too large for "
+                f"{architecture.mixed or architecture.dtype}."
             )
         return values
 
@@ -303,10 +303,8 @@ class PredictionMixin:
         self._prepare()
         width = max(self._row_width(), X.shape[1])
         with self._inference() as compiled:
-            if self.architecture_.get("body") is None:
-                blocks = padded_blocks(X, width)
-            else:  # of one size: convolutions of others add in other orders
-                blocks = padded_blocks(X, width, budget=0)
+            one_size = self._fitted_architecture.has_fixed_block_size
+            blocks = padded_blocks(X, width, **({"budget": 0} if one_size else {}))
             threads.run_in_threads(predict, blocks)
         return result
 
@@ -317,5 +315,5 @@ class PredictionMixin:
     def _inference(self) -> Iterator[pool.CompiledNetwork]:
         """Lease a network, loaded with the fitted weights."""
         with pool.lease(self.device, **self.architecture_) as compiled:
-            compiled.load(self.weights_, **self._scalars())
+            compiled.load(self.weights_, **self._network_variables())
             yield compiled

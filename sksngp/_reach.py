@@ -1,9 +1,10 @@
-"""Out-of-distribution methods of classifiers inside pipelines, searches and the like.
+"""Out-of-distribution methods of classifiers inside pipelines and searches.
 
-scikit-learn's pipelines, searches and calibrated classifiers forward the methods that
-scikit-learn knows. These functions find the classifier inside and transform `X` on the
-way. They are functions, not a subclass of Pipeline, so that they also work for fitted
-searches, for calibrated and frozen classifiers, and for models that were saved before.
+The pipelines, searches and calibrated classifiers of scikit-learn delegate only methods
+that are part of its API. The functions in this module find the classifier inside such
+an estimator, transform `X`, and call the method of the classifier. In contrast to a
+subclass of Pipeline, functions also support fitted searches, calibrated and frozen
+classifiers, and models that have already been saved.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ Estimator = TypeVar("Estimator")
 
 
 class Found(NamedTuple):
-    """A classifier inside an estimator.
+    """Classifier that was found inside an estimator.
 
     Parameters
     ----------
     classifier : estimator
+        Fitted classifier.
     transformers : list of Pipeline
-        What the samples pass on their way to it.
+        Pipelines that transform the samples before the classifier, in this order.
     """
 
     classifier: Any
@@ -44,26 +46,28 @@ class Found(NamedTuple):
 
 
 def find(estimator: Any, method: str) -> list[Found]:
-    """Find the classifiers inside an estimator that have a method.
+    """Find the classifiers inside an estimator that implement a method.
 
     Parameters
     ----------
     estimator : object
-        A classifier of this package, or anything fitted around it: `Pipeline`, a search
-        such as `GridSearchCV`, `CalibratedClassifierCV`, `FrozenEstimator`,
-        `FixedThresholdClassifier`, `TunedThresholdClassifierCV`, in any order.
+        Fitted classifier of this package, or a fitted `Pipeline`, search such as
+        `GridSearchCV`, `CalibratedClassifierCV`, `FrozenEstimator`,
+        `FixedThresholdClassifier` or `TunedThresholdClassifierCV` that contains one.
+        These can be nested in any order.
     method : str
+        Name of the method.
 
     Returns
     -------
     list of Found
-        More than one for a `CalibratedClassifierCV` that has a classifier for each
-        fold.
+        Classifiers. There are several if a `CalibratedClassifierCV` has a classifier
+        for each fold.
 
     Raises
     ------
     AttributeError
-        If there is no such classifier.
+        If there is no classifier with the method.
     """
     if isinstance(estimator, Pipeline):
         check_is_fitted(estimator)
@@ -85,21 +89,25 @@ def find(estimator: Any, method: str) -> list[Found]:
     if not hasattr(estimator, method):
         raise AttributeError(
             f"{type(estimator).__name__} has no method {method}. It must be a "
-            "classifier of this package, a pipeline that ends in one, or a search "
-            "over either that was fitted with refit=True, or a calibrated or frozen "
-            "one of these."
+            "classifier of this package, a pipeline whose last step is one, a search "
+            "over either fitted with refit=True, or a calibrated or frozen classifier "
+            "around one of these."
         )
     return [Found(estimator, [])]
 
 
 def threshold_of(estimator: Any) -> float | None:
-    """Score above which samples are flagged; None if none are, or by several rules."""
+    """Return the threshold of the classifier inside an estimator.
+
+    The result is None if there are several classifiers or if the threshold is infinite.
+    """
     found = find(estimator, "score_samples")
     threshold = getattr(found[0].classifier, "ood_threshold_", np.inf)
     return float(threshold) if len(found) == 1 and np.isfinite(threshold) else None
 
 
 def _results(estimator: Any, X: Any, method: str, **kwargs: Any) -> list[Any]:
+    """Return the results of a method of each classifier inside an estimator."""
     results = []
     for classifier, transformers in find(estimator, method):
         rows = X
@@ -110,7 +118,7 @@ def _results(estimator: Any, X: Any, method: str, **kwargs: Any) -> list[Any]:
 
 
 def _represent(estimator: Any, X: Any) -> NDArray[np.float64]:
-    """Hidden representations, those of several classifiers side by side."""
+    """Compute hidden representations, concatenated over classifiers."""
     return np.hstack(_results(estimator, X, "_represent"))
 
 
@@ -119,39 +127,40 @@ def _mean(results: list[Any]) -> Any:
 
 
 def predict_ood(estimator: Any, X: Any) -> NDArray[np.bool_]:
-    """Flag samples unlike those that the classifier in an estimator was fitted on.
+    """Flag out-of-distribution samples using the classifier inside an estimator.
 
     Parameters
     ----------
     estimator : object
-        Fitted classifier of this package, or a `Pipeline`, search, calibrated or frozen
-        classifier around it (see Notes).
+        Fitted classifier of this package, or a fitted `Pipeline`, search, calibrated or
+        frozen classifier that contains one (see Notes).
     X : array-like or dataframe of shape (n_samples, n_features)
-        As for the `predict` method of `estimator`.
+        Input samples, as for the method `predict` of `estimator`.
 
     Returns
     -------
     bool ndarray of shape (n_samples,)
-        True for flagged samples. At most a fraction `ood_alpha` of in-distribution
-        samples is flagged, in expectation.
+        True for flagged samples. The expected fraction of new in-distribution samples
+        that are flagged is at most `ood_alpha`.
 
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
     See Also
     --------
-    ood_pvalue : How unusual the samples are.
-    explain_ood : Why they are unusual.
+    ood_pvalue : Compute conformal p-values.
+    explain_ood : Explain out-of-distribution scores.
 
     Notes
     -----
     ``CalibratedClassifierCV(ensemble=True)`` contains a classifier for each fold. A
-    sample is flagged if all of them flag it, and its p-value is the largest of theirs,
-    so that the guarantees hold for any number of them; scores are averaged.
+    sample is flagged if all classifiers flag it, and its p-value is the largest of
+    their p-values, so that the guarantees hold for any number of classifiers. Scores
+    are averaged.
 
     Examples
     --------
@@ -170,28 +179,29 @@ def predict_ood(estimator: Any, X: Any) -> NDArray[np.bool_]:
 
 
 def ood_pvalue(estimator: Any, X: Any) -> NDArray[np.float64]:
-    """Conformal p-values of samples, by the classifier in an estimator.
+    """Compute conformal p-values using the classifier inside an estimator.
 
     Parameters
     ----------
     estimator : object
-        As for `predict_ood`.
+        Fitted estimator, as for `predict_ood`.
     X : array-like or dataframe of shape (n_samples, n_features)
-        As for the `predict` method of `estimator`.
+        Input samples, as for the method `predict` of `estimator`.
 
     Returns
     -------
     float64 ndarray of shape (n_samples,)
-        In (0, 1]; smaller is more unusual. See `SNGPClassifier.ood_pvalue`.
+        P-values in (0, 1]. Lower p-values are more unusual. See
+        `SNGPClassifier.ood_pvalue`.
 
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
 
     See Also
     --------
-    control_false_discoveries : From p-values of a batch to flags.
+    control_false_discoveries : Flag samples of a batch using their p-values.
 
     Examples
     --------
@@ -207,24 +217,25 @@ def ood_pvalue(estimator: Any, X: Any) -> NDArray[np.float64]:
 
 
 def ood_score(estimator: Any, X: Any) -> NDArray[np.float64]:
-    """Out-of-distribution scores of samples, by the classifier in an estimator.
+    """Compute out-of-distribution scores using the classifier inside an estimator.
 
     Parameters
     ----------
     estimator : object
-        As for `predict_ood`.
+        Fitted estimator, as for `predict_ood`.
     X : array-like or dataframe of shape (n_samples, n_features)
-        As for the `predict` method of `estimator`.
+        Input samples, as for the method `predict` of `estimator`.
 
     Returns
     -------
     float64 ndarray of shape (n_samples,)
-        Minus `score_samples`; higher is more unusual.
+        Out-of-distribution scores, the opposite of `score_samples`. Higher scores are
+        more unusual.
 
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
 
     Examples
     --------
@@ -242,28 +253,28 @@ def ood_score(estimator: Any, X: Any) -> NDArray[np.float64]:
 def predict_uncertainty(
     estimator: Any, X: Any, kind: Kind = "total"
 ) -> NDArray[np.float64]:
-    """Uncertainties of predictions, by the classifier in an estimator.
+    """Compute the uncertainty of predictions of the classifier inside an estimator.
 
     Parameters
     ----------
     estimator : object
-        As for `predict_ood`.
+        Fitted estimator, as for `predict_ood`.
     X : array-like or dataframe of shape (n_samples, n_features)
-        As for the `predict` method of `estimator`.
+        Input samples, as for the method `predict` of `estimator`.
     kind : {"total", "aleatoric", "epistemic"}, default="total"
-        See `SNGPClassifier.predict_uncertainty`.
+        Kind of uncertainty. See `SNGPClassifier.predict_uncertainty`.
 
     Returns
     -------
     float64 ndarray of shape (n_samples,)
-        In [0, 1]; higher is less certain.
+        Uncertainties in [0, 1]. Higher values are less certain.
 
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
     ValueError
-        If `kind` is none of the three.
+        If `kind` is invalid.
 
     Examples
     --------
@@ -279,14 +290,14 @@ def predict_uncertainty(
 
 
 def calibrate_ood(estimator: Estimator, X: Any) -> Estimator:
-    """Set the threshold for flags anew, of the classifier in an estimator.
+    """Recalibrate the threshold of the classifier inside an estimator.
 
     Parameters
     ----------
     estimator : object
-        As for `predict_ood`. The classifier inside is changed.
+        Fitted estimator, as for `predict_ood`. Its classifier is modified.
     X : array-like or dataframe of shape (n_samples, n_features)
-        In-distribution samples that were not used in `fit`, as for the `predict` method
+        In-distribution samples that were not used in `fit`, as for the method `predict`
         of `estimator`. See `SNGPClassifier.calibrate_ood`.
 
     Returns
@@ -297,7 +308,7 @@ def calibrate_ood(estimator: Estimator, X: Any) -> Estimator:
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
 
     Examples
     --------
@@ -319,39 +330,40 @@ def calibrate_ood(estimator: Estimator, X: Any) -> Estimator:
 def explain_ood(
     estimator: Any, X: Any, X_reference: Any, *, n_neighbors: int = 5
 ) -> OODExplanation:
-    """Explain why samples are unusual, by the columns that enter an estimator.
+    """Explain out-of-distribution scores in terms of the features of an estimator.
 
-    The columns are those of `X`, before any transformer in a pipeline; they may contain
-    text if the pipeline takes it. `SNGPClassifier.explain_ood` says how contributions
-    are computed.
+    Contributions refer to the columns of `X` before any transformer in a pipeline. The
+    columns may contain text if the pipeline accepts text.
+    `SNGPClassifier.explain_ood` describes the computation of contributions.
 
     Parameters
     ----------
     estimator : object
-        As for `predict_ood`.
+        Fitted estimator, as for `predict_ood`.
     X : array-like or dataframe of shape (n_samples, n_features)
-        Samples to explain, such as those flagged.
+        Samples to explain, such as flagged samples.
     X_reference : array-like or dataframe of shape (n_reference, n_features)
-        In-distribution samples, such as the training set or a few hundred of it.
+        In-distribution samples, such as a few hundred samples of the training set.
     n_neighbors : int, default=5
-        Number of reference samples to find that are nearest in the hidden
+        Number of nearest reference samples to find. Distances are those of the hidden
         representation.
 
     Returns
     -------
     OODExplanation
-        With `contributions`, `scores`, `neighbors` and others.
+        Explanation with the attributes `contributions`, `scores` and `neighbors`, among
+        others.
 
     Raises
     ------
     AttributeError
-        If no classifier of this package is inside.
+        If `estimator` does not contain a classifier of this package.
     ValueError
         If the columns of `X` and `X_reference` differ or `X_reference` is empty.
 
     See Also
     --------
-    sksngp.inspection.OODExplanationDisplay : Bars, or maps of images.
+    sksngp.inspection.OODExplanationDisplay : Plot an explanation.
 
     Examples
     --------

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,19 @@ from scipy.special import softmax
 
 from ._data.rows import Rows
 from ._data.sample_weight import effective_weights
-from ._data.sources import RowSource, select
+from ._data.sources import RowSource, select_samples
 from ._data.streamed_rows import StreamedRows
+from ._runtime.threads import run_in_threads
 from ._uncertainty.temperature import fit_temperature, log_loss_at
 
 if TYPE_CHECKING:
     from ._base import BaseNetworkClassifier
+
+#: More splits than this are searched by successive halving: all candidates are compared
+#: on the first `FIRST_SPLITS`, and the best `NUM_FINALISTS` of them on all.
+MOST_SPLITS = 3
+FIRST_SPLITS = 2
+NUM_FINALISTS = 3
 
 
 class Samples(NamedTuple):
@@ -87,78 +95,170 @@ class Candidate(NamedTuple):
 
 
 @dataclass
+class Fold:
+    """A network, and the samples that it was trained without.
+
+    Parameters
+    ----------
+    model : classifier
+        Trained without the held-out samples.
+    rows : Rows or StreamedRows
+        Its training samples, projected.
+    held_out : Rows, StreamedRows or None
+        The held-out samples, projected; None if there are none.
+    mask : bool ndarray of shape (n,)
+        Which samples are held out.
+    counts : float64 ndarray of shape (m,)
+        Number of equal samples that each held-out sample stands for.
+    """
+
+    model: BaseNetworkClassifier
+    rows: Rows | StreamedRows
+    held_out: Rows | StreamedRows | None
+    mask: NDArray[np.bool_]
+    counts: NDArray[np.float64]
+
+
+@dataclass
 class Trial:
     """Networks of one depth, one for each split.
 
     Parameters
     ----------
     num_layers : int
-    models : list of classifier
-        Trained without the held-out samples of their split.
-    rows : list of Rows or StreamedRows
-        Their training samples, projected.
-    held_out : list of Rows, StreamedRows or None
-        Their held-out samples, projected; None where there are none.
-    counts : list of ndarray
-        Counts of their held-out samples.
+    folds : list of Fold
+        In the order of the splits. There are fewer of them than splits if the search
+        dropped the depth.
     """
 
     num_layers: int
-    models: list[BaseNetworkClassifier]
-    rows: list[Rows | StreamedRows]
-    held_out: list[Rows | StreamedRows | None]
-    counts: list[NDArray[np.float64]]
+    folds: list[Fold]
 
     @property
     def labels(self) -> NDArray[np.int32]:
         """Labels of the held-out samples, split by split."""
-        return np.concatenate([rows.labels for rows in self.held_out if rows])
+        parts = [fold.held_out.labels for fold in self.folds if fold.held_out]
+        return np.concatenate(parts)
 
     @property
     def weights(self) -> NDArray[np.float64]:
         """Effective weights of the held-out samples, split by split."""
-        weights = np.concatenate([rows.weights for rows in self.held_out if rows])
-        return effective_weights(weights, np.concatenate(self.counts))
+        parts = [fold.held_out.weights for fold in self.folds if fold.held_out]
+        counts = [fold.counts for fold in self.folds]
+        return effective_weights(np.concatenate(parts), np.concatenate(counts))
+
+    def map_held_out(
+        self, function: Callable[[Fold, Rows | StreamedRows], Any]
+    ) -> list[Any]:
+        """Call a function for each fold with held-out samples, several at a time."""
+
+        def call(fold: Fold) -> Any:
+            assert fold.held_out is not None
+            return function(fold, fold.held_out)
+
+        return map_in_threads(call, [fold for fold in self.folds if fold.held_out])
 
 
-def compare(
-    trials: Sequence[Trial], factors: Sequence[float | None]
-) -> tuple[Trial, Candidate, list[dict[str, float | int | None]]]:
-    """Find the candidate with the lowest log loss on held-out samples.
+class Search:
+    """Search for the candidate with the lowest log loss on held-out samples.
 
     Each candidate is given the temperature at which its probabilities are most likely.
+    Many splits are searched by successive halving (Jamieson and Talwalkar 2016, arXiv
+    1502.07943).
 
     Parameters
     ----------
-    trials : sequence of Trial
+    depths : sequence of int
+        Numbers of residual blocks to compare.
     factors : sequence of float or None
-        Kernel factors to compare for each trial.
+        Kernel factors to compare for each of them.
+    num_splits : int
+    train : callable
+        Function that trains a network, given the number of residual blocks and the
+        number of a split.
 
-    Returns
-    -------
+    Attributes
+    ----------
+    best : Candidate
     trial : Trial
-    candidate : Candidate
-    scores : list of dict
-        The settings of each candidate and its ``log_loss``.
+        The networks of the best candidate's depth, one for each split.
+    scores : list of dict or None
+        The settings of each candidate, its ``log_loss``, and ``n_splits``, the number
+        of splits on which it was computed. None if there is only one candidate.
     """
-    scores: list[dict[str, float | int | None]] = []
-    best: tuple[float, Trial, Candidate] | None = None
-    for trial in trials:
-        logits = [
-            model._candidate_logits(rows, held_out, factors)
-            for model, rows, held_out in zip(
-                trial.models, trial.rows, trial.held_out, strict=True
+
+    def __init__(
+        self,
+        depths: Sequence[int],
+        factors: Sequence[float | None],
+        num_splits: int,
+        train: Callable[[int, int], Fold],
+    ) -> None:
+        self._train = train
+        self._trials = {depth: Trial(depth, []) for depth in depths}
+        candidates = [Candidate(depth, each) for depth in depths for each in factors]
+        self._logits: dict[Candidate, list[np.ndarray]] = {}
+        self._losses: dict[Candidate, float] = {}
+        if len(candidates) == 1:
+            self._extend(depths[0], num_splits)
+        else:
+            if num_splits > MOST_SPLITS:
+                self._compare(candidates, FIRST_SPLITS)
+                candidates = self._sorted(candidates)[:NUM_FINALISTS]
+            self._compare(candidates, num_splits)
+        self.best = self._sorted(candidates)[0]
+        self.trial = self._trials[self.best.num_layers]
+
+    @property
+    def scores(self) -> list[dict[str, float | int | None]] | None:
+        """Settings and log losses of the candidates, in the order of comparison."""
+        return [
+            {**candidate._asdict(), "log_loss": loss, "n_splits": len(logits)}
+            for (candidate, logits), loss in zip(
+                self._logits.items(), self._losses.values(), strict=True
             )
-            if held_out is not None
-        ]
-        for factor, parts in zip(factors, zip(*logits, strict=True), strict=True):
-            loss = _calibrated_loss(np.concatenate(parts, axis=-2), trial)
-            candidate = Candidate(trial.num_layers, factor)
-            scores.append({**candidate._asdict(), "log_loss": loss})
-            if best is None or loss < best[0]:
-                best = loss, trial, candidate
-    assert best is not None
-    return best[1], best[2], scores
+        ] or None
+
+    def _sorted(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        return sorted(candidates, key=lambda each: self._losses.get(each, 0.0))
+
+    def _extend(self, depth: int, num_splits: int) -> list[Fold]:
+        """Train the networks of a depth that are missing; return them."""
+        folds = self._trials[depth].folds
+        known = len(folds)
+        folds += [self._train(depth, number) for number in range(known, num_splits)]
+        return folds[known:]
+
+    def _compare(self, candidates: Sequence[Candidate], num_splits: int) -> None:
+        """Compute the log losses of candidates on a number of splits."""
+        for depth in dict.fromkeys(each.num_layers for each in candidates):
+            chosen = [each for each in candidates if each.num_layers == depth]
+            factors = [each.kernel_factor for each in chosen]
+            new = Trial(depth, self._extend(depth, num_splits))
+            logits = new.map_held_out(partial(_logits, factors))
+            for candidate, parts in zip(chosen, zip(*logits, strict=True), strict=True):
+                known = self._logits.setdefault(candidate, [])
+                known += parts
+                self._losses[candidate] = _calibrated_loss(
+                    np.concatenate(known, axis=-2), self._trials[depth]
+                )
+
+
+def _logits(
+    factors: list[float | None], fold: Fold, held_out: Rows | StreamedRows
+) -> list[np.ndarray]:
+    return fold.model._candidate_logits(fold.rows, held_out, factors)
+
+
+def map_in_threads(function: Callable[[Fold], Any], folds: Sequence[Fold]) -> list[Any]:
+    """Call a function for each fold, several at a time; return its results in order."""
+    results: list[Any] = [None] * len(folds)
+
+    def call(number: int) -> None:
+        results[number] = function(folds[number])
+
+    run_in_threads(call, ((number,) for number in range(len(folds))))
+    return results
 
 
 def _calibrated_loss(logits: np.ndarray, trial: Trial) -> float:
@@ -173,14 +273,10 @@ def _calibrated_loss(logits: np.ndarray, trial: Trial) -> float:
 
 def out_of_fold_temperature(trial: Trial) -> float:
     """Fit the temperature to the held-out samples of all models of a trial."""
-    parts = [
-        model._predictive_parts(held_out)
-        for model, held_out in zip(trial.models, trial.held_out, strict=True)
-        if held_out is not None
-    ]
+    parts = trial.map_held_out(lambda fold, rows: fold.model._predictive_parts(rows))
     joined = [np.concatenate(each, axis=-2) for each in zip(*parts, strict=True)]
     proba: Callable[[float], np.ndarray] = lambda temperature: (  # noqa: E731
-        trial.models[0]._tempered(temperature, *joined)
+        trial.folds[0].model._tempered(temperature, *joined)
     )
     return fit_temperature(proba, trial.labels, trial.weights)
 
@@ -196,16 +292,14 @@ def out_of_fold_scores(
         For the samples that are held out in a split, in order. Each is computed by the
         model that was trained without the sample.
     """
-    parts = [
-        model._held_out_parts(select(samples.X, mask), rows, splits.refit)
-        for model, mask, rows in zip(
-            trial.models, splits.held_out, trial.held_out, strict=True
+    parts = trial.map_held_out(
+        lambda fold, rows: fold.model._held_out_parts(
+            select_samples(samples.X, fold.mask), rows, splits.refit
         )
-        if rows is not None
-    ]
+    )
     if not parts:
         return np.empty(0)
-    index = np.concatenate([np.flatnonzero(mask) for mask in splits.held_out])
+    index = np.concatenate([np.flatnonzero(fold.mask) for fold in trial.folds])
     # Splits of users may hold a sample out several times, of which the last counts.
     _, last = np.unique(index[::-1], return_index=True)
     return np.concatenate(parts)[::-1][last]

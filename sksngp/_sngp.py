@@ -1,10 +1,10 @@
-"""Spectral-normalised neural Gaussian process."""
+"""Spectral-normalized neural Gaussian process."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,31 +13,27 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ._base import (
-    BaseNetworkClassifier,
-    ClassWeight,
-    CrossValidator,
-    Network,
-    RandomState,
-    Schedule,
-)
+from ._base import BaseNetworkClassifier
 from ._data import holdout
-from ._data.sources import select
+from ._data.sources import select_samples
 from ._fitted_arrays import FittedArray
-from ._networks.architecture import project_spectral_norm
 from ._networks.memory_needs import Need, posterior_need
+from ._parameters import SharedParameters, parameter, with_parameters
 from ._runtime.blas import one_thread
 from ._uncertainty import posterior
-from ._uncertainty.entropy import entropy_of_logits, normalised_entropy
+from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
 from ._uncertainty.input_distance import InputDistance, fit_input_distance
 from ._uncertainty.posterior_mode import posterior_mode
 from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
 
 if TYPE_CHECKING:
-    from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
+    from ._data.rows import Rows
     from ._data.sources import RowSource
+    from ._data.streamed_rows import StreamedRows
     from ._networks.custom_function import Body
+    from ._selection import Samples, Splits
     from ._stream import StreamState
+    from ._tensorflow.pool import CompiledNetwork
 
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
@@ -46,12 +42,6 @@ KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
 SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE = 1e-30, 1e30
 #: The factor if no samples are held out, and so nothing can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
-#: The factor at which the network is trained, and which is kept if the output layer is
-#: trained as well: a short length-scale makes the network keep samples apart.
-TRAINING_KERNEL_FACTOR = 1 / 16
-#: The same for custom networks. They hardly learn at shorter ones in few steps
-#: (``benchmarks/images.py --kernel-scales``).
-BODY_KERNEL_FACTOR = 10 / 16
 #: The output layer is computed if the samples have at most so many random features
 #: together, and as many products of random features and classes.
 MOST_FEATURES = 2**26
@@ -64,8 +54,114 @@ LARGEST_COMPARISON = 4000
 FEWEST_REFERENCES = 20
 
 
-class SNGPClassifier(BaseNetworkClassifier):
-    """Spectral-normalised neural Gaussian process (SNGP).
+@with_parameters
+class SNGPParameters(SharedParameters):
+    """Parameters of `SNGPClassifier`."""
+
+    spec_norm_bound: float | None = parameter(
+        default=0.9,
+        constraints=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="""
+        Bound on the spectral norm of each hidden layer, as in the tutorial. When
+        training ends, the kernel of each layer is scaled so that its norm does not
+        exceed the bound. The norms of large convolutions are computed to a relative
+        accuracy of 0.1%. Frozen layers of custom networks are left unchanged. If
+        None, the norms are not bounded.
+        """,
+    )
+    num_inducing: int = parameter(
+        default=1024,
+        constraints=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        text="""
+        Number of random features M, as in the tutorial. The posterior requires 8 M^2
+        bytes, and twice as many after the first prediction. The prediction of a sample
+        takes M^2 / 2 multiplications, or fewer if the posterior differs from the prior
+        in few directions only. After training, the output weights are replaced by
+        their posterior mode if the training set is small enough: at most 65,536
+        samples by default, and fewer with more than 16 classes.
+        """,
+    )
+    kernel_scale: float | Literal["auto"] = parameter(
+        default="auto",
+        constraints=[
+            StrOptions({"auto"}),
+            Interval(Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"),
+        ],
+        kind='"auto" or float',
+        text="""
+        Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
+        representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
+        squared distance of the training samples in the untrained network are compared
+        by the log loss on held-out samples. Without such samples, and in `partial_fit`,
+        the factor is 1. While the network is trained, the factor is 1/16, and it
+        remains 1/16 if the training set is too large for the posterior mode of the
+        output weights (see `num_inducing`). The tutorial's value of 1 predicts at
+        chance for more than a few features. A number must be in [1e-30, 1e30].
+        """,
+    )
+    ridge_penalty: float = parameter(
+        default=0.1,
+        constraints=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="Prior precision of the output weights. The tutorial uses 1.",
+    )
+    cov_momentum: float = parameter(
+        default=-1,
+        constraints=[Options(Real, {-1}), Interval(Real, 0, 1, closed="neither")],
+        kind="float",
+        text="""
+        If -1, the precision is the exact sum over all samples. If in (0, 1), it is a
+        moving average over mini-batches of `batch_size` samples, which discounts the
+        older batches of a `partial_fit` stream. In this case, the stream stores its
+        latest 2,000 samples instead of a sample of all.
+        """,
+    )
+    covariance: Literal["shared", "per_class"] = parameter(
+        default="shared",
+        constraints=[StrOptions({"shared", "per_class"})],
+        kind='{"shared", "per_class"}',
+        text="""
+        Whether all classes share one covariance, as in the tutorial, or each class has
+        its own, as in the Laplace approximation of the paper, which requires 8 M^2
+        bytes per class. "per_class" requires ``inference="monte_carlo"``, because there
+        is no mean-field formula for variances that differ between classes.
+        """,
+    )
+    mean_field_factor: float = parameter(
+        default=np.pi / 8,
+        constraints=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="""
+        Factor lambda in ``softmax(logits / sqrt(1 + lambda v))``. The tutorial's pi/8
+        derives from the logistic function. For two classes, pi/4 is closer to sampling;
+        for ten classes, pi/8 is. The value 0 disables the correction.
+        """,
+        shown="pi/8",
+    )
+    inference: Literal["mean_field", "monte_carlo"] = parameter(
+        default="mean_field",
+        constraints=[StrOptions({"mean_field", "monte_carlo"})],
+        kind='{"mean_field", "monte_carlo"}',
+        text="""
+        Method that averages the softmax over the posterior of the logits. Sampling
+        averages ``softmax(logits / T + sqrt(v) noise)``.
+        """,
+    )
+    num_samples: int = parameter(
+        default=100,
+        constraints=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        text="""
+        Number of posterior samples if ``inference="monte_carlo"``. They are drawn
+        once, when the classifier is fitted, and shared by all predictions.
+        """,
+    )
+
+
+class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
+    """Spectral-normalized neural Gaussian process (SNGP).
 
     A residual network whose hidden layers have bounded spectral norm, so that
     they keep rows apart that are far apart, and whose output is a Gaussian
@@ -103,51 +199,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     Parameters
     ----------
-    spec_norm_bound : float or None, default=0.9
-        Bound on the spectral norm of each hidden layer, as in the tutorial. When
-        training ends, the kernel of each layer is scaled so that its norm does not
-        exceed the bound. The norms of large convolutions are computed to a relative
-        accuracy of 0.1%. Frozen layers of custom networks are left unchanged. If
-        None, the norms are not bounded.
-    num_inducing : int, default=1024
-        Number of random features M, as in the tutorial. The posterior takes
-        8 M^2 bytes, twice as much after the first prediction. Predicting a sample takes
-        M^2 / 2 multiplications, or fewer if the data have few directions. After
-        training, the output weights are replaced by their posterior mode if the
-        training samples are few enough: at most 65,536 by default, and fewer with more
-        than 16 classes.
-    kernel_scale : "auto" or float, default="auto"
-        Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
-        representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
-        squared distance of the training samples in the untrained network are compared
-        by the log loss on held-out samples; without such samples it is 1 times that
-        distance, as it is in `partial_fit`. While the network is trained it is 1/16 of
-        it, and it stays there if the samples are too many for the output layer to be
-        computed (see `num_inducing`). The tutorial's 1 predicts at chance on more than
-        a few features. A number must be in [1e-30, 1e30].
-    ridge_penalty : float, default=0.1
-        Prior precision of the output weights. The tutorial uses 1.
-    cov_momentum : float, default=-1
-        -1 sums the precision exactly over all rows. A value in (0, 1) keeps a
-        moving average over batches of `batch_size` rows instead, which forgets
-        the older chunks of a `partial_fit` stream: of that, the latest 2,000 rows are
-        kept rather than a sample of all.
-    covariance : {"shared", "per_class"}, default="shared"
-        One covariance for all classes, as in the tutorial, or the paper's
-        Laplace form with one for each, at 8 K M^2 bytes. The latter needs
-        ``inference="monte_carlo"``: variances that differ between classes have
-        no mean-field formula.
-    mean_field_factor : float, default=pi/8
-        Factor lambda in ``softmax(logits / sqrt(1 + lambda v))``. The tutorial's
-        pi/8 derives from the logistic function; for two classes pi/4 comes
-        closer to sampling, for ten pi/8 does. 0 switches the correction off.
-    inference : {"mean_field", "monte_carlo"}, default="mean_field"
-        How the softmax is averaged over the posterior of the logits; sampling averages
-        ``softmax(logits / T + sqrt(v) noise)``.
-    num_samples : int, default=100
-        Number of posterior samples if ``inference="monte_carlo"``. They are
-        drawn once, when the classifier is fitted, and shared by all rows.
-    {shared parameters}
+    {parameters}
 
     Attributes
     ----------
@@ -184,100 +236,6 @@ class SNGPClassifier(BaseNetworkClassifier):
     array([ True])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
-        **BaseNetworkClassifier._parameter_constraints,
-        "spec_norm_bound": [Interval(Real, 0, None, closed="neither"), None],
-        "num_inducing": [Interval(Integral, 1, None, closed="left")],
-        "kernel_scale": [
-            StrOptions({"auto"}),
-            Interval(Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"),
-        ],
-        "ridge_penalty": [Interval(Real, 0, None, closed="neither")],
-        "cov_momentum": [
-            Options(Real, {-1}),
-            Interval(Real, 0, 1, closed="neither"),
-        ],
-        "covariance": [StrOptions({"shared", "per_class"})],
-        "mean_field_factor": [Interval(Real, 0, None, closed="left")],
-        "inference": [StrOptions({"mean_field", "monte_carlo"})],
-        "num_samples": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(
-        self,
-        *,
-        spec_norm_bound: float | None = 0.9,
-        num_inducing: int = 1024,
-        kernel_scale: float | Literal["auto"] = "auto",
-        ridge_penalty: float = 0.1,
-        cov_momentum: float = -1,
-        covariance: Literal["shared", "per_class"] = "shared",
-        mean_field_factor: float = np.pi / 8,
-        inference: Literal["mean_field", "monte_carlo"] = "mean_field",
-        num_samples: int = 100,
-        network: Network = "resnet",
-        image_shape: tuple[int, int, int] | None = None,
-        num_layers: int | Literal["auto"] = "auto",
-        num_hidden: int | Literal["auto"] = "auto",
-        dropout_rate: float = 0.1,
-        standardize: bool = True,
-        dtype: Literal["float32", "float64"] = "float32",
-        mixed_precision: Literal["bfloat16", "float16"] | None = None,
-        device: str | None = None,
-        optimizer: Literal["adam", "rmsprop", "sgd"] = "adam",
-        learning_rate: float = 3e-3,
-        learning_rate_schedule: Schedule = "cosine",
-        epochs: int | Literal["auto"] = "auto",
-        batch_size: int | None = 128,
-        early_stopping: bool = False,
-        cv: CrossValidator = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        temperature: float | Literal["auto"] = "auto",
-        class_weight: ClassWeight = None,
-        warm_start: bool = False,
-        ood_alpha: float = 0.05,
-        ood_confidence: float | None = None,
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            network=network,
-            image_shape=image_shape,
-            num_layers=num_layers,
-            num_hidden=num_hidden,
-            dropout_rate=dropout_rate,
-            standardize=standardize,
-            dtype=dtype,
-            mixed_precision=mixed_precision,
-            device=device,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            learning_rate_schedule=learning_rate_schedule,
-            epochs=epochs,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            cv=cv,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            temperature=temperature,
-            class_weight=class_weight,
-            warm_start=warm_start,
-            ood_alpha=ood_alpha,
-            ood_confidence=ood_confidence,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.spec_norm_bound = spec_norm_bound
-        self.num_inducing = num_inducing
-        self.kernel_scale = kernel_scale
-        self.ridge_penalty = ridge_penalty
-        self.cov_momentum = cov_momentum
-        self.covariance = covariance
-        self.mean_field_factor = mean_field_factor
-        self.inference = inference
-        self.num_samples = num_samples
-
     # Attributes of a fitted classifier.
     kernel_scale_: float
     noise_: NDArray[np.float64]
@@ -286,10 +244,10 @@ class SNGPClassifier(BaseNetworkClassifier):
     _prior_variance: float
     _surprisals: tuple[Surprisal, ...] | None
 
-    _ood_score = "ood"
+    _ood_score_kind = "ood"
     _depths = (0, 2, 6)
     _computes_output: bool  # rather than trains it
-    _settled = (
+    _params_fixed_by_fit = (
         "kernel_scale",
         "num_samples",
         "covariance",
@@ -310,28 +268,29 @@ class SNGPClassifier(BaseNetworkClassifier):
                 "pass inference='monte_carlo' with it."
             )
 
-    def _architecture(self, fitted: Body | None = None) -> dict[str, Any]:
-        fields = {
+    def _architecture(self, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return {
             **super()._architecture(fitted),
             "num_inducing": int(self.num_inducing),
         }
-        body = fields.get("body")
-        if body is None:
-            return fields
+
+    def _custom_fields(self, body: Body) -> dict[str, Any]:
+        fields = super()._custom_fields(body)
+        assert body.description is not None
         if self.spec_norm_bound is None:
             return {**fields, "normalised": False}
         if not body.description.num_normalised:
             raise ValueError(
-                f"network={body.name} returns a model without trainable layers to "
-                "normalise, such as Dense and convolutions, or with a `call` of its "
-                "own, which hides them. Return a functional or sequential model of "
-                "such layers, or pass spec_norm_bound=None."
+                f"network={body.name} must return a functional or sequential model "
+                "with trainable layers that can be normalized, such as Dense and "
+                "convolutions; layers in a custom `call` method are not found. Return "
+                "such a model or pass spec_norm_bound=None."
             )
-        self._warn_of_unnormalised(body)
+        self._warn_of_unnormalized(body)
         return fields
 
-    def _warn_of_unnormalised(self, body: Body) -> None:
-        """Name the layers that the bound does not reach, once per classifier."""
+    def _warn_of_unnormalized(self, body: Body) -> None:
+        """Warn about layers without normalization, once per classifier."""
         assert body.description is not None
         names = body.description.unnormalised
         kinds = [name.partition(" ")[2] for name in names]  # Keras numbers the names
@@ -344,7 +303,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             "matrix, or a convolution of inputs of known size, are normalized; others "
             "may not preserve distances. Pass spec_norm_bound=None to bound no norm.",
             UserWarning,
-            stacklevel=7,  # the caller of fit
+            stacklevel=9,  # the caller of fit
         )
 
     def _memory_needs(
@@ -360,9 +319,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1
         return max(super()._row_width(), groups * self.architecture_["num_inducing"])
 
-    def _scalars(self) -> dict[str, float]:
+    def _network_variables(self) -> dict[str, float]:
         return {
-            **super()._scalars(),
+            **super()._network_variables(),
             "spec_norm_bound": self._bound(),
             "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
         }
@@ -376,8 +335,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         self.kernel_scale_ = 1.0
         if self.kernel_scale == "auto":
             self._distance = self._mean_squared_distance(rows) or 1.0
-            dense = self.architecture_.get("body") is None
-            factor = TRAINING_KERNEL_FACTOR if dense else BODY_KERNEL_FACTOR
+            factor = self._fitted_architecture.training_kernel_factor
             self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
@@ -396,6 +354,11 @@ class SNGPClassifier(BaseNetworkClassifier):
         self._computes_output = self._output_is_small(len(samples.labels))
         depths = super()._depths_to_compare(samples, splits)
         return depths if self._computes_output else depths[-1:]
+
+    def _needs_training(self) -> bool:
+        has_layers = self.architecture_["num_layers"] > 0
+        dense = self.architecture_.get("body") is None
+        return has_layers or not dense or not self._computes_output
 
     def _output_is_small(self, num_rows: int) -> bool:
         """Whether the output layer is computed rather than trained."""
@@ -438,7 +401,7 @@ class SNGPClassifier(BaseNetworkClassifier):
                 ]
             )
 
-    @one_thread()
+    @one_thread
     def _random_features(self, hidden: np.ndarray, scale: float) -> np.ndarray:
         """Random features of hidden representations at a squared length-scale."""
         phase = hidden @ self.weights_["random_features/kernel"]
@@ -456,7 +419,7 @@ class SNGPClassifier(BaseNetworkClassifier):
             self._compute_output(rows)
         self._absorb(rows, afresh=True)
         self.input_distance_ = None
-        if self.architecture_.get("body") is None:
+        if self._fitted_architecture.projection_width is not None:
             self.input_distance_ = fit_input_distance(
                 rows, len(self.classes_), seed=self._split
             )
@@ -490,7 +453,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         if state.fitted:
             self._absorb(rows, afresh=False)
             if self.input_distance_ is not None:
-                self.input_distance_ = self.input_distance_.absorb(rows)
+                self.input_distance_ = self.input_distance_.update(rows)
             return
         if self._forgets():  # as much as all batches of the stream would have
             momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))
@@ -507,7 +470,7 @@ class SNGPClassifier(BaseNetworkClassifier):
 
     def _mean_squared_distance(self, rows: Rows | StreamedRows) -> float:
         """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
-        total, square = rows.total(self._hidden_moments)
+        total, square = rows.sum_over_samples(self._hidden_moments)
         mean = total / rows.weights.sum()
         return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
 
@@ -516,22 +479,16 @@ class SNGPClassifier(BaseNetworkClassifier):
         total: Any = 0.0
         square: Any = 0.0
         with self._inference() as compiled:
-            hidden_of: Callable[[np.ndarray], Any] = compiled.hidden
-            if self.architecture_.get("body") is not None:
-                # Batch normalisation has no means of its own before training.
-                hidden_of = compiled.hidden_of_batch
             for block, part in rows.chunks(self._row_width()):
-                hidden = _float64(hidden_of(block))
+                hidden = _float64(compiled.untrained_hidden(block))
                 total += rows.weights[part] @ hidden
                 square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
         return total, square
 
     def _bounded(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Weights whose spectral norms, too, have arrived at the bound."""
-        if self.architecture_.get("body") is None:
-            return project_spectral_norm(weights, self._bound())
+        """Return weights whose spectral norms do not exceed the bound."""
         with self._inference() as compiled:
-            return compiled.bounded()
+            return compiled.bounded(weights, self._bound())
 
     def _absorb(self, rows: Rows | StreamedRows, afresh: bool) -> None:
         """Take rows into the posterior, or into the prior."""
@@ -552,9 +509,9 @@ class SNGPClassifier(BaseNetworkClassifier):
                 precision, self._features(rows, batch), self.cov_momentum
             )
         else:
-            precision = precision + rows.total(self._information)[0]
+            precision = precision + rows.sum_over_samples(self._information)[0]
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
-        self.posterior_ = posterior.factorise(precision, scale, ridge)
+        self.posterior_ = posterior.factorize(precision, scale, ridge)
 
     def _information(self, rows: Rows) -> tuple[np.ndarray]:
         """What rows add to the precision."""
@@ -643,7 +600,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         """The few directions that suffice for float32, if there are such."""
         if self.architecture_["dtype"] == "float64":
             return None
-        return self.posterior_.directions
+        return self.posterior_.low_rank_factor
 
     def _features(
         self, rows: Rows | StreamedRows, batch: int | None = None
@@ -668,23 +625,23 @@ class SNGPClassifier(BaseNetworkClassifier):
         return weights[:, None] * proba * (1.0 - proba)
 
     def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, what: str
+        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
     ) -> NDArray[np.float64]:
-        if what == "aleatoric":
+        if quantity == "aleatoric":
             logits, _ = compiled.forward(projected)
             return entropy_of_logits(_float64(logits) / self.temperature_)
         logits, variance, prior = self._posterior_at(compiled, projected)
-        if what == "epistemic":
+        if quantity == "epistemic":
             return self._epistemic(variance, prior)
-        if what in ("ood", "ood parts"):
+        if quantity in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
             if self.input_distance_ is None:
                 return score
             distance = self.input_distance_(projected)
             parts = np.column_stack([score, distance, entropy_of_logits(logits)])
-            return self._combined(parts) if what == "ood" else parts
+            return self._combined(parts) if quantity == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
-        return proba if what == "proba" else normalised_entropy(proba)
+        return proba if quantity == "proba" else normalized_entropy(proba)
 
     @property
     def _ood_parts(self) -> str:
@@ -708,7 +665,7 @@ class SNGPClassifier(BaseNetworkClassifier):
         with self._inference() as compiled:
             for block, part in rows.chunks(self._row_width()):
                 logits, features = map(_float64, compiled.forward(block))
-                variance = seen.posterior_.variance_without(
+                variance = seen.posterior_.leave_one_out_variance(
                     features, self._posterior_weights(logits, weights[part])
                 )
                 prior = self._prior_variance * np.square(features).sum(1, keepdims=True)
@@ -717,9 +674,9 @@ class SNGPClassifier(BaseNetworkClassifier):
         score = np.concatenate(scores)
         if self.input_distance_ is None:
             return score
-        distance = self.input_distance_.absorb(rows)
+        distance = self.input_distance_.update(rows)
         distances = [
-            distance.without(block, weights[part])
+            distance.leave_one_out(block, weights[part])
             for block, part in rows.chunks(self._row_width())
         ]
         return np.column_stack(
@@ -735,14 +692,14 @@ class SNGPClassifier(BaseNetworkClassifier):
         reference = parts
         if len(parts) < FEWEST_REFERENCES:  # what was trained on is better than nothing
             step = -(-len(known) // LARGEST_COMPARISON)
-            few = select(known, np.arange(len(known)) % step == 0)
+            few = select_samples(known, np.arange(len(known)) % step == 0)
             reference = self._predict_valid(few, self._ood_parts)
         self._surprisals = tuple(map(fit_surprisal, reference.T))
         parts = parts.reshape(-1, len(PART_WEIGHTS))
         if len(reference) > len(parts):
             return self._combined(parts)
         pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal.of_references(part) for surprisal, part in pairs])
+        return combine([surprisal.leave_one_out(part) for surprisal, part in pairs])
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self._surprisals is not None
@@ -755,19 +712,17 @@ class SNGPClassifier(BaseNetworkClassifier):
         """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
         directions = self._directions()
         if directions is None:
-            logits, features, products = compiled.whiten(
-                projected, self.posterior_.whitening
-            )
+            found = compiled.whitened_norms(projected, self.posterior_.whitening)
         else:
-            logits, features, products = compiled.project(projected, directions)
-        norms = np.einsum("gnm,gnm->ng", products, products).astype(np.float64)
-        prior = np.einsum("nm,nm->n", features, features)[:, None].astype(np.float64)
+            found = compiled.low_rank_norms(projected, directions)
+        logits, squares, norms = (array.astype(np.float64) for array in found)
+        prior = squares[:, None]
         if directions is None:
             variance = self.posterior_.scale * norms
         else:
             # Rounding must not leave a variance of 0, the mark of a certain row.
             variance = self._prior_variance * np.maximum(prior - norms, 1e-7 * prior)
-        return logits.astype(np.float64), variance, self._prior_variance * prior
+        return logits, variance, self._prior_variance * prior
 
     def _probability(
         self, logits: NDArray[np.float64], variance: NDArray[np.float64]

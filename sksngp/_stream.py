@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import reprlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -14,18 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._data import holdout
 from ._data.input_types import plain_labels
-from ._data.projection import InputProjection, scaler_of_columns
-from ._data.rows import Rows, joined
+from ._data.projection import InputProjection, scaler_by_column
+from ._data.rows import Rows, concatenate
 from ._data.sample_weight import WeightTotals, in_units
-from ._data.sources import MatrixLike, RowSource, row_blocks, select
+from ._data.sources import MatrixLike, RowSource, iter_chunks, select_samples
 from ._data.stream_memory import StreamMemory, capacity, empty_memory, reach
 from ._data.streamed_rows import StreamedRows
-from ._data.validation import check_labels, check_training_rows, checks_parameters
+from ._data.validation import check_labels, check_training_samples, checks_parameters
 from ._networks.memory_needs import Need, check_memory
 from ._uncertainty import conformal
-
-if TYPE_CHECKING:
-    from ._networks.custom_function import Body
 
 #: Chunks of fewer rows wait for others, ...
 FEWEST_AT_ONCE = 8
@@ -164,7 +162,7 @@ class _Chunk(NamedTuple):
 
     def part(self, mask: NDArray[np.bool_]) -> tuple[Any, ...]:
         """Rows, labels, weights and hashes of some."""
-        return select(self.X, mask), *(values[mask] for values in self[1:4])
+        return select_samples(self.X, mask), *(values[mask] for values in self[1:4])
 
 
 class StreamMixin:
@@ -191,8 +189,8 @@ class StreamMixin:
     standardize: bool
     temperature: Any
     temperature_: float
-    dtype: str
-    _ood_score: str
+    dtype: Any
+    _ood_score_kind: str
     _split: int
     _weight_totals: tuple[float, float, bool, float]
     _cutoffs: NDArray[np.uint64]
@@ -213,7 +211,9 @@ class StreamMixin:
         ood_scores_: NDArray[np.float64]
 
         def _apply_threshold(self, scores: NDArray[np.float64]) -> None: ...
-        def _architecture(self, fitted: Body | None = None) -> dict[str, Any]: ...
+        def _architecture(
+            self, fitted: Mapping[str, Any] | None = None
+        ) -> dict[str, Any]: ...
         def _before_training(
             self, rows: Rows | StreamedRows, rng: np.random.Generator
         ) -> None: ...
@@ -338,12 +338,10 @@ class StreamMixin:
         state: StreamState | None = self.__dict__.pop("_stream", None)
         first = state is None and "weights_" not in self.__dict__
         known = self._check_stream(classes, first)
-        checked, labels, weights, _, self.classes_, _ = check_training_rows(
+        checked, labels, weights, _, self.classes_, _ = check_training_samples(
             self, X, y, sample_weight, known_classes=known, reset=first, streaming=True
         )
-        architecture = self._architecture(
-            None if first else self.architecture_.get("body")
-        )
+        architecture = self._architecture(None if first else self.architecture_)
         check_memory(self._memory_needs(architecture, *checked.shape))
         # Later chunks must not repeat the shuffles and masks of the first.
         rng = self._rng(0 if first else self.n_iter_)
@@ -367,7 +365,7 @@ class StreamMixin:
             parameters=self.get_params(deep=False),
         )
         if not state.is_due():  # the arrays may be the caller's, who reuses them
-            rows = np.concatenate([block for _, block in row_blocks(checked)])
+            rows = np.concatenate([block for _, block in iter_chunks(checked)])
             chunk = rows, labels, weights.copy(), hashes, held_out
             state.pending[-1] = chunk
         else:
@@ -409,7 +407,7 @@ class StreamMixin:
         place = state.size() + np.arange(len(hashes))
         cutoffs = np.where(
             place < self._rows_with_larger_share(state),
-            np.uint64(holdout.cutoff_of_share(holdout.LARGEST_SHARE)),
+            np.uint64(holdout.cutoff_for_fraction(holdout.MAX_HELD_OUT_FRACTION)),
             self._cutoffs[labels],
         )
         # A row with several labels is held out if all of these say so.
@@ -432,14 +430,17 @@ class StreamMixin:
 
     def _rows_with_larger_share(self, state: StreamState) -> float:
         """First rows, of which more are held out: until they set a threshold."""
-        if state.fitted or not 0 < self.validation_fraction < holdout.LARGEST_SHARE:
+        if (
+            state.fitted
+            or not 0 < self.validation_fraction < holdout.MAX_HELD_OUT_FRACTION
+        ):
             return 0
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
-        return MARGIN * needed / holdout.LARGEST_SHARE
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
+        return MARGIN * needed / holdout.MAX_HELD_OUT_FRACTION
 
     def _most_scores(self) -> int:
         """Number of held-out rows that set the threshold."""
-        needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _new_stream(
@@ -456,7 +457,7 @@ class StreamMixin:
         scaler = self.projection_.scaler
         if scaler is not None:
             fitted["scaler"] = scaler
-            mean, scale = scaler_of_columns(scaler, X.shape[1])
+            mean, scale = scaler_by_column(scaler, X.shape[1])
             bounds = np.stack([mean - FARTHEST * scale, mean + FARTHEST * scale])
         trained = {name: fitted[name] for name in _TRAINED if name in fitted}
         return StreamState(nothing, nothing, bounds, seed, [], trained, fitted)
@@ -527,7 +528,7 @@ class StreamMixin:
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
         if state.fitted:  # there is no memory of what it was fitted on
-            self._train_for(joined(new), 1, rng)
+            self._train_for(concatenate(new), 1, rng)
             return
         room = (self.batch_size or size) - size  # in a single step
         again = min(len(state.memory), max(room, REPEATS * size))
@@ -540,7 +541,7 @@ class StreamMixin:
         projected = self.projection_(X[drawn], self.dtype)
         old = Rows(projected, labels[drawn], weights[drawn])
         epochs = max(1, round(visits * size / (size + again)))
-        self._train_for(joined([*new, old]), epochs, rng)
+        self._train_for(concatenate([*new, old]), epochs, rng)
 
     def _train_for(
         self, rows: Rows | StreamedRows, epochs: int, rng: np.random.Generator
@@ -564,7 +565,7 @@ class StreamMixin:
         tame = state.are_tame(state.held_out.X)
         held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]
         if state.fitted:
-            scores = model._predict_valid(held_out, self._ood_score)
+            scores = model._predict_valid(held_out, self._ood_score_kind)
         else:
             parts = model._predict_valid(held_out, model._ood_parts)
             scores = model._combine_scores(parts, remembered[0])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
-from ._compat import YoungerParametersMixin
+from ._compat import DefaultMissingParametersMixin
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras
 
 
-class WideResNet(YoungerParametersMixin, BaseEstimator):
+class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
     """Builder of a wide residual network (Zagoruyko and Komodakis 2016).
 
     Three groups of residual blocks, each of two 3 x 3 convolutions behind batch

@@ -1,8 +1,8 @@
-"""Data with known and unknown rows, to train on and to detect.
+"""Datasets of in-distribution and out-of-distribution samples.
 
-Two moons and the blob beside them are those of the TensorFlow tutorial
-*Uncertainty-aware Deep Learning with SNGP*. Real data become pairs of known and
-unknown rows by holding out classes or by shuffling columns.
+The two moons and their out-of-distribution samples are those of the TensorFlow tutorial
+*Uncertainty-aware Deep Learning with SNGP*. Out-of-distribution samples can be created
+from other data by holding out classes or by shuffling columns.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = [
     "two_moons_ood",
 ]
 
-#: Where Debian's package dataset-fashion-mnist puts its files.
+#: Folder in which Debian's package dataset-fashion-mnist installs its files.
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
-#: Images and labels of Fashion-MNIST by part, as the files are called everywhere.
+#: Standard names of the files of images and labels of Fashion-MNIST.
 FASHION_MNIST_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -56,24 +56,24 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def _checks_parameters(
     constraints: dict[str, list[Any]],
 ) -> Callable[[_Function], _Function]:
-    """Make a function check its parameters first.
+    """Decorate a function to validate its parameters first.
 
-    scikit-learn's decorator has no types; this one keeps those of the function.
+    In contrast to the decorator of scikit-learn, the type of the function is preserved.
     """
     return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
 class InOut(Bunch):
-    """Known rows to train and test on, and unknown rows to detect.
+    """Container of training, test and out-of-distribution samples.
 
     Attributes
     ----------
     X_train, X_test : array-like of shape (n_train, n_features), (n_test, n_features)
-        Known rows.
+        In-distribution samples.
     y_train, y_test : array-like of shape (n_train,), (n_test,)
-        Their classes.
+        Class labels.
     X_ood : array-like of shape (n_ood, n_features)
-        Unknown rows.
+        Out-of-distribution samples.
 
     Examples
     --------
@@ -108,25 +108,27 @@ def two_moons(
     noise: float = 0.1,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
-    """Two interleaved half circles, moved a little apart.
+    """Make two interleaving half circles with a gap between them.
 
-    scikit-learn's `make_moons` with class 0 shifted by (-0.1, 0.2) and class 1 by
-    (0.1, -0.2), as in the tutorial.
+    The samples are those of :func:`sklearn.datasets.make_moons` with class 0 shifted by
+    (-0.1, 0.2) and class 1 shifted by (0.1, -0.2), as in the tutorial.
 
     Parameters
     ----------
     n_samples : int, default=1000
-        Number of rows, half of them in each class.
+        Total number of samples. Half of them belong to each class.
     noise : float, default=0.1
         Standard deviation of the Gaussian noise.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same data at each call.
+        Controls the randomness of the order of the samples and of the noise. Pass an
+        int for reproducible results across multiple calls.
 
     Returns
     -------
     X : float ndarray of shape (n_samples, 2)
+        Generated samples.
     y : int ndarray of shape (n_samples,)
-        0 or 1.
+        Class labels, 0 or 1.
 
     Examples
     --------
@@ -151,21 +153,23 @@ def two_moons_ood(
     *,
     random_state: int | np.random.RandomState | None = None,
 ) -> NDArray[np.float64]:
-    """Blob of unknown rows beside the two moons.
+    """Make out-of-distribution samples for the two moons.
 
-    A Gaussian of mean (2.5, -1.75) and variance 0.01 in each direction, as in the
-    tutorial; not to be trained on.
+    The samples follow a Gaussian distribution with mean (2.5, -1.75) and variance 0.01
+    in each direction, as in the tutorial. They are not intended for training.
 
     Parameters
     ----------
     n_samples : int, default=500
-        Number of rows.
+        Number of samples.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same data at each call.
+        Controls the randomness of the samples. Pass an int for reproducible results
+        across multiple calls.
 
     Returns
     -------
-    float ndarray of shape (n_samples, 2)
+    X : float ndarray of shape (n_samples, 2)
+        Generated samples.
 
     Examples
     --------
@@ -179,18 +183,19 @@ def two_moons_ood(
 
 @_checks_parameters({"n": [Interval(Integral, 1, None, closed="left")]})
 def two_moons_grid(n: int = 100) -> NDArray[np.float64]:
-    """Regular grid of points around the two moons.
+    """Make a regular grid of points around the two moons.
 
     Parameters
     ----------
     n : int, default=100
-        Number of points on each axis.
+        Number of points along each axis.
 
     Returns
     -------
-    float ndarray of shape (n * n, 2)
-        x from -3.5 to 3.5 runs fastest, y from -2.5 to 2.5; values at the points,
-        reshaped to (n, n), are a picture with the lowest y in its first row.
+    X : float ndarray of shape (n * n, 2)
+        Points with x between -3.5 and 3.5 and y between -2.5 and 2.5. The coordinate x
+        varies fastest. Values at the points can be reshaped to an image of shape
+        (n, n), whose first row has the lowest y.
 
     Examples
     --------
@@ -222,32 +227,35 @@ def hold_out_classes(
     test_size: float = 0.3,
     random_state: int | np.random.RandomState | None = None,
 ) -> InOut:
-    """Make unknown rows of some classes; split the others for training and test.
+    """Hold out classes as out-of-distribution samples, and split the other classes.
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, dataframe} of shape (n, n_features)
-        Rows of all classes.
-    y : array-like of shape (n,)
-        Their classes.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Samples of all classes.
+    y : array-like of shape (n_samples,)
+        Class labels.
     held_out : array-like of shape (n_held_out,)
-        The classes to hold out; at least two others remain.
+        Classes to hold out. At least two other classes must remain.
     test_size : float in (0, 1), default=0.3
-        Share of the known rows to test on, the same in each class up to rounding.
+        Fraction of the samples of the remaining classes to include in the test set. The
+        split is stratified.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same split at each call.
+        Controls the randomness of the split. Pass an int for reproducible results
+        across multiple calls.
 
     Returns
     -------
     InOut
-        X_train, y_train, X_test, y_test of the remaining classes, labels as they
-        were, and X_ood: all rows of the held-out classes, in their order.
+        Container with X_train, y_train, X_test and y_test of the remaining classes,
+        whose labels are unchanged, and X_ood, all samples of the held-out classes in
+        their original order.
 
     Raises
     ------
     ValueError
-        If a class to hold out isn't in `y`, none is given, fewer than two remain,
-        or a class has too few rows to split.
+        If a class in `held_out` does not occur in `y`, `held_out` is empty, fewer than
+        two classes remain, or a class has too few samples to split.
 
     Examples
     --------
@@ -260,18 +268,19 @@ def hold_out_classes(
     """
     X, y = indexable(X, y)
     classes = _classes(y, "y")
-    # Sets, as NumPy would take the string "1" for the number 1.
+    # Sets are used because NumPy would treat the string "1" and the number 1 as equal.
     present = set(classes.tolist())
     unknown = set(_classes(held_out, "held_out").tolist())
     missing = unknown - present
     if missing:
         raise ValueError(
-            f"held_out has classes that are not in y: {sorted(missing, key=str)}."
+            f"held_out must be classes in y, got {sorted(missing, key=str)}, which do "
+            "not occur in y."
         )
     if not unknown or len(present - unknown) < 2:
         raise ValueError(
-            "held_out must name at least one class and leave two to train on; it "
-            f"names {len(unknown)} of the {len(present)} in y."
+            "held_out must have at least one class and leave at least two others, got "
+            f"{len(unknown)} of the {len(present)} classes in y."
         )
     is_known = np.array([label not in unknown for label in classes.tolist()])
     known = np.flatnonzero(is_known)
@@ -291,22 +300,25 @@ def hold_out_classes(
 def shuffle_columns(
     X: Any, *, random_state: int | np.random.RandomState | None = None
 ) -> Any:
-    """Permute each column by itself.
+    """Permute each column independently.
 
-    Every column keeps its values and so its distribution, and the columns no
-    longer belong together: unknown rows that no column gives away.
+    The marginal distribution of each column is preserved, but the dependence between
+    columns is removed. The resulting samples are out of distribution, although each of
+    their values is typical.
 
     Parameters
     ----------
-    X : {array-like, pandas dataframe} of shape (n, n_features)
-        Known rows, best ones that weren't trained on.
+    X : {array-like, pandas dataframe} of shape (n_samples, n_features)
+        In-distribution samples, preferably samples that are not used for training.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same result at each call.
+        Controls the randomness of the permutations. Pass an int for reproducible
+        results across multiple calls.
 
     Returns
     -------
-    ndarray or pandas dataframe of shape (n, n_features)
-        A copy; a pandas dataframe keeps its index and the types of its columns.
+    X_shuffled : ndarray or pandas dataframe of shape (n_samples, n_features)
+        Copy with permuted columns. The index and the dtypes of a pandas dataframe are
+        preserved.
 
     Examples
     --------
@@ -326,7 +338,7 @@ def shuffle_columns(
             values = X.iloc[rng.permutation(len(X)), column]
             shuffled.isetitem(column, values.array)
         return shuffled
-    # Missing values are values like others here.
+    # Missing values are permuted like other values.
     X = check_array(X, dtype=None, ensure_all_finite=False)
     shuffled = np.empty_like(X)
     for column in range(X.shape[1]):
@@ -336,29 +348,31 @@ def shuffle_columns(
 
 @_checks_parameters({"data_home": [str, os.PathLike, None]})
 def load_fashion_mnist(*, data_home: str | os.PathLike[str] | None = None) -> Bunch:
-    """Load Fashion-MNIST: 70,000 grey pictures of clothes in ten classes.
+    """Load Fashion-MNIST, 70,000 grayscale images of clothes in ten classes.
 
-    The files of Debian's package dataset-fashion-mnist are read where they are
-    installed. Otherwise the data come from OpenML, the first time over the
-    network (about 30 MB) and then from the cache in `data_home`.
+    The files of Debian's package dataset-fashion-mnist are used if the package is
+    installed. Otherwise, the data are downloaded from OpenML (about 30 MB) and cached
+    in `data_home`.
 
     Parameters
     ----------
     data_home : str, path-like or None, default=None
-        Cache for the download; by default scikit-learn's, ``~/scikit_learn_data``.
+        Folder in which the download is cached. If None, the folder of scikit-learn,
+        ``~/scikit_learn_data``, is used.
 
     Returns
     -------
     Bunch
-        X_train, uint8 ndarray of shape (60000, 784); X_test of shape (10000, 784);
-        y_train and y_test, int64 ndarrays of classes 0 to 9.
+        Container with X_train, a uint8 ndarray of shape (60000, 784), X_test, a uint8
+        ndarray of shape (10000, 784), and y_train and y_test, int64 ndarrays of classes
+        0 to 9.
 
     Raises
     ------
     OSError
-        If the data are neither installed nor to be had from OpenML.
+        If the data are not installed and cannot be downloaded from OpenML.
     ValueError
-        If a file or the download isn't what it should be.
+        If a file or the download is invalid.
 
     References
     ----------
@@ -373,8 +387,8 @@ def load_fashion_mnist(*, data_home: str | os.PathLike[str] | None = None) -> Bu
     """
     names = [name for pair in FASHION_MNIST_FILES.values() for name in pair]
     if all((FASHION_MNIST_FOLDER / name).is_file() for name in names):
-        X_train, y_train = _read_pictures(*FASHION_MNIST_FILES["train"])
-        X_test, y_test = _read_pictures(*FASHION_MNIST_FILES["test"])
+        X_train, y_train = _read_images(*FASHION_MNIST_FILES["train"])
+        X_test, y_test = _read_images(*FASHION_MNIST_FILES["test"])
     else:
         X_train, y_train, X_test, y_test = _download_fashion_mnist(data_home)
     return Bunch(X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test)
@@ -386,20 +400,20 @@ def _classes(values: ArrayLike, name: str) -> np.ndarray:
     )
     if checked.ndim != 1:
         raise ValueError(
-            f"{name} must have one dimension; its shape is {checked.shape}."
+            f"{name} must have one dimension, got an array of shape {checked.shape}."
         )
     return checked
 
 
-def _read_pictures(
+def _read_images(
     images: str, labels: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     X = _read_idx(FASHION_MNIST_FOLDER / images, n_dimensions=3)
     y = _read_idx(FASHION_MNIST_FOLDER / labels, n_dimensions=1)
     if len(X) != len(y):
         raise ValueError(
-            f"{FASHION_MNIST_FOLDER / images} holds {len(X)} images, but "
-            f"{labels} beside it {len(y)} labels."
+            f"{FASHION_MNIST_FOLDER / images} holds {len(X)} images, but {labels} in "
+            f"the same folder holds {len(y)} labels."
         )
     return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
 
@@ -407,29 +421,30 @@ def _read_pictures(
 def _read_idx(path: Path, n_dimensions: int) -> NDArray[np.uint8]:
     """Read an array of bytes from a gzipped idx file.
 
-    The header is two zero bytes, one that gives the type of the values (8 for
-    unsigned bytes), one that gives the number of dimensions, and the length of
-    each dimension as a big-endian integer of four bytes.
+    The header consists of two zero bytes, the type of the values (8 for unsigned
+    bytes), the number of dimensions, and the length of each dimension as a big-endian
+    integer of four bytes.
     """
     try:
         with gzip.open(path) as stream:
             content = stream.read()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+        raise ValueError(f"{path} is not a complete gzip file: {error}") from error
     magic, start = bytes([0, 0, 8, n_dimensions]), 4 + 4 * n_dimensions
     if content[:4] != magic or len(content) < start:
         raise ValueError(
-            f"{path} is not an idx file of bytes in {n_dimensions} dimension(s): it "
-            f"starts with {content[:4].hex(' ')!r} instead of {magic.hex(' ')!r}, or "
-            "ends there."
+            f"{path} must be an idx file of bytes with {n_dimensions} dimension(s), "
+            f"which starts with {magic.hex(' ')!r} and the lengths of the dimensions, "
+            f"got a file of {len(content)} bytes that starts with "
+            f"{content[:4].hex(' ')!r}."
         )
     shape = tuple(np.frombuffer(content, ">u4", n_dimensions, offset=4).tolist())
     if len(content) - start != math.prod(shape):
         raise ValueError(
-            f"{path} announces an array of shape {shape} but holds "
-            f"{len(content) - start} bytes instead of {math.prod(shape)}."
+            f"{path} must hold {math.prod(shape)} bytes for an array of shape {shape}, "
+            f"got {len(content) - start} bytes."
         )
-    # The copy is writable.
+    # In contrast to the result of `frombuffer`, a copy is writable.
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
@@ -442,17 +457,19 @@ def _download_fashion_mnist(
         )
     except (OSError, HTTPException, ValueError) as error:
         raise OSError(
-            f"Fashion-MNIST is neither in {FASHION_MNIST_FOLDER} nor to be had from "
-            f"OpenML ({type(error).__name__}: {error}). Install Debian's package "
-            "dataset-fashion-mnist, or connect to www.openml.org once; the download "
-            "is then kept in data_home."
+            f"Fashion-MNIST is not installed in {FASHION_MNIST_FOLDER} and cannot be "
+            f"downloaded from OpenML ({type(error).__name__}: {error}). Install "
+            "Debian's package dataset-fashion-mnist, or connect to www.openml.org once "
+            "to cache the download in data_home."
         ) from error
     X, y = data.data.astype(np.uint8), data.target.astype(np.int64)
-    # OpenML keeps no train and test sets apart: the order of rows has to do it.
+    # The dataset on OpenML is not divided into training and test set. The training set
+    # consists of the first 60,000 rows.
     in_order = X.shape == (70_000, 784) and y.shape == (70_000,)
     if not in_order or not np.array_equal(np.bincount(y[:60_000]), [6_000] * 10):
         raise ValueError(
-            "Fashion-MNIST from OpenML isn't the 60,000 training rows, 6,000 a "
-            f"class, and 10,000 test rows expected; its shape is {X.shape}."
+            "Fashion-MNIST from OpenML must have 60,000 training samples, 6,000 of "
+            "each class, followed by 10,000 test samples, got an array of shape "
+            f"{X.shape}."
         )
     return X[:60_000], y[:60_000], X[60_000:], y[60_000:]

@@ -1,4 +1,4 @@
-"""Warnings of the library."""
+"""Warning categories of the package."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ __all__ = ["FewSamplesWarning"]
 
 
 class FewSamplesWarning(UserWarning):
-    """Warning used if samples are too few for what a classifier promises.
+    """Warning used if there are too few samples for a guarantee of a classifier.
 
-    It is raised where so few samples are held out from training that no threshold
-    keeps the rate `ood_alpha`, and `predict_ood` therefore flags nothing.
+    The warning is raised if the calibration set is so small that no finite threshold
+    bounds the false positive rate by `ood_alpha`. `predict_ood` then does not flag any
+    sample.
 
-    Python shows equal warnings of this category once in a process, whatever calls
-    raise them, unless a filter says otherwise.
+    Each distinct message of this category is shown once per process, irrespective of
+    the location of the call. Warning filters can change this behavior.
 
     Examples
     --------
@@ -24,13 +25,21 @@ class FewSamplesWarning(UserWarning):
     """
 
 
-#: What has been shown. Python's own record is reset whenever a filter changes, which
-#: scikit-learn's searches do in each fit.
+#: Messages that have been shown. Python's own registry is reset whenever a filter
+#: changes, which happens in each fit of a scikit-learn search.
 _shown: set[str] = set()
 
 
 def warn_of_few_samples(message: str, stacklevel: int) -> None:
-    """Raise a `FewSamplesWarning`, once while the filter is the library's own."""
+    """Issue a `FewSamplesWarning`, once unless a user's filter takes precedence.
+
+    Parameters
+    ----------
+    message : str
+        Text of the warning.
+    stacklevel : int
+        Stack level relative to the caller of this function.
+    """
     actions = (
         action
         for action, text, category, module, _ in warnings.filters
@@ -43,5 +52,5 @@ def warn_of_few_samples(message: str, stacklevel: int) -> None:
     warnings.warn(message, FewSamplesWarning, stacklevel=stacklevel + 1)
 
 
-# After all filters of users, which take precedence.
+# The filter is appended, so that the filters of users take precedence.
 warnings.simplefilter("once", FewSamplesWarning, append=True)

@@ -1,21 +1,26 @@
-"""Fitted models in files that cannot run code, and that are read whole or not at all.
+"""Saving and loading of fitted models in files that cannot execute code.
 
-A file is the line ``sksngp model 2``, the BLAKE2b hash of the rest, and the rest: what
-skops (https://skops.readthedocs.io) makes of the model, arrays and JSON in a ZIP
-archive. Where pickle would run whatever a file tells it to, skops builds objects of
-listed types only.
+A file consists of the line ``sksngp model 2``, the BLAKE2b hash of the remaining bytes,
+and the archive that skops (https://skops.readthedocs.io) creates from the model. The
+archive is a ZIP file of arrays and JSON. In contrast to pickle, which executes any code
+that a file contains, only objects of trusted types are created.
 
-Models of this package are stored alone or inside of scikit-learn's pipelines, searches,
-votes, stacks and calibrated classifiers, with the transformers, selectors, splitters
-and scorers of scikit-learn, the frozen distributions of SciPy and NumPy's functions
-in `TRUSTED_TYPES`. Not stored are trees and forests, support vector machines with
-kernels, neighbors and clusterers, as their compiled code trusts numbers that a file
-could forge; sparse matrices; functions and classes of your own; pipelines with
-`memory`, and vectorizers that read files.
+Classifiers of this package can be saved on their own or inside pipelines, searches,
+voting, stacking and calibrated classifiers of scikit-learn. These may contain the
+transformers, selectors, splitters and scorers of scikit-learn, the frozen distributions
+of SciPy and the functions of NumPy that are listed in `TRUSTED_TYPES`. The following
+objects cannot be saved:
 
-A file is checked before anything in it is built: its archive has no compressed entry,
-its arrays are as long as they say, and it has at most 60,000 objects, 100 levels and
-32 MiB of text. Loading takes about three times the size of the file in memory.
+- trees and forests, support vector machines with kernels, neighbors and clusterers,
+  because their compiled code relies on numbers that a file could forge;
+- sparse matrices;
+- user-defined functions and classes;
+- pipelines with `memory`, and vectorizers that read files.
+
+A file is checked before any object is created: its archive must not have compressed
+entries, the sizes of its arrays must agree with their headers, and it may have at most
+60,000 objects, 100 levels and 32 MiB of text. Loading a file requires memory of about
+three times its size.
 """
 
 from __future__ import annotations
@@ -31,9 +36,9 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from ._persistence.older import with_present_names
+from ._persistence.older import with_current_names
 from ._persistence.records import RECORDS, for_file, with_records
-from ._persistence.sound import faults, fitted_classifiers, objects
+from ._persistence.sound import find_errors, fitted_classifiers, objects
 from ._persistence.structure import UntrustedError, check_archive, used_types
 from ._persistence.trusted import function_names, trusted_classes
 from ._runtime.collector import collector_paused
@@ -47,10 +52,10 @@ __all__ = [
     "save",
 ]
 
-#: Names of the types and functions that a file may hold besides numbers, text and
-#: containers; for `skops.io.load` too.
+#: Names of the types and functions that a file may contain in addition to numbers, text
+#: and containers. The names can also be passed to `skops.io.load`.
 TRUSTED_TYPES = tuple(sorted(trusted_classes() | function_names() | RECORDS))
-#: Raised with each change that older versions cannot read.
+#: Version of the file format. It increases with each incompatible change.
 FORMAT = 2
 _MAGIC = b"sksngp model "
 _HASH_BYTES = 32
@@ -58,37 +63,37 @@ _LONGEST_FIRST_LINE = 64
 
 
 class ModelFileError(ValueError):
-    """A file is not a model, is damaged, or holds what must not be loaded."""
+    """Raised if a file is not a model, is corrupted, or holds untrusted objects."""
 
 
 def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model.
 
-    The samples that a stream of `partial_fit` calls remembers are left out of the file,
-    and the loaded classifier continues as after a `fit`. Some transformers, such as
-    `KNNImputer`, hold training samples.
+    The samples that a classifier stores between calls of `partial_fit` are omitted from
+    the file. A loaded classifier continues as after a call of `fit`. Some transformers,
+    such as `KNNImputer`, contain training samples, which are written to the file.
 
     Parameters
     ----------
     model : estimator
-        Fitted classifier of this package, or an estimator of scikit-learn with one in
-        it, such as a pipeline or search. The description of the module says what may
-        be around it.
+        Fitted classifier of this package, or a scikit-learn estimator that contains
+        one, such as a pipeline or a search. The module documentation lists the
+        supported estimators.
     path : str or path-like
-        A file that exists is replaced, as a whole or not at all.
+        File to write. An existing file is replaced atomically.
 
     Raises
     ------
     ModelFileError
-        If `load` would refuse the file; nothing is written.
+        If `load` would reject the file. No file is written.
     OSError
-        If the file cannot be written; an old one is kept.
+        If the file cannot be written. An existing file remains unchanged.
     ImportError
-        Without skops: ``pip install skops``.
+        If skops is not installed. Use ``pip install skops``.
 
     See Also
     --------
-    load : Load it.
+    load : Load a saved model.
 
     Examples
     --------
@@ -109,7 +114,7 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     with _errors_of_models():
         stored = for_file(model)
         body = _skops().dumps(with_records(stored))
-    _checked_archive(body)
+    _check_and_convert(body)
     _check_objects(stored)
     first_line = b"%s%d\n" % (_MAGIC, FORMAT)
     write_atomically(
@@ -118,49 +123,52 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Load a model that `save` wrote.
+    """Load a model that was saved with `save`.
 
     Parameters
     ----------
     path : str or path-like
+        File to read.
 
     Returns
     -------
-    estimator
-        As it was saved.
+    model : estimator
+        Fitted model.
 
     Raises
     ------
     ModelFileError
-        If the file is not such a file, comes from a later version, is damaged, exceeds
-        a bound or the memory, or holds types that are not trusted or objects that are
-        not sound.
+        If the file was not written by `save`, has the format of a later version, is
+        corrupted, exceeds a bound or the available memory, or contains untrusted types
+        or invalid objects.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ImportError
-        Without skops: ``pip install skops``.
+        If skops is not installed. Use ``pip install skops``.
 
     See Also
     --------
-    save : Save a model.
+    save : Save a fitted model.
     """
     _skops()
     try:
         return _decode(_read(path))
     except MemoryError:
-        raise ModelFileError("The file needs more memory than there is.") from None
+        raise ModelFileError(
+            "Not enough memory is available to load the file."
+        ) from None
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
-    # A pipe that nobody writes to would keep an ordinary `open` waiting.
-    wait_for_nobody = getattr(os, "O_NONBLOCK", 0)
+    # Without this flag, `open` would block if the path is a pipe without a writer.
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
     with open(
-        path, "rb", opener=lambda name, flags: os.open(name, flags | wait_for_nobody)
+        path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking)
     ) as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise ModelFileError(f"{os.fspath(path)!r} is not a regular file.")
         start = stream.read(_LONGEST_FIRST_LINE)
-        _check_first_line(start)  # before the rest, which may be long, is read
+        _check_first_line(start)  # before reading the rest, which may be large
         stream.seek(0)
         return stream.read()
 
@@ -169,30 +177,34 @@ def _decode(data: bytes) -> Any:
     version, start = _check_first_line(data[:_LONGEST_FIRST_LINE])
     body = memoryview(data)[start + _HASH_BYTES :]
     if data[start : start + _HASH_BYTES] != _hash(body):
-        raise ModelFileError("The file is damaged: its hash is another.")
-    with collector_paused():  # it would go through many new objects again and again
-        model = _built(_checked_archive(data, version))
+        raise ModelFileError(
+            "The file is corrupted: its hash does not match its content."
+        )
+    with collector_paused():  # loading creates many objects
+        model = _build(_check_and_convert(data, version))
     _require_classifier(model)
     _check_objects(model)
     return model
 
 
-def _built(data: bytes) -> Any:
+def _build(data: bytes) -> Any:
     try:
         return _skops().load(io.BytesIO(data), trusted=used_types(data))
     except Exception as error:
-        raise ModelFileError(f"The file's model cannot be built: {error}") from error
+        raise ModelFileError(
+            f"The model in the file cannot be created: {error}"
+        ) from error
 
 
 @contextmanager
 def _errors_of_models() -> Iterator[None]:
-    """Report errors of a model that is stored as a ModelFileError."""
+    """Convert errors that occur while a model is stored to a ModelFileError."""
     try:
         yield
     except ImportError:
         raise
     except RecursionError:
-        reason = "it holds itself, or has too many levels"
+        reason = "it contains itself, or has too many levels"
     except Exception as error:
         reason = str(error)
     else:
@@ -205,7 +217,7 @@ def _skops() -> ModuleType:
         import skops.io
     except ModuleNotFoundError:
         raise ImportError(
-            "Saving and loading models needs skops: pip install skops"
+            "Saving and loading models requires skops. Use `pip install skops`."
         ) from None
     return skops.io
 
@@ -215,53 +227,56 @@ def _hash(body: bytes | memoryview) -> bytes:
 
 
 def _check_first_line(data: bytes) -> tuple[int, int]:
-    """Return the format, and where the hash begins."""
+    """Return the format of the file and the position of the hash."""
     line, newline, _ = data.partition(b"\n")
     version = line.removeprefix(_MAGIC)
     if not (newline and line.startswith(_MAGIC) and version.isdigit()):
         raise ModelFileError("The file is not a model saved by sksngp.")
     if not 1 <= int(version) <= FORMAT:
         raise ModelFileError(
-            f"The file has format {version[:9].decode()}; this version of sksngp reads "
-            f"formats 1 to {FORMAT}."
+            "The format of the file must be between 1 and "
+            f"{FORMAT} for this version of sksngp, got {version[:9].decode()}."
         )
     return int(version), len(line) + 1
 
 
-def _checked_archive(data: bytes, version: int = FORMAT) -> bytes:
-    """Check an archive; return it in the present format."""
+def _check_and_convert(data: bytes, version: int = FORMAT) -> bytes:
+    """Check an archive, and return it in the current format."""
     try:
         if version < FORMAT:
-            data = with_present_names(data)
+            data = with_current_names(data)
         check_archive(data)
     except UntrustedError as error:
         raise ModelFileError(
-            f"The model holds types that are not trusted: {error}. Left out are code "
-            "of your own and types whose compiled code relies on numbers that a file "
-            "could forge, such as trees; see sksngp.persistence. Use skops.io directly "
-            "if you know that they are harmless."
+            f"The model holds types that are not trusted: {error}. Files cannot hold "
+            "user-defined code, or types whose compiled code relies on numbers that a "
+            "file could forge, such as trees; see sksngp.persistence. If you know that "
+            "these types are harmless, use skops.io directly."
         ) from None
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else repr(error)
-        raise ModelFileError(f"The file's model cannot be read: {reason}.") from error
+        raise ModelFileError(
+            f"The model in the file cannot be read: {reason}."
+        ) from error
     return data
 
 
 def _require_classifier(model: Any) -> None:
     if not fitted_classifiers(model):
         raise ModelFileError(
-            "The model holds no fitted classifier of sksngp; use skops.io for others."
+            "The model must contain a fitted classifier of sksngp. Use skops.io for "
+            "other models."
         )
 
 
 def _check_objects(model: Any) -> None:
-    """Check all that a model holds."""
+    """Check all objects in a model."""
     for part in objects(model):
         try:
-            found = list(faults(part))
-        except Exception as error:  # an attribute is missing, or of another type
+            found = list(find_errors(part))
+        except Exception as error:  # an attribute is missing or has the wrong type
             found = [str(error) or repr(error)]
         if found:
             raise ModelFileError(
-                f"The {type(part).__name__} is unsound: {'; '.join(found)}."
+                f"The {type(part).__name__} is invalid: {'; '.join(found)}."
             )

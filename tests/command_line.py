@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sksngp._cli.main import main
@@ -36,6 +37,22 @@ def people(n=80, seed=0):
             ]
         )
     return rows
+
+
+def frame(n, seed):
+    """Return a table; the target depends on its two columns of numbers."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    kind = rng.choice(["u", "v"], n)
+    target = np.where(x[:, 0] + x[:, 1] > 0, "bad", "good")
+    return pd.DataFrame(x, columns=["a", "b"]).assign(kind=kind, target=target)
+
+
+def score_argv(tmp_path, train_csv, rows, output="o.csv"):
+    """Return arguments that train on a file and score `rows`."""
+    new_csv = write_csv(tmp_path / "new.csv", rows)
+    argv = ["--data", train_csv, "--target", "kind", "--score", new_csv]
+    return [*argv, "--output", str(tmp_path / output)]
 
 
 def expect_error(capsys, argv, *parts):

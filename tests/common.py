@@ -48,7 +48,7 @@ def assert_valid_predictions(clf, X):
     """Check that all predictions are finite, in range and consistent."""
     proba = clf.predict_proba(X)
     assert proba.shape == (len(X), len(clf.classes_))
-    assert_allclose(proba.sum(axis=1), 1.0)  # also fails on NaN
+    assert_allclose(proba.sum(axis=1), 1.0)  # this also fails for NaN
     assert (proba >= 0).all()
     for kind in KINDS:
         score = clf.predict_uncertainty(X, kind=kind)

@@ -1,4 +1,4 @@
-"""Fixtures: small versions of the four classifiers, and data to fit them on."""
+"""Fixtures: small versions of the four classifiers, and training data."""
 
 import atexit
 import os
@@ -11,11 +11,14 @@ from functools import cache, partial
 from pathlib import Path
 from textwrap import dedent
 
-# Settings and caches of other libraries are written to a temporary folder. Processes
-# of pytest-xdist share the folder of the process that started them.
+# Temporary files, including those that TensorFlow leaves in processes that are killed,
+# and settings and caches of other libraries are written to one folder. Processes of
+# pytest-xdist share the folder of the process that started them.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _folder = tempfile.mkdtemp(prefix="sksngp-tests-")
-    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    _remove = partial(shutil.rmtree, _folder, ignore_errors=True)
+    atexit.register(_remove)
+    os.environ["TMPDIR"] = tempfile.tempdir = _folder
     for _name in (
         "DASK_CONFIG",
         "HYPOTHESIS_STORAGE_DIRECTORY",
@@ -25,12 +28,16 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ[_name] = str(Path(_folder, _name.lower()))
 # Test processes run in parallel and inherit this: each computes with one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "agg"
 # Some test modules import TensorFlow before the library, which sets this, does.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 
 import sksngp
@@ -41,11 +48,16 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._cli import classifiers
+from sksngp._cli.columns import Column
+from sksngp._cli.main import main
+from sksngp._cli.model import Model, save_model
+from sksngp._cli.pipeline import build_pipeline
+from sksngp._cli.spelling import Spellings
 from sksngp._tensorflow import pool
 from sksngp._uncertainty.entropy import KINDS
 from sksngp.datasets import two_moons
 
-# Tests return to the same few dozen architectures; compiling takes most of their time.
+# Tests share a few dozen architectures, because compiling takes most of the time.
 pool.MAX_ARCHITECTURES = 200
 
 pytest.register_assert_rewrite("command_line", "common")
@@ -53,6 +65,36 @@ pytest.register_assert_rewrite("command_line", "common")
 # The time of an example includes compiling networks. Nothing is stored between runs.
 settings.register_profile("sksngp", database=None, deadline=None, max_examples=50)
 settings.load_profile("sksngp")
+
+
+#: Tests that use the package as its users do. The coverage that is measured is that of
+#: the other tests, which also saves time.
+NOT_MEASURED = {
+    "test_benchmarks",
+    "test_benchmarks_tables",
+    "test_defaults",
+    "test_faults",
+    "test_integration",
+    "test_load",
+    "test_quality",
+    "test_sentence_embeddings",
+    "test_serve",
+    "test_serve_openapi",
+    "test_sklearn_checks",
+}
+
+
+def pytest_itemcollected(item):
+    if item.path.stem in NOT_MEASURED:
+        item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_sessionfinish(exitstatus):
+    """Keep the temporary files if a test failed."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and not is_worker:
+        atexit.unregister(_remove)
+
 
 SMALL = {
     "num_layers": 2,
@@ -127,7 +169,7 @@ def fitted_on_moons(small, moons):
         return clf
 
     yield fit
-    for clf, state in states:  # pickles also show changes within arrays
+    for clf, state in states:  # pickles also reveal changes within arrays
         found = pickled(clf)
         assert found.keys() == state.keys(), "a test changed a shared classifier"
         for name, value in state.items():
@@ -136,13 +178,13 @@ def fitted_on_moons(small, moons):
 
 @pytest.fixture(scope="session")
 def fitted(fitted_on_moons, one_of_four):
-    """A shared classifier fitted on the moons, of each of the four classes in turn."""
+    """Return a shared classifier of each of the four classes, fitted on the moons."""
     return fitted_on_moons(one_of_four)
 
 
 @pytest.fixture(scope="session")
 def fitted_two(fitted_on_moons, one_of_two):
-    """A shared classifier fitted on the moons, of each of two classes in turn."""
+    """Return a shared classifier of each of two classes, fitted on the moons."""
     return fitted_on_moons(one_of_two)
 
 
@@ -190,6 +232,53 @@ def small_command_line(monkeypatch):
     monkeypatch.setattr(classifiers, "make_classifier", make_small)
 
 
+@pytest.fixture
+def train_csv(tmp_path):
+    """Path of a table of mixed types."""
+    from command_line import people, write_csv  # after its assertions are rewritten
+
+    return write_csv(tmp_path / "train.csv", people())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """``run(train, new, *options)``: the output, and the scored table."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(train, new, *options, sep=",", decimal="."):
+        train.to_csv("a.csv", index=False, sep=sep, decimal=decimal)
+        new.to_csv("b.csv", index=False, sep=sep, decimal=decimal)
+        argv = "--data a.csv --target target --score b.csv --output o.csv --epochs 5"
+        assert main([*argv.split(), *options]) == 0
+        scored = pd.read_csv("o.csv", sep=sep, decimal=decimal, keep_default_na=False)
+        return capsys.readouterr().out, scored
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def table_model(tmp_path_factory):
+    """A model file of the command line."""
+    table = {"age": [20.0, 30.0, 40.0] * 8, "city": ["Bonn", "Rome", "Oslo"] * 8}
+    frame = pd.DataFrame(table)
+    columns = [
+        Column("age", "number", sample=[20.0, 30.0, 40.0]),
+        Column(
+            "city",
+            "text",
+            counts=dict.fromkeys(table["city"], 8),
+            spellings={city: city for city in table["city"]},
+        ),
+    ]
+    clf = SNGPClassifier(num_layers=1, num_inducing=16, epochs=1, cv=None)
+    pipeline = build_pipeline(columns, clf).fit(frame, np.array(["a", "b"] * 12))
+    labels = Spellings({"a": "a", "b": "b"})
+    model = Model(columns, "kind", labels, "train.csv", 24, 24, pipeline)
+    path = tmp_path_factory.mktemp("trained") / "m.sksngp"
+    save_model(model, str(path))
+    return path
+
+
 @pytest.fixture(scope="session")
 def run_python():
     """``run_python(code, *arguments)``: a completed process that ran `code`."""
@@ -201,3 +290,29 @@ def run_python():
         timeout=600,
         env=environment,
     )
+
+
+# Displays
+
+
+@pytest.fixture
+def ax():
+    """Axes that pyplot does not know. Figures that it knows are closed at the end."""
+    yield Figure().subplots()
+    plt.close("all")
+
+
+@pytest.fixture
+def data():
+    """Samples of two features, and labels that depend on the first one."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform([-1, -2], [1, 3], size=(40, 2))
+    return X, np.where(X[:, 0] > 0, "right", "left")
+
+
+@pytest.fixture
+def judged():
+    """Probabilities of three classes, and labels drawn from them."""
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(3), 300)
+    return proba, np.array([rng.choice(3, p=p) for p in proba])

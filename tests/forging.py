@@ -1,4 +1,4 @@
-"""Forge model files: change what is in one, and seal it with a hash that fits."""
+"""Helpers that change the content of model files and store a matching hash."""
 
 import io
 import json
@@ -14,19 +14,19 @@ def body_of(data):
 
 
 def seal(body):
-    """Return the model file with an archive."""
+    """Return a model file that contains an archive."""
     return b"sksngp model 2\n" + persistence._hash(body) + body
 
 
 def entries_of(data):
-    """Return the archive's entries, by name; the schema is parsed."""
+    """Return the entries of the archive by name, with a parsed schema."""
     with zipfile.ZipFile(io.BytesIO(body_of(data))) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     return entries | {"schema.json": json.loads(entries["schema.json"])}
 
 
 def file_of(entries, compression=zipfile.ZIP_STORED):
-    """Return the model file with these entries."""
+    """Return a model file with the given entries."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in entries.items():

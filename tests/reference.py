@@ -1,4 +1,4 @@
-"""The network in NumPy: what its compiled graph is held against."""
+"""Reference implementation of the network in NumPy."""
 
 import numpy as np
 from scipy.special import softmax
@@ -7,7 +7,7 @@ from scipy.special import softmax
 def forward(weights, projected, *, masks=None, input_scale=1.0):
     """Compute hidden representation, logits and random features (or None).
 
-    Stacked members and dropout masks broadcast over the leading axes.
+    Ensemble members and dropout masks are broadcast over the leading axes.
     """
     hidden = projected
     for block in range(sum(name.endswith("/kernel") for name in weights)):
@@ -60,7 +60,7 @@ def gradient(weights, projected, labels, row_weights, *, input_scale=1.0, decay=
 
 
 def variance_of(posterior, features):
-    """Variances (n, G) at random features: scale phi^T P^-1 phi."""
+    """Compute variances (n, G) at random features: scale phi^T P^-1 phi."""
     columns = np.asarray(features, dtype=np.float64).T
     whitened = posterior.whitening.transpose(0, 2, 1) @ columns
     return posterior.scale * np.square(whitened).sum(axis=1).T

@@ -5,33 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sksngp._networks.architecture import (
-    Architecture,
-    glorot_uniform,
-    initial_weights,
-    project_spectral_norm,
-    weight_shapes,
-)
+from sksngp._networks.architecture import glorot_uniform
+from sksngp._networks.dense_architecture import project_spectral_norm
+from sksngp._networks.kinds import architecture_of
 
-DENSE = Architecture(num_outputs=3, num_layers=2, num_hidden=40)
+DENSE = architecture_of(num_outputs=3, num_layers=2, num_hidden=40)
 GP = replace(DENSE, num_inducing=500)
 ENSEMBLE = replace(DENSE, members=4)
 LOG_PRIOR = np.log([0.2, 0.3, 0.5])
 
 
 def draw(architecture, seed=0):
-    return initial_weights(architecture, np.random.default_rng(seed), LOG_PRIOR)
+    return architecture.initial_weights(np.random.default_rng(seed), LOG_PRIOR)
 
 
 def spectral_norm(kernel):
     return np.linalg.svd(kernel.astype(np.float64), compute_uv=False)[0]
 
 
-# The key of the pool
+# Keys of the pool
 
 
 def test_equal_architectures_are_one_key():
-    again = Architecture(num_outputs=3, num_layers=2, num_hidden=40)
+    again = architecture_of(num_outputs=3, num_layers=2, num_hidden=40)
     assert {DENSE: "found"}[again] == "found"
     assert len({DENSE, GP, ENSEMBLE, replace(DENSE, dropout=False)}) == 4
 
@@ -167,13 +163,13 @@ def test_projection_is_idempotent_and_bounded(seed, width, rank, bound, size, dt
 @pytest.mark.parametrize("num_inducing", [None, 5])
 @pytest.mark.parametrize("num_layers", [0, 2])
 def test_shapes_are_those_of_the_initial_weights(members, num_inducing, num_layers):
-    architecture = Architecture(
+    architecture = architecture_of(
         num_outputs=3,
         num_layers=num_layers,
         num_hidden=4,
         num_inducing=num_inducing,
         members=members,
     )
-    drawn = initial_weights(architecture, np.random.default_rng(0), np.zeros(3))
+    drawn = architecture.initial_weights(np.random.default_rng(0), np.zeros(3))
     found = {name: array.shape for name, array in drawn.items()}
-    assert weight_shapes(architecture) == found
+    assert architecture.weight_shapes() == found

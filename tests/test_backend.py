@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from sksngp._networks.architecture import Architecture
 from sksngp._networks.custom_function import Body
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import backend
 
 
@@ -18,7 +18,7 @@ def network(shape):
 def architecture():
     fields = {"num_outputs": 2, "num_layers": 0, "num_hidden": 4}
     body = backend.describe(Body(network, (3,)))
-    return lambda members: Architecture(**fields, body=body, members=members)
+    return lambda members: architecture_of(**fields, body=body, members=members)
 
 
 def test_start_can_be_repeated():
@@ -37,10 +37,8 @@ def test_description_is_of_a_copy():
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_weights_have_the_shapes_that_are_stated(architecture, members):
-    arrays = backend.initial_body_weights(
-        architecture(members), np.random.default_rng(0)
-    )
-    shapes = backend.body_weight_shapes(architecture(members))
+    arrays = backend.built_weights(architecture(members), np.random.default_rng(0))
+    shapes = backend._built_shapes(architecture(members))
     found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
     assert found == shapes
     assert len(found) == 2
@@ -52,7 +50,7 @@ def test_weights_have_the_shapes_that_are_stated(architecture, members):
 def test_weights_follow_from_the_generator_alone(architecture):
     state = random.getstate(), np.random.get_state()[1].tolist()
     first, second = (
-        backend.initial_body_weights(architecture(1), np.random.default_rng(3))
+        backend.built_weights(architecture(1), np.random.default_rng(3))
         for _ in range(2)
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)

@@ -74,7 +74,7 @@ def test_a_large_learning_rate_is_named_if_training_diverges(
     make_two, moons, learning_rate, optimizer
 ):
     X, y = moons
-    for batch_size in (None, 60):  # divergence in the last step counts, too
+    for batch_size in (None, 60):  # divergence in the last step is also an error
         clf = make_two(
             learning_rate=learning_rate,
             optimizer=optimizer,
@@ -91,14 +91,14 @@ def test_a_large_learning_rate_is_named_if_training_diverges(
 
 
 def test_learning_rate_is_named_if_predictions_overflow(small, moons):
-    """Each weight is finite, but their product is not."""
+    """All weights are finite, but their product overflows."""
     clf = small(ResNetClassifier, learning_rate=1e30, epochs=1)
     with pytest.raises(ValueError, match=r"learning_rate.* 1e\+30"):
         clf.set_params(batch_size=None).fit(*moons)
     assert not fitted_attributes(clf)
 
 
-# Unusual data that must work
+# Unusual data
 
 
 def random_data(n=24, n_features=3, seed=0):
@@ -360,6 +360,6 @@ def test_the_network_is_as_wide_as_there_are_features(small, columns, width):
     assert clf.architecture_["num_hidden"] == width
     moved = X.copy()
     moved[:, -1] += 1e6
-    if columns <= width:  # then no direction is lost
+    if columns <= width:  # no direction is lost
         shift = clf.projection_(moved) - clf.projection_(X)
         assert (np.abs(shift).max(axis=1) > 0.1).all()

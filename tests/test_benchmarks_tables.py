@@ -21,7 +21,7 @@ CHEAP = ["logistic regression", "SNGP"]
 
 @pytest.fixture
 def fake_table(monkeypatch):
-    """Every table is a small one; SNGP has few parameters."""
+    """Replace all tables by a small one, and use a small SNGP classifier."""
     X, y = load_iris(return_X_y=True)
     table = Table(X, y.astype(str), np.arange(4))
     for module in (table_runs, tables):
@@ -216,7 +216,7 @@ def test_segment_with_sky_held_out(fake_table):
 
 @pytest.fixture
 def figures():
-    """Three answers on two tables, one of them with a gap."""
+    """Return results of three methods on two tables, one of which is missing."""
     nll = {
         ("SNGP", "a"): 0.3,
         ("SNGP", "b"): 0.5,

@@ -20,8 +20,8 @@ def table(out):
 
 
 def sentence(out):
-    """Return what the output says that a table shows, in one line."""
-    found = re.search(r"What this shows: .*? for the\s+others\.", out, re.DOTALL)
+    """Return the summary of the output in one line."""
+    found = re.search(r"Summary: .*? for the\s+others\.", out, re.DOTALL)
     return " ".join(found[0].split())
 
 
@@ -35,10 +35,10 @@ def result(name, accuracy=0.99, known=0.04, unknown=0.5):
         (
             (0.1, 0.5, 0.3),
             0.9,
-            "SNGP notices more of what it was never taught than any",
+            "SNGP detects more unknown rows than any",
         ),
-        ((0.1, 0.9, 0.3), 0.5, "SNGP notices less of what it was never taught"),
-        ((0.1, 0.5, 0.3), 0.51, "SNGP notices about as much"),
+        ((0.1, 0.9, 0.3), 0.5, "SNGP detects fewer unknown rows"),
+        ((0.1, 0.5, 0.3), 0.51, "SNGP detects about as many"),
     ],
 )
 def test_sentence_follows_from_the_table(others, unknown, part):
@@ -49,17 +49,17 @@ def test_sentence_follows_from_the_table(others, unknown, part):
     ]
     said = verdict([*results, result("SNGPClassifier", unknown=unknown)], "the rows")
     assert part in said
-    assert f"the best other, MCDropoutClassifier, {max(others):.0%}" in said
+    assert f"classifier, MCDropoutClassifier, flags {max(others):.0%}" in said
     assert f"SNGP flags {unknown:.0%} as unlike" in said
     assert "4.0% for SNGP, 2.0% to 6.0% for the others" in said
-    assert "about equally often (99.0%)" in said
+    assert "about the same accuracy on known rows (99.0%)" in said
 
 
 def test_sentence_names_losses_of_accuracy():
     results = [result("ResNetClassifier", 0.9), result("MCDropoutClassifier", 0.95)]
     said = verdict([*results, result("SNGPClassifier", 0.85)], "the rows")
-    assert "SNGPClassifier is right least often (85.0%)" in said
-    assert "MCDropoutClassifier most often (95.0%)" in said
+    assert "SNGPClassifier has the lowest accuracy (85.0%)" in said
+    assert "MCDropoutClassifier the highest (95.0%)" in said
 
 
 def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
@@ -82,7 +82,7 @@ def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
     assert rows["ResNetClassifier"][3] < 0.7
     assert "15/15" in err  # the progress bar
     assert str(picture) in out
-    assert "SNGP notices more of what it was never taught" in sentence(out)
+    assert "SNGP detects more unknown rows" in sentence(out)
     assert "num_layers=6" in out
     assert "Digits" not in out
     pixels = imread(picture)

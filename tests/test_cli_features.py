@@ -1,4 +1,4 @@
-"""Cells of a table as features."""
+"""Conversion of the cells of a table to features."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Class labels, which are compared as values."""
+"""Class labels, which are compared by value."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Columns whose values moved most."""
+"""Columns with the largest shifts."""
 
 import numpy as np
 import pandas as pd

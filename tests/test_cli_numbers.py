@@ -1,4 +1,4 @@
-"""Numbers and times in cells of text."""
+"""Parsing of numbers and times in text cells."""
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,9 @@ def test_times_in_each_format(form):
     expected = pd.to_datetime(cells, format=form) - pd.Timestamp(0)
     parsed = parse_times(cells, form)
     assert_allclose(parsed.values, expected / pd.Timedelta(days=1), rtol=1e-12)
-    assert_allclose(parse_times(cells).values, parsed.values)  # without being told
+    assert_allclose(
+        parse_times(cells).values, parsed.values
+    )  # without a preferred format
 
 
 @pytest.mark.parametrize(

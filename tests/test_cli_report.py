@@ -1,4 +1,4 @@
-"""The page that a browser shows."""
+"""The HTML page of the report."""
 
 import base64
 from html.parser import HTMLParser
@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from sksngp._cli.report import Report
 
-#: Elements that have no end.
+#: Elements without an end tag.
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Read a page: its elements, its text, its tables, and what it would load."""
+    """Parser of the elements, text, tables and external resources of a page."""
 
     def __init__(self, text):
         super().__init__()

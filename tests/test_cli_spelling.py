@@ -1,4 +1,4 @@
-"""Cells that mean the same although they are spelled differently."""
+"""Different spellings of the same value."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Files of the command line: separators, errors, and results that are written."""
+"""CSV files: separators, errors and written results."""
 
 import os
 

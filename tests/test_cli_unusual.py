@@ -1,4 +1,4 @@
-"""Unusual cells, and the rows that they flag."""
+"""Unusual cells, and the rows that are flagged because of them."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def test_rarest_events_flag_within_half_of_the_rate(features):
     events, rate = rare_events(COLUMNS, alpha=0.05)
     assert rate == pytest.approx(0.01)
     assert ("often", "missing") not in events
-    assert ("names", "never seen") not in events  # a third of new names is not known
+    assert ("names", "never seen") not in events  # a third of new names is unknown
     assert flag_cells(features, events).tolist() == [False, True, True, True, False]
     events, rate = rare_events(COLUMNS, alpha=0.01)
     assert rate == 0

@@ -1,4 +1,4 @@
-"""Fits on collections that need not fit in memory, against fits on arrays."""
+"""Fits on collections that may exceed memory, compared with fits on arrays."""
 
 import dask.array
 import dask.dataframe
@@ -82,7 +82,7 @@ def test_dask_arrays_with_partitions_of_unknown_sizes():
     lazy = lazy[lazy[:, 0] > 0]
     assert np.isnan(lazy.shape[0])
     assert_same(clf.fit(lazy, Y[X[:, 0] > 0]), expected)
-    assert np.isnan(lazy.shape[0])  # the caller's array is as it was
+    assert np.isnan(lazy.shape[0])  # the array of the caller is unchanged
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint8", "float16"])
@@ -102,7 +102,7 @@ def test_memory_maps_of_other_types_are_not_copied(dtype, tmp_path, monkeypatch)
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """Room for 200 of the 600 rows, projected."""
+    """Limit memory to 200 of the 600 projected samples."""
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
 
 
@@ -128,7 +128,7 @@ def test_dask_dataframes_that_do_not_fit(little_memory):
 
 
 def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
-    monkeypatch.setattr(sksngp._data.sources, "ARRAY_BLOCK", 16)
+    monkeypatch.setattr(sksngp._data.sources, "ARRAY_PARTITION_SIZE", 16)
     order = np.argsort(Y)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
     clf.set_params(epochs=20, learning_rate=0.02)
@@ -159,7 +159,7 @@ def test_partial_fit_takes_collections(tmp_path):
     assert_same(clf, expected, frame)
 
 
-# Errors come before work, with scikit-learn's words
+# Errors of scikit-learn are raised before training
 
 
 def test_values_are_checked(tmp_path):
@@ -168,7 +168,7 @@ def test_values_are_checked(tmp_path):
     with pytest.raises(ValueError, match="Input X contains NaN"):
         SNGPClassifier(**SMALL).fit(parquet(tmp_path, spoilt), "tree")
     spoilt[311, 1] = 1e39
-    with pytest.raises(ValueError, match="Column 'v' of X holds a value"):
+    with pytest.raises(ValueError, match=r"absolute values of X .* in feature 'v'"):
         SNGPClassifier(**SMALL).fit(parquet(tmp_path, spoilt), "tree")
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         SNGPClassifier(**SMALL).fit(dask.array.from_array(X), Y[:-1])
@@ -199,14 +199,14 @@ def test_columns_are_checked_when_predicting(tmp_path):
     with pytest.raises(NotFittedError):
         SNGPClassifier().predict(dataset)
     clf = ResNetClassifier(**SMALL).fit(dataset, "tree")
-    with pytest.raises(ValueError, match=r"lacks the columns \['w'\]"):
+    with pytest.raises(ValueError, match=r"must have the columns \['w'\]"):
         clf.predict(dataset.replace_schema(dataset.schema.remove(2)))
     frame = pd.DataFrame(X, columns=NAMES)
     assert clf.predict(dataset).tolist() == clf.predict(frame).tolist()
 
 
 def test_a_string_names_a_column_of_a_data_set_only():
-    with pytest.raises(ValueError, match="names a column"):
+    with pytest.raises(ValueError, match="name of a column is accepted only if"):
         SNGPClassifier(**SMALL).fit(dask.array.from_array(X), "tree")
 
 

@@ -1,4 +1,4 @@
-"""The cycle collector, while many objects are created."""
+"""The cyclic garbage collector while many objects are created."""
 
 import gc
 import weakref

@@ -15,7 +15,7 @@ def test_missing_parameters_get_their_defaults(
     clf = copy.deepcopy(fitted_on_moons(SNGPClassifier))
     expected = clf.predict_proba(moons[0])
     del clf.image_shape, clf.network
-    with monkeypatch.context() as older:  # which knew no such parameters
+    with monkeypatch.context() as older:  # versions that lacked these parameters
         older.setattr(persistence, "_check_objects", lambda model: None)
         save(clf, tmp_path / "model")
     for same in (load(tmp_path / "model"), pickle.loads(pickle.dumps(clf))):

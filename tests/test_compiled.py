@@ -5,12 +5,12 @@ from reference import forward
 from test_training import every_network, problem
 
 from sksngp._data.rows import Rows
-from sksngp._networks.architecture import Architecture, initial_weights
-from sksngp._tensorflow import compiled as module
-from sksngp._tensorflow import pool
+from sksngp._networks.kinds import architecture_of
+from sksngp._tensorflow import member_groups, pool
 from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow.member_groups import StackedMembers
 from sksngp._tensorflow.residual_network import _kept
-from sksngp._uncertainty.posterior import add_rows, factorise, prior_precision
+from sksngp._uncertainty.posterior import add_rows, factorize, prior_precision
 
 # Loading
 
@@ -48,7 +48,7 @@ def test_other_arrays_other_scalars_and_training_load_anew():
         np.testing.assert_array_equal(logits(weights, 0.7), first)
 
 
-# Stacks
+# Member groups
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,12 @@ def test_other_arrays_other_scalars_and_training_load_anew():
     [(1, 2, [1]), (2, 2, [2]), (3, 8, [3]), (5, 2, [3, 2]), (10, 4, [3, 3, 2, 2])],
 )
 def test_stacks_part_the_members(monkeypatch, members, threads, sizes):
-    monkeypatch.setattr(module, "num_threads", lambda: threads)
-    architecture = Architecture(2, 1, 4, members=members)
-    stacks = module._stacks(architecture)
-    assert [stack.stop - stack.start for stack in stacks] == sizes
-    assert np.concatenate([np.arange(members)[s] for s in stacks]).tolist() == list(
-        range(members)
-    )
+    monkeypatch.setattr(member_groups, "num_threads", lambda: threads)
+    stacked = StackedMembers(members)
+    assert stacked.sizes == sizes
+    parts = [np.arange(members)[group] for group in stacked.groups]
+    assert [len(part) for part in parts] == sizes
+    assert np.concatenate(parts).tolist() == list(range(members))
 
 
 def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
@@ -70,8 +69,8 @@ def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
     data = [tf.constant(a) for a in (rows.projected, rows.labels, rows.weights)]
     results = []
     for threads in (1, 2):
-        monkeypatch.setattr(module, "num_threads", lambda n=threads: n)
-        compiled = CompiledNetwork(Architecture(**fields))
+        monkeypatch.setattr(member_groups, "num_threads", lambda n=threads: n)
+        compiled = CompiledNetwork(architecture_of(fields))
         assert len(compiled.networks) == threads
         compiled.load(weights, dropout_rate=0.3)
         compiled.load_optimizer(0.01)
@@ -94,23 +93,36 @@ def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
 
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("num_inducing", [20, 256, 300])
-def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
+def test_norms_of_whitened_features_are_the_posterior_variance(num_inducing, groups):
     fields, weights, rows = problem(num_inducing=num_inducing)
     features = forward(weights, rows.projected, input_scale=0.7)[2]
     importance = np.random.default_rng(0).uniform(size=(37, groups))
     start = prior_precision(num_inducing, 0.1, groups)
     chunks = [(features, importance)]
-    fitted = factorise(add_rows(start, chunks), 0.1)
+    fitted = factorize(add_rows(start, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
-        _, ours, whitened = compiled.whiten(rows.projected, fitted.whitening)
-    np.testing.assert_allclose(ours, features, atol=1e-12)
+        _, squares, norms = compiled.whitened_norms(rows.projected, fitted.whitening)
+    np.testing.assert_allclose(squares, np.square(features).sum(axis=1), rtol=1e-10)
     for group in range(groups):
         precision = 0.1 * np.eye(num_inducing)
         precision += (features * importance[:, [group]]).T @ features
         expected = np.diag(features @ np.linalg.solve(precision, features.T))
-        norms = np.square(whitened[group]).sum(axis=1)
-        np.testing.assert_allclose(norms, expected, rtol=1e-8)
+        np.testing.assert_allclose(norms[:, group], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("rank", [1, 150])
+def test_low_rank_norms(rank):
+    fields, weights, rows = problem(num_inducing=300)
+    _, logits, features = forward(weights, rows.projected, input_scale=0.7)
+    factor = np.random.default_rng(0).normal(size=(300, rank))
+    with pool.lease(**fields) as compiled:
+        compiled.load(weights, input_scale=0.7)
+        found = compiled.low_rank_norms(rows.projected, factor)
+    np.testing.assert_allclose(found[0], logits, rtol=1e-9)
+    np.testing.assert_allclose(found[1], np.square(features).sum(axis=1), rtol=1e-10)
+    expected = np.square(features @ factor).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[2], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +130,11 @@ def test_whitened_features_have_the_posterior_variance(num_inducing, groups):
     [{}, {"num_inducing": 1024}, {"members": 4}, {"num_layers": 6, "num_outputs": 10}],
 )
 def test_a_row_does_not_feel_the_size_of_its_block(changes):
-    """Block sizes are chosen such that products add their terms in one order."""
+    """For these block sizes, products add their terms in the same order."""
     fields = {**problem(**changes)[0], "dtype": "float32", "num_hidden": 128}
     rng = np.random.default_rng(0)
-    weights = initial_weights(
-        Architecture(**fields), rng, np.zeros(fields["num_outputs"])
+    weights = architecture_of(fields).initial_weights(
+        rng, np.zeros(fields["num_outputs"])
     )
     members = fields.get("members", 1)
     projected = rng.normal(size=(1024, 128) if members == 1 else (members, 1024, 128))
@@ -133,8 +145,7 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
 
         def outputs(block):
             if "num_inducing" in fields:
-                logits, features, whitened = compiled.whiten(block, whitening)
-                return [logits, features, whitened[0]]
+                return compiled.whitened_norms(block, whitening)
             return [compiled.forward(block).numpy()]
 
         whole = outputs(projected)
@@ -144,17 +155,22 @@ def test_a_row_does_not_feel_the_size_of_its_block(changes):
                 for ours, all_rows in zip(
                     outputs(projected[..., part, :]), whole, strict=True
                 ):
-                    np.testing.assert_array_equal(ours, all_rows[..., part, :])
+                    of_part = (
+                        all_rows[part] if ours.ndim == 1 else all_rows[..., part, :]
+                    )
+                    np.testing.assert_array_equal(ours, of_part)
 
 
 # Shuffling
 
 
 def batches(monkeypatch, compiled, rows, *, batch_size, seed=5, numbers=(0, 1, 2)):
-    """Rows of each batch of each epoch, as the uncompiled epoch takes them."""
+    """Return the samples of each mini-batch of each epoch, without compilation."""
     seen = []
     monkeypatch.setattr(
-        compiled, "_step", lambda batch, *_: seen.append(batch.numpy()) or 0.0
+        compiled.optimization,
+        "_step",
+        lambda batch, *_: seen.append(batch.numpy()) or 0.0,
     )
     weights, steps = tf.constant(rows.weights), -(-len(rows.labels) // batch_size)
     for number in numbers:
@@ -207,7 +223,7 @@ def test_each_place_is_equally_likely(monkeypatch):
     places = np.concatenate([batch[..., 0] for batch in seen])
     assert places.shape == (300, 10)
     counts = [np.bincount(place.astype(int), minlength=10) for place in places.T]
-    # Of permutations, 9/10 of the sum has a chi-squared distribution.
+    # For permutations, 9/10 of the sum follows a chi-squared distribution.
     statistic = 0.9 * np.sum((np.array(counts) - 30) ** 2 / 30)
     degrees = 9**2
     assert abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
@@ -217,10 +233,13 @@ def test_each_place_is_equally_likely(monkeypatch):
 
 
 def draw_masks(fields, shape, rate, keys):
-    """Masks as steps make them, for each seed and step: True where a unit is kept."""
+    """Return the dropout masks of each seed and step, True for units that are kept."""
     with pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
-        draws = [compiled._dropout_draws(tf.constant(shape), *key) for key in keys]
+        draws = [
+            compiled.optimization.dropout_draws(tf.constant(shape), *key)
+            for key in keys
+        ]
     return [_kept(*each, tf.float32).numpy() > 0 for each in draws]
 
 
@@ -236,7 +255,7 @@ def test_a_unit_is_dropped_at_the_rate(shape, rate):
     kept = draw_masks(fields, shape, rate, [(1, step) for step in range(60)])
     assert kept[0].shape == (*shape[:-1], 2, shape[-1], 6)
     dropped = 1 - np.array([mask.mean() for mask in kept])
-    # Within a step the rate is that of the nearest values of a byte.
+    # The rate of a step is rounded to a multiple of 1/256.
     size = kept[0].size
     deviation = np.sqrt((rate * (1 - rate) / size + (0.5 / 256) ** 2) / len(kept))
     assert dropped.mean() == pytest.approx(rate, abs=5 * deviation)
@@ -248,7 +267,7 @@ def test_masks_repeat_with_their_key_only():
     first, again, later, reseeded = draw_masks(fields, (4000,), 0.3, keys)
     np.testing.assert_array_equal(first, again)
     for other in (later, reseeded):
-        assert 0.05 < np.mean(~first & ~other) < 0.13  # 0.09 if independent
+        assert 0.05 < np.mean(~first & ~other) < 0.13  # 0.09 if they are independent
 
 
 def test_masks_of_blocks_members_rows_and_units_are_independent():

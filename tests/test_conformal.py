@@ -7,8 +7,8 @@ from scipy.stats import beta
 from sksngp import SNGPClassifier
 from sksngp._uncertainty.conformal import (
     above_rounding,
+    min_calibration_size,
     pvalues,
-    rows_needed,
     threshold,
 )
 from sksngp.datasets import two_moons
@@ -35,7 +35,7 @@ def test_threshold_is_the_conformal_order_statistic(n, alpha):
     st.floats(0.02, 0.98),
 )
 def test_among_exchangeable_rows_at_most_a_share_alpha_is_flagged(scores, alpha):
-    """What makes the guarantee: any of the n + 1 rows may be the fresh one."""
+    """The guarantee holds because each of the n + 1 samples may be the new one."""
     scores = np.array(scores, dtype=float)
     flagged = sum(
         score > threshold(np.delete(scores, i), alpha) for i, score in enumerate(scores)
@@ -51,7 +51,7 @@ def test_realised_rate_of_false_alarms(n, alpha):
     rates = np.array([1 - threshold(rng.random(n), alpha) for _ in range(2000)])
     error = rates.std() / np.sqrt(len(rates))
     assert rates.mean() <= alpha + 3 * error
-    # No more cautious than the n + 1 steps of the order statistics make it.
+    # The discrete order statistics limit how close the rate is to alpha.
     assert rates.mean() >= alpha - 1 / (n + 1) - 3 * error
 
 
@@ -87,7 +87,7 @@ def test_rate_is_kept_with_the_confidence(ties):
     kept = np.mean([rate() <= 0.1 for _ in range(2000)])
     error = np.sqrt(0.9 * 0.1 / 2000)
     assert kept > 0.9 - 3 * error
-    assert ties or kept < 0.95  # no more cautious than it must be
+    assert ties or kept < 0.95  # not more conservative than necessary
 
 
 @pytest.mark.parametrize("confidence", [1e-9, 0.5, 0.9, 0.999])
@@ -95,7 +95,7 @@ def test_rate_is_kept_with_the_confidence(ties):
 def test_rows_needed_for_a_confidence_are_the_fewest_with_a_threshold(
     alpha, confidence
 ):
-    needed = rows_needed(alpha, confidence)
+    needed = min_calibration_size(alpha, confidence)
     assert np.isfinite(threshold(np.arange(needed), alpha, confidence))
     assert needed == 1 or np.isinf(threshold(np.arange(needed - 1), alpha, confidence))
 
@@ -108,7 +108,7 @@ def test_a_confidence_never_lowers_the_threshold():
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, 0.03, 1 / 3, 0.999, 1 - 1e-12])
 def test_rows_needed_are_the_fewest_with_a_threshold(alpha):
-    needed = rows_needed(alpha)
+    needed = min_calibration_size(alpha)
     assert np.isfinite(threshold(np.arange(needed), alpha))
     assert needed == 1 or threshold(np.arange(needed - 1), alpha) == np.inf
 
@@ -169,7 +169,7 @@ def test_pvalue_counts_the_rows_as_unusual(scores, calibration):
 def test_a_small_pvalue_is_a_flag(scores, calibration, alpha):
     scores, calibration = np.array(scores), np.array(calibration)
     flags = scores > above_rounding(threshold(calibration, alpha))
-    # In whole percents and counts: p and alpha are rounded.
+    # Whole percents and counts avoid rounding errors of p and alpha.
     counts = np.round(pvalues(scores, calibration) * (1 + len(calibration)))
     small = 100 * counts <= round(100 * alpha) * (1 + len(calibration))
     np.testing.assert_array_equal(flags, small)

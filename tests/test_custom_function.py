@@ -1,4 +1,4 @@
-"""Networks that a function builds, below the classifiers' outputs."""
+"""Custom networks, which a user's function builds."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ from sksngp.persistence import ModelFileError, load, save
 
 
 def dense(shape, units=8, rate=0.2):
-    """A network of one layer, with a dropout layer."""
+    """Build a network of one layer and a dropout layer."""
     inputs = tf_keras.Input(shape)
     hidden = tf_keras.layers.Flatten()(inputs)
     hidden = tf_keras.layers.Dense(units, activation="relu")(hidden)
@@ -65,7 +65,7 @@ class Convolution(BaseEstimator):
 
 
 class Own(tf_keras.Model):
-    """A model that says in code what it computes."""
+    """Model with its own method `call`."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ def own(shape):
 
 
 def transformer(shape, vocabulary=12, width=16):
-    """A transformer of one block over rows of word numbers, 0 after the last."""
+    """Build a transformer with one block for sequences of token ids, padded with 0."""
     rows = tf_keras.Input(shape)
     words = tf_keras.layers.Lambda(lambda rows: tf.cast(rows, tf.int32))(rows)
     tokens = tf_keras.layers.Embedding(vocabulary, width)(words)
@@ -99,7 +99,7 @@ def nested_model(shape, **settings):
 
 
 def only(*classifiers):
-    """Restrict `make` to the classifiers that differ in what a test is about."""
+    """Restrict `make` to the classifiers that differ in the tested behavior."""
     return pytest.mark.parametrize(
         "one_of_four", classifiers, indirect=True, ids=lambda cls: cls.__name__
     )
@@ -107,7 +107,7 @@ def only(*classifiers):
 
 @pytest.fixture(scope="module")
 def make(small, one_of_four):
-    """Smaller ensembles and fewer samples than elsewhere."""
+    """Create classifiers with fewer ensemble members and dropout masks."""
     own = {
         DeepEnsembleClassifier: {"num_ensemble": 2},
         MCDropoutClassifier: {"num_samples": 3},
@@ -121,7 +121,7 @@ def digits():
     return X[:150], y[:150]
 
 
-# Equality, by which compiled networks are shared
+# Equality, which determines whether compiled networks are shared
 
 
 def test_equal_bodies():
@@ -252,12 +252,12 @@ def test_a_fit_sees_what_its_function_goes_by(
         again = clone(clf).fit(X, y)
         assert again.weights_["output/kernel"].shape[0] == width
         assert not np.array_equal(again.predict_proba(X), proba)
-        for same in (clf, copy.deepcopy(clf)):  # what is fitted stays
+        for same in (clf, copy.deepcopy(clf)):  # fitted attributes are unchanged
             assert_array_equal(same.predict_proba(X), proba)
-        with pytest.raises(ValueError, match="now builds another network than the one"):
+        with pytest.raises(ValueError, match="must build the model that"):
             clf.to_keras()
-        if name != "Scaled.call":  # which no file tells
-            with pytest.raises(ValueError, match="now builds another network"):
+        if name != "Scaled.call":  # not stored in a file
+            with pytest.raises(ValueError, match="must build the model that"):
                 pickle.loads(pickle.dumps(clf)).predict(X)
     traces = pool.num_traces()
     clone(clf).fit(X, y).predict_proba(X)
@@ -268,7 +268,7 @@ def test_a_fit_sees_what_its_function_goes_by(
 def test_arrays_of_another_network_are_refused(small, moons):
     clf = small(ResNetClassifier, network=dense, epochs=1).fit(*moons)
     clf.weights_ = {**clf.weights_, "body/002/kernel": clf.weights_["body/000/kernel"]}
-    with pytest.raises(ValueError, match="now builds another network"):
+    with pytest.raises(ValueError, match="must build the model that"):
         pickle.loads(pickle.dumps(clf)).predict(moons[0])
 
 
@@ -301,7 +301,7 @@ def test_a_description():
 
 @pytest.fixture(scope="module")
 def learnt(make, moons):
-    """A classifier of a network with batch normalization."""
+    """Return a fitted classifier whose network has batch normalization."""
     before = random.getstate(), np.random.get_state()[1].tolist()
     clf = make(network=normalised, epochs=60, learning_rate=0.01).fit(*moons)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
@@ -310,7 +310,7 @@ def learnt(make, moons):
 
 @pytest.mark.slow
 def test_frozen_layers_keep_their_weights(learnt):
-    """Training does not move them, and no bound of norms (0.9) scales them."""
+    """Training and the norm bound do not change frozen weights."""
     kernel = learnt.weights_["body/000/kernel"]
     assert_array_equal(kernel, np.broadcast_to(np.eye(2), kernel.shape))
 
@@ -359,7 +359,7 @@ def test_rows_that_do_not_fit_in_memory(make, moons, monkeypatch):
     X, y = moons
     clf = make(network=normalised, epochs=40, learning_rate=0.01)
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
-    monkeypatch.setattr(sksngp._data.sources, "ARRAY_BLOCK", 50)
+    monkeypatch.setattr(sksngp._data.sources, "ARRAY_PARTITION_SIZE", 50)
     assert clf.fit(X, y).score(X, y) > 0.8
 
 
@@ -377,7 +377,7 @@ def test_images_and_their_flat_rows_are_the_same(make, digits, outputs):
     assert_array_equal(outputs(clf, images), expected)
     assert_array_equal(outputs(clf, X), expected)
     assert_array_equal(outputs(flat, images), expected)
-    assert len(clf.projection_.scaler.mean_) == 1  # of the one channel
+    assert len(clf.projection_.scaler.mean_) == 1  # of the single channel
 
 
 def test_the_dense_network_takes_images_as_rows(small, digits, outputs):
@@ -401,7 +401,7 @@ def test_batches_of_few_rows_are_normalised_whole(small, moons):
 
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
-    """Of every kind: scalars, a name that ours have too, one without gradient."""
+    """Loaded weights may be scalars, share a name with the package or be unused."""
     X, y = moons
     kernel = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32) / 10
 
@@ -475,11 +475,11 @@ def test_searches_reach_the_networks_parameters(small, digits):
         chosen.architecture_["num_hidden"] == search.best_params_["network__channels"]
     )
     proba = chosen.predict_proba(X)
-    chosen.set_params(network__channels=9)  # of the next fit, not of this one
+    chosen.set_params(network__channels=9)  # affects the next fit only
     assert_array_equal(chosen.predict_proba(X), proba)
 
 
-# What is particular to some
+# Behavior of single classifiers
 
 
 @pytest.mark.slow
@@ -556,7 +556,7 @@ def test_sngp_knows_distance_through_a_network(small, moons):
 
 
 def sentences(n, seed=0):
-    """Rows of up to eight words of 1 to 9; the label says which of 1 and 2 is there."""
+    """Sequences of up to eight token ids; the label is 1 or 2, whichever occurs."""
     rng = np.random.default_rng(seed)
     X = rng.integers(1, 10, (n, 8)) * (np.arange(8) < rng.integers(5, 9, (n, 1)))
     y = rng.integers(0, 2, n)
@@ -567,7 +567,7 @@ def sentences(n, seed=0):
 
 @pytest.fixture(scope="module")
 def reader(small):
-    """A classifier of sentences by a transformer."""
+    """Return a fitted classifier of sentences with a transformer."""
     params = {"network": transformer, "standardize": False}
     clf = small(SNGPClassifier, **params, epochs=6, learning_rate=0.02)
     return clf.fit(*sentences(400))
@@ -597,7 +597,7 @@ def test_layers_that_derive_from_dropout_stay(small, moons):
     clf = small(ResNetClassifier, network=build, epochs=1, learning_rate=1e-9)
     clf.fit(*moons)
     with pool.lease(**clf.architecture_) as compiled:
-        compiled.load(clf.weights_, **clf._scalars())
+        compiled.load(clf.weights_, **clf._network_variables())
         features = compiled.hidden(np.ones((1, 2), np.float32))
     kernel = clf.weights_["body/000/kernel"]
     assert_allclose(features, 1000 * kernel.sum(axis=0, keepdims=True), rtol=1e-5)
@@ -611,9 +611,11 @@ class OfShape(Own):
 def test_a_model_with_a_call_of_its_own(small, moons):
     X, y = moons
     clf = small(SNGPClassifier, network=own)
-    with pytest.raises(ValueError, match=r"`call` of its own.*spec_norm_bound=None"):
+    with pytest.raises(ValueError, match=r"custom `call` method.*spec_norm_bound=None"):
         clf.fit(X, y)
-    clf.set_params(spec_norm_bound=None, network=OfShape)  # the class builds one
+    clf.set_params(
+        spec_norm_bound=None, network=OfShape
+    )  # calling the class builds a network
     assert clf.fit(X, y).predict(X).shape == (200,)
 
 
@@ -649,13 +651,13 @@ def test_exports(learnt, moons, tmp_path):
     assert_allclose(outputs["probabilities"], clf.predict_proba(X), atol=1e-5)
     assert_allclose(outputs["ood_score"], -clf.score_samples(X), atol=1e-4)
     if isinstance(clf, MCDropoutClassifier):
-        with pytest.raises(ValueError, match="no layers for the samples"):
+        with pytest.raises(ValueError, match="does not support MCDropoutClassifier"):
             clf.to_keras()
     else:
         assert_allclose(clf.to_keras()(X).numpy(), clf.predict_proba(X), atol=1e-5)
 
 
-# Refusals
+# Invalid networks
 
 
 def two_outputs(shape):
@@ -722,21 +724,27 @@ def test_a_function_that_returns_one_model_again_and_again(make_two, moons):
     [
         ({"network": "cnn"}, "'network' parameter of .* must be"),
         ({"network": lambda shape: 3}, "must return a tf_keras.Model.* got int"),
-        ({"network": two_outputs}, r"must give features of shape \(n, d\)"),
-        ({"network": image}, r"must give features of shape \(n, d\), got \(None, 1"),
-        ({"network": two_inputs}, r"row, \(2,\).* takes \(\(None, 2\), \(None, 2"),
-        ({"network": other_rows}, r"row, \(2,\).* its model takes \(None, 5\)"),
+        (
+            {"network": two_outputs},
+            r"must return hidden representations",
+        ),
+        (
+            {"network": image},
+            r"\(n_samples, n_outputs\), got \(None, 1",
+        ),
+        ({"network": two_inputs}, r"shape \(2,\).* for \(\(None, 2\), \(None, 2"),
+        ({"network": other_rows}, r"shape \(2,\).* a model for \(None, 5\)"),
         (
             {"network": Convolution},
             r"got Convolution\. Pass an instance of .* as Convolution\(\)",
         ),
         ({"network": wide_type}, "must compute in float32, got float64"),
-        ({"network": dense, "dtype": "float64"}, "needs dtype='float32'"),
+        ({"network": dense, "dtype": "float64"}, "requires dtype='float32'"),
         ({"network": "wide_resnet"}, "needs images"),
         ({"image_shape": (2, 1)}, r"image_shape must be .*got \(2, 1\)"),
         ({"image_shape": (2, 0, 1)}, "image_shape must be"),
         ({"image_shape": (2, 1, True)}, "image_shape must be"),
-        ({"image_shape": (2, 2, 1)}, "has 4 pixel values; rows of X have 2"),
+        ({"image_shape": (2, 2, 1)}, "must have 4 features for image_shape=.* got 2"),
     ],
 )
 def test_what_is_refused(make_two, moons, params, message):
@@ -819,7 +827,7 @@ def test_sngp_refuses_what_it_cannot_normalise(small, moons):
 def test_numbers_that_are_in_no_table(reader):
     X, y = sentences(400)
     with pytest.raises(
-        ValueError, match=r"transformer can't compute.*standardize=False"
+        ValueError, match=r"transformer failed on these samples.*standardize=False"
     ):
         clone(reader).set_params(standardize=True).fit(X, y)
     with pytest.raises(ValueError, match=r"= 40 is not in \[0, 12\)"):
@@ -857,12 +865,12 @@ def test_further_training_names_what_differs(digits):
 def test_a_bound_that_comes_later_is_named(small, moons):
     clf = small(SNGPClassifier, network=normalised, spec_norm_bound=None, epochs=1)
     clf.fit(*moons).set_params(spec_norm_bound=0.9)
-    with pytest.raises(ValueError, match="spectral normalisation=True instead of Fal"):
+    with pytest.raises(ValueError, match="spectral normalization=True instead of Fal"):
         clf.partial_fit(*moons)
 
 
 def test_a_model_is_no_function(make_two, moons):
-    with pytest.raises(ValueError, match="pass a function of a row's shape"):
+    with pytest.raises(ValueError, match="must be a function that builds a model"):
         make_two(network=dense((2,))).fit(*moons)
 
 
@@ -870,7 +878,7 @@ def test_images_of_another_shape_are_refused(digits):
     X, y = digits
     clf = ResNetClassifier(network=Convolution(3), epochs=1)
     clf.fit(X.reshape(-1, 8, 8, 1), y)
-    with pytest.raises(ValueError, match=r"expected are those of shape \(8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"must hold images of shape \(8, 8, 1\)"):
         clf.predict(X.reshape(-1, 4, 16, 1))
     with pytest.raises(ValueError, match="expecting 64 features"):
         clf.predict(X[:, :63])
@@ -884,7 +892,7 @@ def test_images_of_another_shape_are_refused(digits):
 
 def test_too_large_a_network(make, moons, monkeypatch):
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 0)
-    monkeypatch.setattr(memory_needs, "NEGLIGIBLE", 0)
+    monkeypatch.setattr(memory_needs, "MIN_CHECKED_BYTES", 0)
     clf = make(network=normalised, batch_size=None)
     with pytest.raises(MemoryError, match=r"This fit needs at least .* are available"):
         clf.fit(*moons)

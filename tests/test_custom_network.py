@@ -7,12 +7,15 @@ import tf_keras
 from official.nlp.modeling.layers import SpectralNormalizationConv2D
 
 from sksngp import SNGPClassifier
-from sksngp._networks.architecture import Architecture, initial_weights
 from sksngp._networks.custom_function import Body
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import normalized_layers, pool
-from sksngp._tensorflow.backend import initial_body_weights
-from sksngp._tensorflow.custom_network import BodyNetwork
-from sksngp._tensorflow.normalized_layers import NormalisedConv2D, QuietDense
+from sksngp._tensorflow.backend import built_weights
+from sksngp._tensorflow.custom_network import CustomNetwork
+from sksngp._tensorflow.normalized_layers import (
+    DenseWithoutPowerIteration,
+    NormalisedConv2D,
+)
 from sksngp._tensorflow.random_layers import Dropout
 
 
@@ -33,8 +36,8 @@ def fields(num_inducing=None, **changes):
 
 def drawn(architecture, seed=0):
     rng = np.random.default_rng(seed)
-    weights = initial_weights(architecture, rng, np.zeros(3))
-    return weights | initial_body_weights(architecture, rng)
+    weights = architecture.initial_weights(rng, np.zeros(3))
+    return weights | built_weights(architecture, rng)
 
 
 ROWS = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
@@ -44,7 +47,7 @@ ROWS = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
 
 
 def exact_norm(layer, shape):
-    """Of the convolution as a matrix, from what it makes of each unit image."""
+    """Compute the norm of the convolution matrix from its outputs for unit images."""
     size = int(np.prod(shape))
     images = np.eye(size, dtype=np.float32).reshape(-1, *shape)
     matrix = layer(images).numpy().astype(np.float64) - layer(0 * images[:1]).numpy()
@@ -77,7 +80,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(("shape", "settings"), CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("bound", [0.3, 100.0])
 def test_power_iterations_approach_the_bound(shape, settings, bound):
-    """One iteration per step lags behind: `bound_norms` makes up for the rest."""
+    """One iteration per step underestimates the norm; `bound_norms` corrects this."""
     layer, inner = wrapped(shape, bound, **settings)
     before = exact_norm(inner, shape)
     for _ in range(NUM_ITERATIONS):
@@ -118,7 +121,7 @@ def test_kernel_whose_entries_meet_no_pixel(largest_dense, monkeypatch):
     monkeypatch.setattr(normalized_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped((1, 1, 2))
     kernel = np.ones(inner.kernel.shape)
-    kernel[1, 1] = 0.0  # the only position on an image of one pixel
+    kernel[1, 1] = 0.0  # the only position in an image of one pixel
     inner.kernel.assign(kernel)
     assert layer.spectral_norm() == 0.0
 
@@ -142,7 +145,7 @@ def test_norm_of_a_large_convolution_takes_few_products(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["Conv2D", "Dense"])
 def test_a_kernel_of_zeros_is_bounded_once_it_grows(kind):
-    """Power iterations continue from the vectors that they had."""
+    """Power iterations continue from the previous vectors."""
 
     def network(shape):
         inputs = tf_keras.Input(shape)
@@ -154,8 +157,8 @@ def test_a_kernel_of_zeros_is_bounded_once_it_grows(kind):
         return tf_keras.Model(inputs, features)
 
     body = Body(network, (4, 4, 2))
-    architecture = Architecture(**fields(8, body=body, num_hidden=3))
-    built = BodyNetwork(architecture)
+    architecture = architecture_of(fields(8, body=body, num_hidden=3))
+    built = CustomNetwork(architecture)
     built.load(drawn(architecture))
     built.spec_norm_bound.assign(0.3)
     [layer] = built.normalised
@@ -168,7 +171,7 @@ def test_a_kernel_of_zeros_is_bounded_once_it_grows(kind):
 
 
 def test_norms_are_at_the_bound_when_training_ends():
-    network = BodyNetwork(Architecture(**fields(num_inducing=8)))
+    network = CustomNetwork(architecture_of(fields(num_inducing=8)))
     rng = np.random.default_rng(0)
     network.spec_norm_bound.assign(0.3)
     for layer in network.normalised:
@@ -185,7 +188,7 @@ def test_norms_are_at_the_bound_when_training_ends():
 
 @pytest.mark.parametrize("factor", [1e20, 3e37])
 def test_huge_kernels_are_scaled_down_to_the_bound(factor):
-    network = BodyNetwork(Architecture(**fields(num_inducing=8)))
+    network = CustomNetwork(architecture_of(fields(num_inducing=8)))
     network.spec_norm_bound.assign(0.3)
     rng = np.random.default_rng(0)
     for layer in network.normalised:
@@ -283,21 +286,21 @@ def test_power_iteration_is_that_of_tf_models_official():
 
 
 def test_layers_are_replaced_where_they_must_be():
-    plain = BodyNetwork(Architecture(**fields()))
+    plain = CustomNetwork(architecture_of(fields()))
     kinds = [type(layer) for layer in plain.model.layers]
     assert Dropout in kinds and tf_keras.layers.Conv2D in kinds
     assert tf_keras.layers.SpatialDropout2D not in kinds
     assert plain.seeded[0].noise_shape == (None, 1, 1, None)
-    aware = BodyNetwork(Architecture(**fields(num_inducing=8)))
+    aware = CustomNetwork(architecture_of(fields(num_inducing=8)))
     kinds = {type(layer) for layer in aware.model.layers}
-    assert {NormalisedConv2D, QuietDense, Dropout} <= kinds
+    assert {NormalisedConv2D, DenseWithoutPowerIteration, Dropout} <= kinds
     assert not kinds & {tf_keras.layers.Conv2D, tf_keras.layers.Dense}
 
 
 @pytest.mark.parametrize("num_inducing", [None, 8])
 def test_it_computes_what_the_model_does(num_inducing):
-    architecture = Architecture(**fields(num_inducing=num_inducing))
-    network, weights = BodyNetwork(architecture), drawn(architecture)
+    architecture = architecture_of(fields(num_inducing=num_inducing))
+    network, weights = CustomNetwork(architecture), drawn(architecture)
     network.load(weights)
     model = image_network((4, 4, 2))
     own = [w for name, w in weights.items() if name.startswith("body/")]
@@ -311,7 +314,7 @@ def test_it_computes_what_the_model_does(num_inducing):
 def test_training_moves_the_means_of_batches_and_prediction_does_not():
     architecture = fields()
     with pool.lease(**architecture) as compiled:
-        weights = drawn(Architecture(**architecture))
+        weights = drawn(architecture_of(architecture))
         compiled.load(weights, dropout_rate=0.0)
         compiled.load_optimizer(0.01)
         compiled.forward(ROWS)
@@ -328,8 +331,8 @@ def test_training_moves_the_means_of_batches_and_prediction_does_not():
 
 
 def test_an_ensembles_members_train_as_they_would_alone():
-    """But for their shuffles: with all rows in one step there is no shuffle."""
-    together = Architecture(**fields(members=2))
+    """With all samples in one step, shuffling has no effect."""
+    together = architecture_of(fields(members=2))
     weights = drawn(together)
     labels, ones = np.arange(40) % 3, np.ones(40)
 
@@ -355,7 +358,7 @@ def test_an_ensembles_members_train_as_they_would_alone():
     found = trained(fields(members=2, **body), weights)
     for member in range(2):
         own = {name: array[member] for name, array in weights.items()}
-        network = BodyNetwork(Architecture(**fields(**body)))
+        network = CustomNetwork(architecture_of(fields(**body)))
         network.load(own)
         with tf.GradientTape() as tape:
             logits = network.training_logits(network.training_hidden(ROWS, None))

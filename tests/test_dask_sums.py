@@ -10,7 +10,7 @@ from sksngp._data.dask_sums import reader, total
 
 
 class Client:
-    """Computes in this process what a cluster would compute."""
+    """Client that computes in this process instead of a cluster."""
 
     def __init__(self):
         self.tasks = []
@@ -22,7 +22,7 @@ class Client:
 
 @pytest.fixture(params=[1, 2, 5, 8])
 def streamed(request):
-    """Samples in as many blocks, between which there are empty ones."""
+    """Return samples in several partitions, some of which are empty."""
     sizes = [size for block in range(request.param) for size in (block + 1, 0)]
     starts = np.append(0, np.cumsum(sizes))
     X = np.random.default_rng(0).normal(size=(starts[-1], 3))
@@ -51,7 +51,7 @@ def test_sum_of_all_blocks(streamed):
     first, second = total(streamed, moments)
     np.testing.assert_allclose(first, 2 * streamed.weights @ streamed.X, rtol=1e-12)
     assert second == streamed.labels.sum()
-    assert len(streamed.source.client.tasks) == 1  # one sum travels
+    assert len(streamed.source.client.tasks) == 1  # only one sum is transferred
 
 
 def test_blocks_are_read_with_their_labels_and_weights(streamed):

@@ -67,7 +67,7 @@ def client(cluster):
 
 
 def use_little_memory(monkeypatch):
-    """Read samples when they are needed, and average weights often."""
+    """Read samples only when needed, and average weights often."""
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(sksngp._tensorflow.dask_training, "ROUND_ROWS", 150)
 
@@ -78,7 +78,7 @@ def little_memory(monkeypatch):
 
 
 def die_at(block, folder, calls):
-    """Return a block, but end the worker at the calls with these numbers."""
+    """Return a partition, but end the worker process at the given calls."""
     for number in range(1000):
         try:
             os.close(os.open(Path(folder, str(number)), os.O_CREAT | os.O_EXCL))
@@ -117,7 +117,9 @@ def test_sums_of_the_posterior_are_exact(cluster, fitted_on_workers, little_memo
         rows, _ = fitted_on_workers._project(
             open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
         )
-        return rows.total(fitted_on_workers._information)[0], rows.source.client
+        return rows.sum_over_samples(fitted_on_workers._information)[
+            0
+        ], rows.source.client
 
     alone, client = information()
     assert client is None
@@ -135,7 +137,7 @@ def test_dataframes_train_on_workers(client, little_memory):
 
 
 def fit_here(seed):
-    """Fit inside a task, which reads its samples when they are needed."""
+    """Fit inside a task that reads its samples only when needed."""
     with pytest.MonkeyPatch.context() as patch:
         use_little_memory(patch)
         clf = clone(SNGP).set_params(random_state=seed)
@@ -161,7 +163,7 @@ def test_projection_has_one_key(fitted_on_workers, little_memory):
 
 @pytest.mark.slow
 def test_a_cross_fitted_ensemble_trains_on_workers(client, little_memory, monkeypatch):
-    """The networks of the folds are trained on workers, as the final one is."""
+    """The networks of the folds and the final network are trained on workers."""
     clients, epochs = [], sksngp._tensorflow.dask_training.epochs
 
     def recorded(compiled, rows, *args):
@@ -235,7 +237,7 @@ def test_averages_are_weighted_by_numbers_of_samples():
     def state(value):
         return {
             "weights": {"kernel": np.full(2, value, np.float32)},
-            "scalars": {"dropout_rate": 0.1},
+            "variables": {"dropout_rate": 0.1},
             "optimizer": [np.array(7), np.full(2, value)],
         }
 
@@ -244,4 +246,4 @@ def test_averages_are_weighted_by_numbers_of_samples():
     assert mean["weights"]["kernel"].dtype == np.float32
     assert mean["optimizer"][0] == 7
     assert mean["optimizer"][1].tolist() == [2.0, 2.0]
-    assert mean["scalars"] == {"dropout_rate": 0.1}
+    assert mean["variables"] == {"dropout_rate": 0.1}

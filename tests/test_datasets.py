@@ -1,4 +1,4 @@
-"""Known and unknown rows: generators, pairs and Fashion-MNIST."""
+"""Datasets: generators, held-out classes, shuffled columns and Fashion-MNIST."""
 
 import gzip
 import pickle
@@ -113,7 +113,7 @@ CLASSES = np.arange(60) % 4
     st.integers(0, 2**32 - 1),
 )
 def test_hold_out_classes_parts_all_rows(labels, held_out, seed):
-    # Six rows of each class to begin with, so that all can be split.
+    # Each class has at least six samples, so that all classes can be split.
     y = np.append(np.repeat(np.arange(5), 6), labels)
     X = np.arange(len(y))[:, None]
     data = hold_out_classes(X, y, sorted(held_out), random_state=seed)
@@ -172,10 +172,10 @@ def test_in_out_pickles():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"held_out": [3, 7, 9]}, r"held_out .* not in y: \[7, 9\]"),
-        ({"held_out": ["3"]}, r"held_out .* not in y: \['3'\]"),
-        ({"held_out": []}, "names 0 of the 4 in y"),
-        ({"held_out": [0, 1, 2]}, "names 3 of the 4 in y"),
+        ({"held_out": [3, 7, 9]}, r"held_out must be classes in y, got \[7, 9\]"),
+        ({"held_out": ["3"]}, r"held_out must be classes in y, got \['3'\]"),
+        ({"held_out": []}, "got 0 of the 4 classes in y"),
+        ({"held_out": [0, 1, 2]}, "got 3 of the 4 classes in y"),
         ({"held_out": [[0]]}, r"held_out must have one dimension"),
         ({"held_out": {0}}, r"held_out must have one dimension"),
         ({"held_out": 0}, "'held_out' parameter of hold_out_classes"),
@@ -201,7 +201,7 @@ def test_shuffle_columns_keeps_columns_and_breaks_rows():
     shuffled = shuffle_columns(X, random_state=0)
     np.testing.assert_array_equal(X, before)
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(X, axis=0))
-    # Equal columns become independent ones: correlations of about 1 / sqrt(2000).
+    # Equal columns become independent, with correlations of about 1 / sqrt(2000).
     correlations = np.corrcoef(np.column_stack([X[:, 0], shuffled]).T)
     assert np.abs(correlations - np.eye(5)).max() < 0.1
 
@@ -216,7 +216,7 @@ def test_shuffle_columns_of_frame():
         },
         index=[10, 20, 30, 40],
     )
-    # Two columns of one name, too.
+    # Two columns may have the same name.
     frame = pd.concat([frame, frame[["size"]]], axis=1)
     before = frame.copy()
     shuffled = shuffle_columns(frame, random_state=0)
@@ -249,14 +249,14 @@ def test_shuffle_columns_refuses(X):
 
 
 def idx(values, type_code=8):
-    """Bytes of an idx file."""
+    """Return the bytes of an idx file."""
     header = bytes([0, 0, type_code, values.ndim])
     lengths = b"".join(length.to_bytes(4, "big") for length in values.shape)
     return header + lengths + values.astype(np.uint8).tobytes()
 
 
 def packed(content):
-    # Without the time, parameters are the same wherever tests are collected.
+    # Without a time stamp, test parameters are equal in all processes.
     return gzip.compress(content, mtime=0)
 
 
@@ -269,7 +269,7 @@ LABELS = {"train": np.arange(300) % 10, "test": np.array([9, 0, 3, 3])}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a tiny data set in the place of the installed one."""
+    """Replace the installed dataset by a folder with a tiny one."""
     monkeypatch.setattr(datasets, "FASHION_MNIST_FOLDER", tmp_path)
     for part, names in datasets.FASHION_MNIST_FILES.items():
         for name, values in zip(names, (IMAGES[part], LABELS[part]), strict=True):
@@ -279,7 +279,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def openml(tmp_path, monkeypatch):
-    """No installed files; an OpenML that answers, or raises, `answer`."""
+    """Remove installed files, and let OpenML return or raise `answer`."""
     X = np.zeros((70_000, 784), np.uint8)
     X[:, 0] = np.arange(70_000) % 251
     y = (np.arange(70_000) % 10).astype(str).astype(object)
@@ -310,15 +310,15 @@ def test_fashion_mnist_from_files(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no gzip", "is not a whole gzip file"),
-        (packed(idx(IMAGES["test"]))[:-9], "is not a whole gzip file"),
-        (packed(b""), "is not an idx file of bytes in 3 dimension"),
-        (packed(b"\0\0\x08\x03\0\0"), "is not an idx file"),
+        (b"no gzip", "is not a complete gzip file"),
+        (packed(idx(IMAGES["test"]))[:-9], "is not a complete gzip file"),
+        (packed(b""), "must be an idx file of bytes with 3 dimension"),
+        (packed(b"\0\0\x08\x03\0\0"), "must be an idx file .* got a file of 6 bytes"),
         (packed(b"\x89PNG and more bytes"), "starts with '89 50 4e 47'"),
-        (packed(idx(IMAGES["test"], 13)), "'00 00 0d 03' .* '00 00 08 03'"),
-        (packed(idx(LABELS["test"])), "'00 00 08 01' .* '00 00 08 03'"),
-        (packed(idx(IMAGES["test"])[:-1]), r"\(4, 2, 3\) .* 23 bytes .* 24"),
-        (packed(idx(IMAGES["test"]) + b"\0"), "holds 25 bytes instead of 24"),
+        (packed(idx(IMAGES["test"], 13)), "'00 00 08 03' .* '00 00 0d 03'"),
+        (packed(idx(LABELS["test"])), "'00 00 08 03' .* '00 00 08 01'"),
+        (packed(idx(IMAGES["test"])[:-1]), r"24 bytes .* \(4, 2, 3\), got 23 bytes"),
+        (packed(idx(IMAGES["test"]) + b"\0"), "must hold 24 bytes .* got 25 bytes"),
         (packed(idx(IMAGES["test"][:3])), "holds 3 images, but .* 4 labels"),
     ],
     ids=[
@@ -378,10 +378,10 @@ def test_fashion_mnist_says_what_to_install(openml, problem):
 
 def test_fashion_mnist_refuses_another_order(openml):
     openml.answer["target"] = np.sort(openml.answer["target"])
-    with pytest.raises(ValueError, match="60,000 training rows"):
+    with pytest.raises(ValueError, match="60,000 training samples"):
         load_fashion_mnist()
     openml.answer = Bunch(data=np.zeros((5, 784)), target=np.zeros(5))
-    with pytest.raises(ValueError, match=r"shape is \(5, 784\)"):
+    with pytest.raises(ValueError, match=r"of shape \(5, 784\)"):
         load_fashion_mnist()
 
 

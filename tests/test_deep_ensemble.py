@@ -16,7 +16,7 @@ def make(small):
 
 
 def member(clf, index):
-    """Weights of one member, as a single network has them."""
+    """Return the weights of one ensemble member as those of a single network."""
     return {
         name: (w[index, 0] if name.endswith("bias") else w[index]).astype(np.float64)
         for name, w in clf.weights_.items()
@@ -24,7 +24,7 @@ def member(clf, index):
 
 
 def member_probabilities(clf, X):
-    """Softmax of each member, (M, n, K), one network after the other in NumPy."""
+    """Compute the softmax (M, n, K) of each ensemble member in NumPy."""
     logits = [
         forward(member(clf, index), rows)[1]
         for index, rows in enumerate(clf.projection_(X))
@@ -53,7 +53,7 @@ def test_members_are_networks_of_their_own(make, iris):
     assert len(np.unique(clf.projection_.kernel[:, 0, 0])) == 4
     assert (clf.predict_uncertainty(X, kind="epistemic") > 0).all()
     accuracy = (member_probabilities(clf, X).argmax(axis=-1) == y).mean(axis=1)
-    assert accuracy.min() > 0.8  # each of them has learnt
+    assert accuracy.min() > 0.8  # each member is trained
 
 
 def test_one_member_is_the_single_network(make, small, iris):

@@ -1,4 +1,4 @@
-"""The lower bounds that are declared are the versions that are tested."""
+"""The declared lower bounds of dependencies are the tested versions."""
 
 import tomllib
 from itertools import chain

@@ -26,7 +26,7 @@ from sksngp import (
 from sksngp._networks.custom_function import Body
 from sksngp._runtime.device import available_device, check_device
 from sksngp._tensorflow import pool
-from sksngp._tensorflow.custom_network import build
+from sksngp._tensorflow.custom_build import build
 
 GPUS = range(len(tf.config.list_logical_devices("GPU")))
 DEVICES = ["cpu", *(f"gpu:{number}" for number in GPUS)]
@@ -48,7 +48,7 @@ CLASSIFIERS = [
     DeepEnsembleClassifier(num_ensemble=2, **SMALL),
 ]
 CASES = [(clf, device) for device in DEVICES[1:] for clf in CLASSIFIERS]
-# On every machine: one network, and a stack of networks.
+# A single network and an ensemble are tested on every machine.
 CASES += [(clf, "cpu") for clf in CLASSIFIERS[::3]]
 
 
@@ -58,7 +58,7 @@ def name(value):
 
 @cache
 def fitted(clf, mixed=None):
-    """A classifier of the first 600 digits, shared by tests that change nothing."""
+    """Return a classifier of 600 digits, shared by tests that do not change it."""
     return clone(clf).set_params(mixed_precision=mixed).fit(X[:600], Y[:600])
 
 
@@ -80,9 +80,9 @@ def test_each_device(clf, device, capsys):
 def test_missing_device_falls_back_to_the_cpu_with_a_warning():
     clf = clone(SNGP).set_params(epochs=2)
     expected = clone(clf).set_params(device="cpu").fit(X, Y).predict_proba(X)
-    with pytest.warns(UserWarning, match="device='gpu:99' isn't there.* CPU"):
+    with pytest.warns(UserWarning, match="device='gpu:99' is not available.* CPU"):
         clf.set_params(device="gpu:99").fit(X, Y)
-    with pytest.warns(UserWarning, match="device='gpu:99' isn't there"):
+    with pytest.warns(UserWarning, match="device='gpu:99' is not available"):
         np.testing.assert_array_equal(clf.predict_proba(X), expected)
 
 
@@ -91,7 +91,7 @@ def test_model_fitted_on_a_gpu_predicts_without_gpu():
     expected = clf.predict_proba(X)
     moved = pickle.loads(pickle.dumps(clf)).set_params(device="gpu:99")
     moved = pickle.loads(pickle.dumps(moved))
-    with pytest.warns(UserWarning, match="isn't there"):
+    with pytest.warns(UserWarning, match="is not available"):
         np.testing.assert_array_equal(moved.predict_proba(X), expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -134,7 +134,7 @@ def test_mixed_precision_learns_as_well(clf, mixed):
 @pytest.mark.slow
 @half
 def test_products_have_half_and_sums_single_precision(mixed):
-    """Weights stay float32, so that steps below the precision of `mixed` add up."""
+    """Weights remain float32, so that small steps accumulate."""
     clf = clone(SNGP).set_params(epochs=1, learning_rate=1e-6)
     clf.set_params(mixed_precision=mixed).fit(X, Y)
     kernel = clf.weights_["hidden_0/kernel"]
@@ -149,7 +149,7 @@ def test_products_have_half_and_sums_single_precision(mixed):
 
 
 def convolution(shape):
-    """A small network, for less time than a wide residual network."""
+    """Build a small network, which is faster than a wide residual network."""
     images = tf_keras.Input(shape)
     hidden = tf_keras.layers.Conv2D(8, 3, strides=2)(images)
     hidden = tf_keras.layers.BatchNormalization(momentum=0.5)(hidden)
@@ -221,12 +221,12 @@ def test_large_gradients_in_float16():
     clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
     assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.9
     with pool.lease(**clf.architecture_) as compiled:
-        assert compiled._loss_scales[0] < 2.0**12
+        assert compiled.optimization._loss_scales[0] < 2.0**12
 
 
 def slow_layer(shape, units):
     rows = tf_keras.Input(shape)
-    time.sleep(0.01)  # other threads run
+    time.sleep(0.01)  # other threads are running
     return tf_keras.Model(rows, tf_keras.layers.Dense(units)(rows))
 
 
@@ -252,7 +252,7 @@ def test_distant_samples(mixed):
 
 def test_mixed_precision_requires_float32():
     clf = ResNetClassifier(mixed_precision="bfloat16", dtype="float64")
-    with pytest.raises(ValueError, match="mixed_precision='bfloat16' needs dtype"):
+    with pytest.raises(ValueError, match="mixed_precision='bfloat16' requires dtype"):
         clf.fit(X, Y)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sksngp import _base
+from sksngp import _network_training
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -90,7 +90,7 @@ def test_tables_of_contents_contain_every_page():
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_pages_runs(page, monkeypatch):
-    monkeypatch.setattr(_base, "MOST_EPOCHS", 20)  # of epochs="auto"
+    monkeypatch.setattr(_network_training, "MAX_EPOCHS", 20)  # of epochs="auto"
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testfile(str(page), module_relative=False, optionflags=options)
     assert result.attempted > 0

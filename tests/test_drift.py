@@ -18,7 +18,7 @@ def uniform_pvalues(calibration, stream, seed=0):
 
 @pytest.mark.parametrize("levels", [None, 3, 20], ids=["no ties", "3 levels", "20"])
 def test_pvalues_are_independent_and_uniform(levels):
-    """Also where scores are equal, and whatever the calibration scores are."""
+    """P-values are uniform for equal scores and for any calibration scores."""
     rng, found = np.random.default_rng(0), []
     for seed in range(300):
         scores = rng.normal(size=80)
@@ -41,14 +41,14 @@ def test_pvalues_rank_among_all_earlier_scores():
 
 
 def test_equal_scores_are_ordered_at_random():
-    """Scores of equal samples differ by rounding, and are equal none the less."""
+    """Scores that differ by rounding errors are treated as equal."""
     calibration = np.full(50, 0.3)
     found = uniform_pvalues(calibration, 0.3 * (1 + 1e-12 * np.arange(-200, 200)))
     assert kstest(found, "uniform").pvalue > 1e-3
 
 
 def test_values_are_a_martingale():
-    """The mean of the next value, given the present, is the present value."""
+    """The expectation of the next value, given the current one, is the current one."""
     rng = np.random.default_rng(0)
     monitor = DriftMonitor(rng.normal(size=50), random_state=0)
     monitor.update(rng.normal(size=20) + 1)
@@ -66,7 +66,7 @@ def test_values_are_a_martingale():
 
 
 def test_few_false_alarms():
-    """At most one in ten undisturbed streams reaches 10, over all their length."""
+    """At most one in ten streams without a change ever reaches a value of 10."""
     rng, alarms = np.random.default_rng(0), 0
     for seed in range(200):
         scores = rng.normal(size=500)
@@ -82,7 +82,7 @@ def test_few_false_alarms_in_long_streams():
         scores = rng.normal(size=10_400)
         monitor = DriftMonitor(scores[:400], random_state=seed)
         alarms += monitor.update(scores[400:]).alarm_
-    assert alarms <= 3  # 1 is expected at most; 4 or more have a chance of 2%
+    assert alarms <= 3  # at most 1 is expected; 4 or more have a probability of 2%
 
 
 @pytest.mark.parametrize(("shift", "delay"), [(0.5, 600), (1.0, 120), (3.0, 20)])
@@ -177,7 +177,7 @@ def test_with_a_classifier(small):
 
 @pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-7, 0.0])
 def test_dense_scores_raise_no_alarm(unit):
-    """Scores that differ by less than rounding, and chains of such scores."""
+    """Scores that differ by less than rounding errors, and chains of such scores."""
     rng = np.random.default_rng(0)
     monitor = DriftMonitor(unit * rng.uniform(size=1000), random_state=0)
     assert not monitor.update(unit * rng.uniform(size=2000)).alarm_

@@ -5,13 +5,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sksngp import ResNetClassifier, SNGPClassifier
-from sksngp._networks.architecture import project_spectral_norm
+from sksngp._networks.dense_architecture import project_spectral_norm
 from sksngp._tensorflow import training
 
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Calls of `training.train`: network, validation samples and returned values."""
+    """Record the calls of `training.train` and the returned values."""
     calls, train = [], training.train
 
     def record(compiled, rows, **kwargs):

@@ -11,13 +11,13 @@ from sksngp._uncertainty.entropy import (
     KINDS,
     decompose,
     entropy_of_logits,
-    normalised_entropy,
+    normalized_entropy,
 )
 
 
 @st.composite
 def samples(draw):
-    """Probabilities (S, n, K): any simplex point, with its corners and edges."""
+    """Strategy for probabilities (S, n, K), with corners and edges of the simplex."""
     shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 7)))
     element = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
     mass = draw(arrays(np.float64, shape, elements=element))
@@ -52,21 +52,23 @@ def test_samples_that_agree_leave_no_epistemic_uncertainty(proba):
     agreed = np.repeat(proba[:1], 5, axis=0)
     scores = decompose(agreed)
     assert_allclose(scores["epistemic"], 0, atol=1e-12)
-    assert_allclose(scores["total"], normalised_entropy(proba[0]), atol=1e-12)
+    assert_allclose(scores["total"], normalized_entropy(proba[0]), atol=1e-12)
 
 
 @given(samples())
 def test_entropy_is_scipys_over_log_k(proba):
     expected = scipy.stats.entropy(proba, axis=-1) / np.log(proba.shape[-1])
-    assert_allclose(normalised_entropy(proba), expected, atol=1e-12)
+    assert_allclose(normalized_entropy(proba), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10, 1000])
 def test_limits(n_classes):
     certain, guess = np.eye(n_classes), np.full((1, n_classes), 1 / n_classes)
-    np.testing.assert_array_equal(normalised_entropy(certain), 0)
-    assert_allclose(normalised_entropy(guess), 1, rtol=1e-12)
-    disagreement = decompose(certain[:, None, :])  # each sample sure of another class
+    np.testing.assert_array_equal(normalized_entropy(certain), 0)
+    assert_allclose(normalized_entropy(guess), 1, rtol=1e-12)
+    disagreement = decompose(
+        certain[:, None, :]
+    )  # samples predict different classes with certainty
     assert_allclose(disagreement["total"], 1, rtol=1e-12)
     np.testing.assert_array_equal(disagreement["aleatoric"], 0)
     overlap = decompose(np.stack([guess, guess]))
@@ -94,7 +96,7 @@ some_logits = arrays(
 @given(some_logits)
 def test_entropy_of_logits_is_that_of_their_softmax(logits):
     found = entropy_of_logits(logits)
-    assert_allclose(found, normalised_entropy(softmax(logits, axis=1)), atol=1e-14)
+    assert_allclose(found, normalized_entropy(softmax(logits, axis=1)), atol=1e-14)
     assert ((found >= 0) & (found <= 1)).all()
 
 

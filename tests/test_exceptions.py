@@ -1,4 +1,4 @@
-"""Warnings of the library."""
+"""Warning categories."""
 
 import subprocess
 import sys
@@ -53,6 +53,7 @@ def test_fits_warn_in_this_category(make_two, moons):
         make_two(cv=None, validation_fraction=0).fit(X, y)
 
 
+@pytest.mark.slow
 def test_what_was_ignored_is_not_counted_as_shown():
     shown = printed(
         """

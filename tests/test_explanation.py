@@ -31,7 +31,7 @@ def table():
 
 
 def test_contributions_to_an_additive_score_are_exact(table):
-    """They are the differences of the terms, and sum to that of the scores."""
+    """Contributions to a sum are the differences of its terms."""
     X, reference = table
     terms = lambda rows: np.abs(rows) ** 3 * [1.0, 2.0, 0.0, 5.0]  # noqa: E731
     found = plain(X, reference, lambda rows: terms(rows).sum(axis=1))
@@ -65,7 +65,7 @@ def test_contributions_do_not_depend_on_batches(table, monkeypatch, size):
     X, reference = table
     score = lambda rows: np.exp(-np.square(rows).sum(axis=1))  # noqa: E731
     expected = plain(X, reference, score)
-    for name, limit in {"BATCH_SIZE": 10 * size, "BATCH_VALUES": 40 * size}.items():
+    for name, limit in {"CHUNK_SIZE": 10 * size, "CHUNK_VALUES": 40 * size}.items():
         with monkeypatch.context() as limited:
             limited.setattr(explanation, name, limit)
             found = plain(X, reference, score)
@@ -200,7 +200,7 @@ def test_no_samples(fitted_two, moons):
 @pytest.mark.parametrize(
     ("rows", "reference", "options", "match"),
     [
-        (np.zeros((2, 3)), np.zeros((5, 2)), {}, r"X_reference .* shape \(3,\); got"),
+        (np.zeros((2, 3)), np.zeros((5, 2)), {}, r"X_reference .* shape \(3,\), got"),
         (np.zeros((2, 2)), np.zeros((0, 2)), {}, "X_reference must have at least one"),
         (np.zeros(2), np.zeros((5, 2)), {}, "X must be .* got an array of shape"),
         (

@@ -1,4 +1,4 @@
-"""The export methods: errors, and directories that are written as a whole."""
+"""Errors of the export methods, and atomic writing of directories."""
 
 import os
 
@@ -21,16 +21,16 @@ def test_unfitted_classifiers_are_rejected(make, tmp_path):
 @pytest.mark.parametrize("covariance", ["shared", "per_class"])
 def test_keras_model_requires_the_mean_field(small, moons, covariance):
     clf = small(SNGPClassifier, inference="monte_carlo", covariance=covariance)
-    with pytest.raises(ValueError, match=r"inference=.*export_savedmodel"):
+    with pytest.raises(ValueError, match=r"inference must be .*export_savedmodel"):
         clf.fit(*moons).to_keras()
 
 
 def test_existing_path_is_rejected(fitted_two, tmp_path):
-    with pytest.raises(FileExistsError, match="path="):
+    with pytest.raises(FileExistsError, match="path must be"):
         fitted_two.export_savedmodel(tmp_path)
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileExistsError, match="path="):
+    with pytest.raises(FileExistsError, match="path must be"):
         fitted_two.export_savedmodel(link)
 
 
@@ -51,7 +51,7 @@ def test_failed_write_leaves_nothing(fitted_on_moons, tmp_path, monkeypatch):
 def test_exports_start_tensorflow_as_predictions_do(
     fitted_on_moons, tmp_path, run_python
 ):
-    """Silently, and with the threads this process was given."""
+    """The export prints nothing and does not change the number of threads."""
     save(fitted_on_moons(SNGPClassifier), tmp_path / "model")
     done = run_python(
         """

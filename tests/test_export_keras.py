@@ -1,4 +1,4 @@
-"""Keras models of official layers give the classifiers' probabilities."""
+"""Keras models with official layers return the probabilities of the classifiers."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""SavedModels give what the classifiers give, without this library."""
+"""SavedModels return the results of the classifiers without this package."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from sksngp import ResNetClassifier, SNGPClassifier
 from sksngp._tensorflow import export_savedmodel
 from sksngp._uncertainty.conformal import pvalues
 
-#: Loads SavedModels where nothing but TensorFlow can be imported.
+#: Program that loads SavedModels and can only import TensorFlow.
 SERVE = """
 import sys
 
@@ -37,7 +37,7 @@ for folder in sys.argv[1:]:
 assert "sksngp" not in sys.modules
 """
 VARIANTS = [
-    {"dtype": "float64", "ood_alpha": 0.001},  # a threshold at infinity
+    {"dtype": "float64", "ood_alpha": 0.001},  # the threshold is infinite
     {"standardize": False, "ood_alpha": 0.2},
 ]
 OWN_VARIANTS = [
@@ -75,14 +75,14 @@ def assert_equal_outputs(found, clf, X, labels=None):
     top = expected["probabilities"].max(axis=1)
     chosen = expected["probabilities"][np.arange(len(X)), best]
     assert (chosen >= top - 2 * tolerance).all()
-    # Ranks and flags are those of the scores that were served.
+    # P-values and flags are those of the exported scores.
     ranks = pvalues(found["ood_score"], clf.ood_scores_)
     np.testing.assert_allclose(found["ood_pvalue"], ranks, atol=1e-12)
     np.testing.assert_array_equal(found["ood"], found["ood_score"] > clf.ood_threshold_)
 
 
 def rows_near_and_far(X):
-    # Farther away, float32 has few digits left of the cosines' phases.
+    # At larger distances, the phases of the cosines are imprecise in float32.
     return np.concatenate([X, X[:20] * 3.0])
 
 
@@ -102,7 +102,7 @@ def test_outputs_and_flags_equal(make, iris, tmp_path, params):
 
 @pytest.fixture(scope="module")
 def grid():
-    """Samples, labels, and new samples that repeat many of them."""
+    """Return samples, labels, and new samples with many duplicates of them."""
     rng = np.random.default_rng(0)
     X, fresh = rng.integers(0, 3, (2, 400, 4)).astype(float)
     sums = X[:, 0] + X[:, 1] + rng.normal(size=len(X))

@@ -1,4 +1,4 @@
-"""Flags for batches at a stated false discovery rate."""
+"""Flags for batches with control of the false discovery rate."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_flags_are_those_of_the_step_up_procedure(values, rate):
     ordered = np.sort(values)
     below = ordered <= rate * np.arange(1, len(ordered) + 1) / len(ordered) + 1e-13
     limit = ordered[below].max(initial=-1.0)
-    near = np.abs(values * len(values) / rate % 1) < 1e-9  # decided by rounding
+    near = np.abs(values * len(values) / rate % 1) < 1e-9  # decided by rounding errors
     if not near.any():
         np.testing.assert_array_equal(
             control_false_discoveries(values, rate), values <= limit
@@ -28,7 +28,7 @@ def test_flags_are_those_of_the_step_up_procedure(values, rate):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_ood", [0, 20, 100])
 def test_false_discovery_rate_of_conformal_pvalues(num_ood):
-    """At most the rate times the fraction of in-distribution samples."""
+    """The FDR is at most the rate times the fraction of in-distribution samples."""
     rng, rate, found, detected = np.random.default_rng(0), 0.2, [], []
     for _ in range(1500):
         scores = np.append(rng.normal(size=200 - num_ood), rng.normal(3, 1, num_ood))
@@ -61,8 +61,8 @@ def test_empty_batch():
 @pytest.mark.parametrize(
     ("values", "options", "match"),
     [
-        ([0.1, 1.2], {}, r"pvalues must lie in \[0, 1\], got values between 0.1 and"),
-        ([-0.1], {}, "pvalues must lie"),
+        ([0.1, 1.2], {}, r"pvalues must be in \[0, 1\], got values between 0.1 and"),
+        ([-0.1], {}, "pvalues must be in"),
         ([0.1, np.nan], {}, "NaN"),
         ([[0.1, 0.2], [0.1, 0.2]], {}, "1d"),
         ([0.1], {"rate": 0}, "'rate' parameter"),

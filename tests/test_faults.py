@@ -29,7 +29,7 @@ from sksngp import (
 from sksngp._tensorflow import pool
 from sksngp._tensorflow.compiled import CompiledNetwork
 
-# Interrupts and leaks
+# Interrupts and memory leaks
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -37,7 +37,7 @@ from sksngp._tensorflow.compiled import CompiledNetwork
 def test_exception_between_two_epochs(
     make_two, moons, outputs, monkeypatch, error, how
 ):
-    """Some steps have been made, and the network is leased."""
+    """Interrupt after some optimizer steps, while the network is leased."""
     X, y = moons
     clf = make_two().fit(X, y)
     before, state = outputs(clf, X), dict(vars(clf))
@@ -66,7 +66,7 @@ def test_exception_between_two_epochs(
     assert pool.num_traces() == traces
 
 
-# A process of its own, in an unusual environment
+# Processes with an unusual environment
 
 
 def run_in(environment, code, *arguments, cwd=None):
@@ -213,13 +213,13 @@ def test_one_fit_in_an_unusual_environment(found_in_new_process):
 
 @pytest.mark.slow
 def test_interrupt_signal_at_any_moment(found_in_new_process):
-    """The process itself compares the predictions before and after the interrupts."""
+    """The process compares the predictions before and after the interrupts."""
     assert found_in_new_process["interrupted"] == 4
 
 
 @pytest.mark.slow
 def test_memory_and_traces_stay_flat_over_many_fits(found_in_new_process):
-    # In 60 fits 3 MB, half of what a single network takes that is not reused.
+    # The limit for 60 fits is 3 MB, half the size of a single unused network.
     assert found_in_new_process["memory_per_fit"] < 50_000  # bytes
     assert found_in_new_process["traces"] == 0
 
@@ -317,7 +317,7 @@ def test_workers_that_die(small, moons):
 
 
 @pytest.mark.parametrize(
-    ("num_threads", "seconds"), [(3, 1), pytest.param(8, 20, marks=pytest.mark.slow)]
+    ("num_threads", "seconds"), [(3, 1), pytest.param(8, 5, marks=pytest.mark.slow)]
 )
 def test_concurrent_predictions_of_three_models(
     fitted_on_moons, moons, outputs, num_threads, seconds
@@ -328,7 +328,7 @@ def test_concurrent_predictions_of_three_models(
         for Classifier in (SNGPClassifier, MCDropoutClassifier, DeepEnsembleClassifier)
         for start, count in [(0, 1), (3, 50), (60, 64), (10, 190)]
     ]
-    answers = [outputs(clf, rows) for clf, rows in queries]  # each computed alone
+    answers = [outputs(clf, rows) for clf, rows in queries]  # each is computed alone
     barrier = threading.Barrier(num_threads, timeout=300)
     end = time.monotonic() + seconds
 

@@ -32,7 +32,7 @@ def test_what_was_there_stays_where_writing_fails(tmp_path, error):
 
 
 def test_a_kill_at_any_moment_leaves_the_old_file(tmp_path, run_python):
-    """Killed in the middle of writing: no clean-up of ours runs."""
+    """If the process is killed while writing, no clean-up code runs."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     code = """
@@ -61,6 +61,7 @@ def test_permissions_are_kept_and_links_written_through(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.slow
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, run_python):
     path, other = tmp_path / "file", tmp_path / ".file.notes.tmp"
     other.write_bytes(b"of somebody else")

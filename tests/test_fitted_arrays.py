@@ -29,8 +29,8 @@ def test_fitted_arrays_are_read_only(fitted_on_moons, moons):
             "NaN",
         ),
         (lambda clf: setattr(clf, "classes_", [0, 1]), "classes_ is a list"),
-        (lambda clf: setattr(clf, "classes_", np.array([1, 0])), "not in order"),
-        (lambda clf: setattr(clf, "classes_", np.array([1, 1])), "occur twice"),
+        (lambda clf: setattr(clf, "classes_", np.array([1, 0])), "not sorted"),
+        (lambda clf: setattr(clf, "classes_", np.array([1, 1])), "not unique"),
         (
             lambda clf: setattr(clf, "noise_", clf.noise_.astype(np.float32)),
             "noise_ is an array of float32, not float64",
@@ -45,7 +45,7 @@ def test_fitted_arrays_are_read_only(fitted_on_moons, moons):
         (lambda clf: setattr(clf, "kernel_scale_", -1.0), "kernel_scale_ holds -1.0"),
         (
             lambda clf: clf.projection_.scaler.scale_.fill(0),
-            "scaler.scale_ holds 0.0, which is not above 0",
+            "scaler.scale_ holds 0.0, which is not positive",
         ),
         (
             lambda clf: np.fill_diagonal(clf.posterior_.factor[0], -2),

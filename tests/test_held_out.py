@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sksngp import ResNetClassifier, SNGPClassifier, _stream
-from sksngp._data.holdout import LARGEST_SHARE, hold_out_below
+from sksngp._data.holdout import MAX_HELD_OUT_FRACTION, hold_out_below
 from sksngp._tensorflow import training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
@@ -113,7 +113,7 @@ def test_warning_for_too_few_samples(make_resnet, iris):
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
             assert (clf.ood_pvalue(1e3 * X) > clf.ood_alpha).all()
-    # A calibration set is all that is missing.
+    # Only a calibration set is missing.
     clf = make_resnet(validation_fraction=0).fit(X[::2], y[::2]).calibrate_ood(X[1::2])
     assert np.isfinite(clf.ood_threshold_)
 
@@ -241,7 +241,7 @@ def test_partial_fit_replaces_the_calibration_set(make_two, moons):
 @pytest.mark.slow
 @pytest.mark.parametrize("passes", [0, 1, 5])
 def test_pvalues_of_new_samples_after_a_wide_first_batch(small, passes):
-    """With more features than hidden units, the projection is also learned."""
+    """With more features than hidden units, the projection is fitted as well."""
     means = []
     for seed in range(25):
         rng = np.random.default_rng(seed)
@@ -315,7 +315,7 @@ def test_failed_recalibration_changes_nothing(make_two, fitted_two, moons):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_common_sample_is_not_held_out(make_resnet, weighted):
-    """A third of the data are one sample, which must be known afterwards."""
+    """A sample that makes up a third of the data must not be flagged."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
     y = (X[:, 0] > 0).astype(int)
@@ -326,7 +326,7 @@ def test_a_common_sample_is_not_held_out(make_resnet, weighted):
             part.repeat(weights.astype(int), axis=0) for part in (X, y, weights)
         )
         weights = np.ones(len(y))
-    for seed in range(12):  # by the first keys alone, some would hold it out
+    for seed in range(12):  # with the first keys alone, some splits would hold it out
         clf = make_resnet(
             random_state=seed,
             epochs=1,
@@ -337,4 +337,4 @@ def test_a_common_sample_is_not_held_out(make_resnet, weighted):
         clf.fit(X, y, sample_weight=weights)
         held_out = hold_out_below(X, y, clf._cutoffs, clf._split)
         assert held_out.any()
-        assert weights[held_out].sum() <= LARGEST_SHARE * weights.sum()
+        assert weights[held_out].sum() <= MAX_HELD_OUT_FRACTION * weights.sum()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sksngp._data.holdout import (
-    LARGEST_SHARE,
-    cutoff_of_share,
+    MAX_HELD_OUT_FRACTION,
+    cutoff_for_fraction,
     cutoffs,
     hold_out,
     hold_out_below,
@@ -17,7 +17,7 @@ from sksngp._data.holdout import (
 
 @st.composite
 def labelled_rows(draw):
-    """Few different values, so that rows have twins, within and across classes."""
+    """Return samples with duplicates within and across classes."""
     shape = draw(st.tuples(st.integers(2, 60), st.integers(1, 2)))
     values = st.sampled_from([-1.5, -0.0, 0.0, 1.0, 2.0, 1e300])
     labels = arrays(np.int32, shape[0], elements=st.integers(0, 2))
@@ -73,7 +73,7 @@ def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
     X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
     held_out = hold_out(X, labels, 0.1)
     np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
-    assert held_out[100:200].any()  # about a tenth, as of the other rows
+    assert held_out[100:200].any()  # about a tenth, as for other samples
     assert 10 <= np.bincount(labels[held_out]).min() <= 20
 
 
@@ -126,7 +126,7 @@ def test_every_row_is_equally_likely():
 def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
     X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
     count = hold_out(X, labels, 0.1, at_least=20).sum()
-    if n < 20 / LARGEST_SHARE:
+    if n < 20 / MAX_HELD_OUT_FRACTION:
         assert count == 0
     else:
         per_class = np.array([math.ceil(n / 2), n // 2])
@@ -140,7 +140,7 @@ def test_a_larger_fraction_than_a_quarter_is_heeded():
     assert hold_out(X, labels, 0.6, at_least=20).sum() == 0
 
 
-# Sides of rows in further training
+# Held-out samples in further training
 
 
 @given(
@@ -157,6 +157,6 @@ def test_cutoffs_hold_out_the_same_rows_again(X, labels, fraction):
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
 def test_cutoff_of_a_share(fraction):
     X, labels = np.arange(5000.0)[:, None], np.arange(5000) % 2
-    limits = np.full(2, cutoff_of_share(fraction), np.uint64)
+    limits = np.full(2, cutoff_for_fraction(fraction), np.uint64)
     share = hold_out_below(X, labels, limits, seed=0).mean()
     assert abs(share - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 5000) + 1e-9

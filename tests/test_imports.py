@@ -1,4 +1,4 @@
-"""The structure of the package: what may import what, and what its names say."""
+"""Structure of the package: allowed imports, and names of modules."""
 
 import ast
 import subprocess
@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "exceptions": "",
     "datasets": "",
     "metrics": "",
-    "_docstrings": "",
+    "_parameters": "",
+    "_docstrings": "_parameters",
     "_compat": "",
     "_fitted_arrays": "",
     "_runtime": "",
@@ -26,21 +27,23 @@ MAY_IMPORT = {
     "_uncertainty": "_data _runtime",
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
+    "_network_parameters": "_networks _parameters _tensorflow _wide_resnet",
+    "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
     "_reach": "_uncertainty",
     "_export": "_tensorflow",
     "_explanation": "_data _uncertainty",
-    "_selection": "_data _uncertainty",
+    "_selection": "_data _runtime _uncertainty",
     "_held_out": "_data _selection _uncertainty exceptions",
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
     "_stream": "_data _networks _uncertainty",
     "_base": """
-        _compat _data _docstrings _explanation _export _held_out _networks _prediction
-        _runtime _selection _stream _tensorflow _wide_resnet
+        _compat _data _docstrings _explanation _export _held_out _network_parameters
+        _network_training _networks _parameters _prediction _runtime _selection _stream
     """,
     "_resnet": "_base _uncertainty",
-    "_mc_dropout": "_base _fitted_arrays _uncertainty _wide_resnet",
-    "_deep_ensemble": "_base _uncertainty",
-    "_sngp": "_base _data _fitted_arrays _networks _runtime _uncertainty",
+    "_mc_dropout": "_base _fitted_arrays _parameters _uncertainty _wide_resnet",
+    "_deep_ensemble": "_base _parameters _uncertainty",
+    "_sngp": "_base _data _fitted_arrays _networks _parameters _runtime _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
         _wide_resnet
@@ -76,7 +79,7 @@ def imported(module):
     tree, found = ast.parse(MODULES[module].read_text()), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []  # what only type checkers import
+            node.body = []  # imports of type checkers only
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             is_package = MODULES[module].name == "__init__.py"
@@ -151,19 +154,18 @@ def test_plain_names_at_the_top_are_public():
         assert (f"sksngp.{name}" in public) == (not name.startswith("_")), name
 
 
-#: A constant.
-WITHOUT_TEST_FILE = {"sksngp._version"}
+#: A constant, and the checks that the tests of all metrics cover.
+WITHOUT_TEST_FILE = {"sksngp._version", "sksngp.metrics._checks"}
 FOLDERS = {name for name, file in MODULES.items() if file.name == "__init__.py"}
-#: Folders whose modules are tested together, in files named after the folder.
-TESTED_TOGETHER = {"_cli", "inspection", "metrics"}
+#: Folders whose name is part of the names of test files.
+NAMED = {"_cli", "inspection", "metrics"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - FOLDERS - WITHOUT_TEST_FILE))
 def test_each_module_has_a_test_file(module):
-    top, name = at_top(module), module.rpartition(".")[2]
-    pattern = f"test_{top.strip('_')}*" if top in TESTED_TOGETHER else None
-    pattern = pattern or f"test_{name.strip('_')}"
-    assert any(Path(__file__).parent.glob(f"{pattern}.py"))
+    folder, name = at_top(module), module.rpartition(".")[2]
+    prefix = f"{folder.strip('_')}_" if folder in NAMED else ""
+    assert Path(__file__).with_name(f"test_{prefix}{name.strip('_')}.py").is_file()
 
 
 def test_importing_the_package_imports_no_heavy_library():

@@ -68,15 +68,15 @@ def test_a_weight_is_a_repetition():
 def test_without_a_sample_is_as_if_it_had_not_been_seen(process):
     first, last = slice(0, 59), slice(59, 60)
     few = fit_input_distance(rows_of(INPUTS[first], LABELS[first]), 3, seed=0)
-    seen = few.absorb(rows_of(INPUTS[last], LABELS[last], [3.0]))
+    seen = few.update(rows_of(INPUTS[last], LABELS[last], [3.0]))
     assert_allclose(
-        seen.without(INPUTS[last], np.array([3.0])), few(INPUTS[last]), rtol=1e-9
+        seen.leave_one_out(INPUTS[last], np.array([3.0])), few(INPUTS[last]), rtol=1e-9
     )
     assert seen(INPUTS[last]) < few(INPUTS[last])
 
 
 def test_the_metric_is_that_within_classes(process):
-    """A step that is small beside the spread of all samples may leave all classes."""
+    """A shift that is small compared with the spread of all samples is detected."""
     step = np.zeros(4)
     step[2] = 0.5  # five standard deviations within classes, half of one of all
     wide = np.array([0.0, 5.0, 0.0, 0.0])  # half a standard deviation within classes

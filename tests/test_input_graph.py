@@ -1,10 +1,10 @@
-"""Standardisation in exported graphs."""
+"""Standardization in exported graphs."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sksngp._data.projection import LARGEST, fit_projection, standardise
+from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
 from sksngp._tensorflow.input_graph import standardised
 
 
@@ -17,6 +17,8 @@ def test_the_graph_computes_what_numpy_does(standardize, dtype):
         X, np.ones(50), num_hidden=4, members=1, standardize=standardize, rng=rng
     )
     rows = np.concatenate([X, 1e3 * X, [[0.0, -1e300, 1e300]]])
-    expected = standardise(projection.scaler, rows, LARGEST[dtype], projection.tail)
+    expected = standardize_samples(
+        projection.scaler, rows, LARGEST[dtype], projection.tail
+    )
     found = standardised(tf.constant(rows), projection, dtype).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-14)

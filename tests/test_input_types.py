@@ -237,10 +237,10 @@ def test_dask_labels_in_another_order_are_rejected(make_two, no_training, moons,
     if lazy:
         shuffled = dd.from_pandas(shuffled, npartitions=2, sort=False)
     X = dd.from_pandas(X, npartitions=2)
-    with pytest.raises(ValueError, match="X and y have the same index in different"):
+    with pytest.raises(ValueError, match="X and y must be in the same order"):
         make_two().fit(X, shuffled)
     weights = shuffled + 1.0
-    with pytest.raises(ValueError, match="X and sample_weight have the same index"):
+    with pytest.raises(ValueError, match="X and sample_weight must be in the same"):
         make_two().fit(X, y, sample_weight=weights)
 
 

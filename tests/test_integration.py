@@ -1,4 +1,4 @@
-"""The classifiers inside scikit-learn's tools, in copies and in threads."""
+"""The classifiers inside scikit-learn estimators, in copies and in threads."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ from sklearn.utils import estimator_html_repr
 
 from sksngp import ResNetClassifier, SNGPClassifier
 
-#: Enough training to predict well.
+#: Parameters with which predictions are accurate.
 LEARNT = {"epochs": 40, "learning_rate": 0.01}
 
 
@@ -40,7 +40,7 @@ COPIES = {
 
 
 def assert_forwarded(wrapper, inner, X, transformed):
-    """The wrapper's answers are those of the classifier in it."""
+    """The results of the wrapper are those of its classifier."""
     assert_array_equal(wrapper.predict(X), inner.predict(transformed))
     assert_array_equal(wrapper.predict_proba(X), inner.predict_proba(transformed))
     assert_array_equal(wrapper.score_samples(X), inner.score_samples(transformed))
@@ -217,7 +217,7 @@ def test_copy_is_equal_and_independent(
     assert_array_equal(outputs(twin, X), before)
     twin.partial_fit(X[:50], y[:50])
     assert_array_equal(outputs(clf, X), before)
-    clf.partial_fit(X[:50], y[:50])  # the optimiser's state was copied too
+    clf.partial_fit(X[:50], y[:50])  # the state of the optimizer is copied as well
     assert_array_equal(outputs(twin, X), outputs(clf, X))
 
 

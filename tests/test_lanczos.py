@@ -1,4 +1,4 @@
-"""The largest eigenvalue, compared with NumPy's."""
+"""The largest eigenvalue, compared with that of NumPy."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,7 @@ from sksngp.persistence import save
 
 @pytest.fixture(scope="module")
 def expected_and_answer(small, iris, tmp_path_factory):
-    """Expected answers of one model, and the right answer for rows 3 and 50."""
+    """Return expected answers of a model, and the correct answer for rows 3 and 50."""
     path = tmp_path_factory.mktemp("load") / "model"
     clf, X = small(SNGPClassifier, epochs=2).fit(*iris), iris[0][[3, 50]]
     save(clf, path)

@@ -13,7 +13,7 @@ def make(small):
 
 
 def thinned_probabilities(clf, X):
-    """Softmax of each thinned network, (S, n, K), in NumPy."""
+    """Compute the softmax (S, n, K) for each dropout mask in NumPy."""
     weights = {name: w.astype(np.float64) for name, w in clf.weights_.items()}
     return softmax(
         forward(weights, clf.projection_(X), masks=clf.masks_.swapaxes(0, 1))[1]

@@ -14,7 +14,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks import memory_needs
-from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import pool
 
 # Peak memory, measured in new processes: freed memory would hide what a call requires
@@ -37,7 +37,7 @@ def megabytes(call, *arguments):
 
 @pytest.fixture(scope="module")
 def megabytes(run_python):
-    """Peak memory of three predictions and of a fit, measured in one process."""
+    """Return the peak memory of three predictions and of a fit in one process."""
     code = """
 X = rng.normal(size=(50_000, 4)).astype(np.float32)
 found = {}
@@ -122,11 +122,9 @@ print(json.dumps(found))
 
 def test_weights_are_counted():
     fields = {"num_outputs": 3, "num_layers": 7, "num_hidden": 5, "num_inducing": 11}
-    architecture = Architecture(**fields, members=2)
-    weights = initial_weights(architecture, np.random.default_rng(0), np.zeros(3))
-    needs = memory_needs.network_needs(
-        architecture, num_rows=9, num_columns=4, batch_size=None
-    )
+    architecture = architecture_of(**fields, members=2)
+    weights = architecture.initial_weights(np.random.default_rng(0), np.zeros(3))
+    needs = architecture.memory_needs(num_rows=9, num_columns=4, batch_size=None)
     counted = sum(need.num_bytes for need in needs[:2])
     drawn = sum(array.nbytes for array in weights.values())
     assert counted == memory_needs.WEIGHT_COPIES * drawn
@@ -148,7 +146,7 @@ def test_error_names_the_largest_need(monkeypatch):
         "needs at least 2.5 GiB of memory, of which 2.0 GiB are for the thing "
         "(size=7), but 2.0 GiB are available. Choose a smaller size."
     )
-    large = memory_needs.Need(GIBIBYTE.what, 2**31, GIBIBYTE.remedy)
+    large = memory_needs.Need(GIBIBYTE.part, 2**31, GIBIBYTE.suggestion)
     with pytest.raises(MemoryError, match=match):
         memory_needs.check_memory(iter([small, large]))
 
@@ -201,7 +199,7 @@ def test_control_groups(tmp_path, line, files, left):
 
 @pytest.fixture
 def no_allocation(monkeypatch):
-    """One GiB is available, and nothing may be drawn, projected or leased."""
+    """Limit memory to 1 GiB, and fail if a fit starts to allocate memory."""
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 2**30)
     for module, name in [(sksngp._base, "fit_projection"), (pool, "lease")]:
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work began"))

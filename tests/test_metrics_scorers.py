@@ -1,4 +1,4 @@
-"""The measures as scorers."""
+"""Scorers."""
 
 import pickle
 
@@ -64,13 +64,13 @@ def test_an_unknown_measure_is_refused(metric):
 
 
 def test_no_unknown_rows_are_refused():
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match="at least one sample"):
         OODScorer(np.empty((0, 2)))
 
 
 def test_an_ood_scorer_is_an_object_like_others():
     scorer = OODScorer(np.zeros((3, 2)), "fpr_at_95_tpr")
-    assert repr(scorer) == "OODScorer(X_ood=<3 rows>, metric='fpr_at_95_tpr')"
+    assert repr(scorer) == "OODScorer(X_ood=<3 samples>, metric='fpr_at_95_tpr')"
     assert scorer == scorer
     assert scorer != OODScorer(scorer.X_ood, "fpr_at_95_tpr")
     assert len({scorer, scorer}) == 1
@@ -86,7 +86,7 @@ def test_classes_that_do_not_fit_are_refused(fitted, scorer):
     pipe, X, y = fitted
     with pytest.raises(ValueError, match="inconsistent numbers"):
         scorer(pipe, X, y[:1])
-    with pytest.raises(ValueError, match="not in labels"):
+    with pytest.raises(ValueError, match="must be in labels"):
         scorer(pipe, X, np.arange(len(y)))
     with pytest.raises(ValueError, match="one dimension"):
         scorer(pipe, X, y[:, None])

@@ -1,6 +1,6 @@
 """Spectral norms of the layers of custom networks, measured on dense matrices.
 
-`test_body_network.py` tests plain Conv2D and Dense layers.
+`test_custom_network.py` tests plain Conv2D and Dense layers.
 """
 
 import warnings
@@ -16,10 +16,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tf_keras import layers
 
 from sksngp import SNGPClassifier
-from sksngp._networks.architecture import Architecture
 from sksngp._networks.custom_function import Body
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import backend, normalized_layers
-from sksngp._tensorflow.custom_network import BodyNetwork
+from sksngp._tensorflow.custom_network import CustomNetwork
 
 #: Layers with one kernel, the first arguments and other settings of each, and the shape
 #: of an input for one sample.
@@ -48,7 +48,7 @@ OPERATORS = [
     ids=lambda case: "-".join(map(str, (case[0].__name__, *case[1], *case[2]))),
 )
 def operator(request):
-    """Each layer in turn, as a function that makes it, and the shape of its input."""
+    """Return a function that creates a layer, and the shape of its input."""
     layer, arguments, settings, shape = request.param
     return partial(layer, *arguments, **settings), shape
 
@@ -60,14 +60,14 @@ def network_of(layer, shape):
 
 
 def built(make_layer, shape, bound=0.5):
-    """Return a network with a bound, and the layer in it, with large weights."""
+    """Return a network with a bound, and its layer, which has large weights."""
     found = []
 
     def network(shape):
         found.append(make_layer())
         return network_of(found[-1], shape)
 
-    body = BodyNetwork(architecture(Body(network, shape)))
+    body = CustomNetwork(architecture(Body(network, shape)))
     body.spec_norm_bound.assign(bound)
     rng = np.random.default_rng(0)
     for variable in found[-1].variables:
@@ -81,7 +81,7 @@ def built(make_layer, shape, bound=0.5):
 def architecture(body):
     """Return the architecture of a network with spectral normalization."""
     fields = {"num_layers": 0, "num_hidden": 1, "num_inducing": 4, "dropout": False}
-    return Architecture(num_outputs=2, body=body, **fields)
+    return architecture_of(num_outputs=2, body=body, **fields)
 
 
 def exact_norm(layer, shape):
@@ -93,11 +93,11 @@ def exact_norm(layer, shape):
 
 
 def assert_bounded(body, norms, num_steps=20):
-    """Check that training brings norms close to the bound, and its end down to it.
+    """Check that training brings norms close to the bound, and the end to the bound.
 
     Parameters
     ----------
-    body : BodyNetwork
+    body : CustomNetwork
     norms : callable
         Function that returns the norms, which must exceed the bound.
     """
@@ -157,7 +157,7 @@ def test_power_iterations_compute_in_float32(mixed):
         hidden = layers.SeparableConv1D(3, 2)(hidden)
         return tf_keras.Model(inputs, layers.GlobalAveragePooling1D()(hidden))
 
-    body = BodyNetwork(replace(architecture(Body(network, (5, 2))), mixed=mixed))
+    body = CustomNetwork(replace(architecture(Body(network, (5, 2))), mixed=mixed))
     for kernel in body.in_place:
         kernel.v.assign(np.random.default_rng(0).normal(size=kernel.v.shape))
         kernel.u.assign(np.random.default_rng(1).normal(size=kernel.u.shape))
@@ -170,7 +170,7 @@ def test_power_iterations_compute_in_float32(mixed):
 
 
 def test_convolution_of_inputs_of_two_sizes():
-    """The larger inputs have the larger norm."""
+    """Larger inputs have a larger norm."""
     inner = []
 
     def network(shape):
@@ -180,7 +180,7 @@ def test_convolution_of_inputs_of_two_sizes():
         means = [layers.GlobalMaxPooling1D()(inner[-1](part)) for part in parts]
         return tf_keras.Model(inputs, layers.Concatenate()(means))
 
-    body = BodyNetwork(architecture(Body(network, (8, 2))))
+    body = CustomNetwork(architecture(Body(network, (8, 2))))
     assert [kernel.in_shape for kernel in body.in_place] == [(1, 8, 2), (1, 4, 2)]
     body.spec_norm_bound.assign(0.1)
     body.bound_norms()
@@ -188,7 +188,7 @@ def test_convolution_of_inputs_of_two_sizes():
     assert norms[1] < norms[0] == pytest.approx(0.1)
 
 
-# Layers with several kernels, and layers of layers
+# Layers with several kernels, and nested layers
 
 
 def test_layers_of_nested_models():
@@ -255,7 +255,7 @@ def test_projections_of_attention_layers():
         found.append(layers.MultiHeadAttention(2, 3, value_dim=5))
         return tf_keras.Model(inputs, layers.Flatten()(found[-1](inputs, inputs)))
 
-    body = BodyNetwork(architecture(Body(network, (3, 4))))
+    body = CustomNetwork(architecture(Body(network, (3, 4))))
     body.spec_norm_bound.assign(0.5)
     rng = np.random.default_rng(0)
     kernels = [
@@ -382,21 +382,21 @@ def test_frozen_layers_are_not_normalised():
 @pytest.mark.parametrize("changes", [{"normalised": False}, {"num_inducing": None}])
 def test_networks_without_a_bound_have_no_singular_vectors(changes):
     fields = architecture(Body(of_convolutions, (16,)))
-    network = BodyNetwork(replace(fields, **changes))
+    network = CustomNetwork(replace(fields, **changes))
     assert network.normalised == []
     assert not [name for name in network.weights if name[-2:] in ("/u", "/v")]
 
 
 def test_networks_of_earlier_versions_have_no_singular_vectors():
-    """Their descriptions count Dense and Conv2D layers only, and their arrays fit."""
+    """Old descriptions count only Dense and Conv2D layers, and their arrays match."""
     body = backend.describe(Body(of_convolutions, (16,)))
     state = body.__getstate__()
     state["description"] = dict(state["description"])
     del state["description"]["num_kernels_in_place"]
     earlier = Body.__new__(Body)
     earlier.__setstate__(state)
-    network = BodyNetwork(architecture(earlier))
+    network = CustomNetwork(architecture(earlier))
     assert network.normalised == []
-    plain = BodyNetwork(replace(architecture(body), normalised=False))
+    plain = CustomNetwork(replace(architecture(body), normalised=False))
     assert network.weights.keys() == plain.weights.keys()
     assert body != earlier  # these do not share compiled networks

@@ -5,7 +5,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
 
-from sksngp._persistence.older import MOVED, with_present_names
+from sksngp._persistence.older import MOVED, with_current_names
 from sksngp._persistence.records import RECORDS
 from sksngp._persistence.structure import MAX_ENTRIES, MAX_SCHEMA_BYTES
 from sksngp._persistence.trusted import trusted_classes
@@ -32,7 +32,7 @@ def test_names_are_replaced_at_any_level_and_nothing_else():
         "content": [{"__module__": "sksngp.posterior"}],
     }
     schema |= {"text": "sksngp.body", "other": {"__module__": "numpy"}}
-    with ZipFile(io.BytesIO(with_present_names(archive(json.dumps(schema))))) as new:
+    with ZipFile(io.BytesIO(with_current_names(archive(json.dumps(schema))))) as new:
         found = json.loads(new.read("schema.json"))
         assert new.read("0.npy") == b"array"
     assert found == {
@@ -54,4 +54,4 @@ def test_names_are_replaced_at_any_level_and_nothing_else():
 )
 def test_bounds_hold_before_anything_is_read(data):
     with pytest.raises(ValueError, match=r"compressed|entries|bytes"):
-        with_present_names(data)
+        with_current_names(data)

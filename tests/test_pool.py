@@ -38,7 +38,7 @@ OWN = {
 
 @pytest.fixture(scope="module", autouse=True)
 def pool_of_these_tests():
-    """A pool of their own: they empty it, which others would pay for."""
+    """Use a separate pool, because these tests remove all networks from it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "_idle", OrderedDict())
         patch.setattr(pool, "_released_traces", 0)
@@ -62,7 +62,7 @@ def traces_of(action):
 
 @pytest.fixture(scope="module", params=OWN, ids=lambda cls: cls.__name__)
 def first_use(request, small, iris, outputs):
-    """How to make a classifier, the traces of its first use, and the outputs then."""
+    """Return a factory of classifiers, the traces of the first use and the outputs."""
 
     def make(**params):
         params = {"num_layers": 1, "num_hidden": 13, "num_inducing": 32} | params
@@ -212,7 +212,7 @@ def test_architectures_used_least_recently_are_released(monkeypatch):
     assert released() is None
     assert use_width(3) is first
     assert use_width(6) is third
-    assert pool.num_traces() == 3  # of the released network, too
+    assert pool.num_traces() == 3  # of the released network as well
 
 
 def test_networks_of_one_architecture_are_kept_together(monkeypatch):

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 from reference import variance_of
 from scipy.special import expit, softmax
 
-from sksngp._tensorflow.residual_network import _official_layers
+from sksngp._tensorflow.layers import official_layers
 from sksngp._uncertainty.posterior import (
     TRUNCATION,
     add_rows,
     average_rows,
-    factorise,
+    factorize,
     mean_field_probability,
     prior_precision,
     sampled_probability,
 )
 
-gaussian_process = _official_layers("gaussian_process.py")
+gaussian_process = official_layers("gaussian_process.py")
 
-SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer, and more, rows than features
+SHAPES = [(5, 12), (40, 12), (500, 30)]  # fewer and more samples than features
 
 
 def draw(n, m, seed=0):
-    """Features of about unit length, as random cosine features are."""
+    """Return features of approximately unit length, like random features."""
     return np.random.default_rng(seed).normal(size=(n, m)) / np.sqrt(m)
 
 
@@ -35,15 +35,15 @@ def proba(n, k, seed=1):
 
 
 def learn(features, weights, ridge, scale=None):
-    """Our posterior after all rows at once; one group per column of weights."""
+    """Return the posterior of all samples, with one group per column of weights."""
     weights = weights if weights.ndim == 2 else weights[:, None]
     scale = ridge if scale is None else scale
     start = prior_precision(features.shape[1], ridge, weights.shape[1])
-    return factorise(add_rows(start, [(features, weights)]), scale)
+    return factorize(add_rows(start, [(features, weights)]), scale)
 
 
 def closed_form(features, weights, rows, ridge, scale=None):
-    """Variance from the definition, with a general solver."""
+    """Compute the variance from its definition with a general solver."""
     precision = ridge * np.eye(features.shape[1])
     precision += (features * weights[:, None]).T @ features
     scale = ridge if scale is None else scale
@@ -105,7 +105,7 @@ def test_variance_is_positive_falls_with_rows_and_stays_below_the_prior(
 @pytest.mark.parametrize("scale", ["ridge", 1.0])
 def test_prior(scale):
     scale = 0.3 if scale == "ridge" else scale
-    before = factorise(prior_precision(7, 0.3, 2), scale)
+    before = factorize(prior_precision(7, 0.3, 2), scale)
     np.testing.assert_allclose(before.precision, [0.3 * np.eye(7)] * 2, rtol=1e-14)
     rows = draw(9, 7)
     expected = scale / 0.3 * np.square(rows).sum(axis=1, keepdims=True)
@@ -124,7 +124,7 @@ def test_float32_features_are_summed_and_solved_in_float64():
     np.testing.assert_allclose(variance[:, 0], expected, rtol=1e-6)
 
 
-# Learning rows
+# Updates
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -147,7 +147,7 @@ def test_weight_is_repetition(update):
     counts = np.random.default_rng(3).integers(0, 4, size=30)
     start = prior_precision(12, 0.5, 1)
     repeated = np.repeat(features, counts, axis=0)
-    if update is average_rows:  # a mean over rows: count them as they come
+    if update is average_rows:  # count the samples of the mean
         counts, momentum = counts * (30 / counts.sum()), (0.9,)
     else:
         momentum = ()
@@ -174,7 +174,7 @@ def test_average_is_the_hand_rolled_one(momentum):
         np.testing.assert_allclose(ours[group], expected, rtol=1e-12, atol=1e-14)
 
 
-# Against tf-models-official
+# Comparison with tf-models-official
 
 
 def official_variance(layer, parts, rows):
@@ -188,7 +188,7 @@ def official_variance(layer, parts, rows):
 @pytest.mark.parametrize("momentum", [-1, 0.5, 0.999])
 @pytest.mark.parametrize("ridge", [0.1, 1.0])
 def test_variance_is_that_of_the_official_layer(momentum, ridge):
-    """In float32: their layer cannot run in float64."""
+    """The comparison uses float32, because the official layer requires it."""
     features, rows = draw(90, 12).astype("float32"), draw(25, 12, 1).astype("float32")
     parts = [features[i : i + 20] for i in range(0, 90, 20)]
     layer = gaussian_process.LaplaceRandomFeatureCovariance(
@@ -202,12 +202,12 @@ def test_variance_is_that_of_the_official_layer(momentum, ridge):
     else:
         precision = add_rows(start, chunks)
     np.testing.assert_allclose(precision[0], layer.precision_matrix, atol=1e-5)
-    variance = variance_of(factorise(precision, ridge), rows)[:, 0]
+    variance = variance_of(factorize(precision, ridge), rows)[:, 0]
     np.testing.assert_allclose(variance, expected, rtol=2e-4)
 
 
 def test_per_class_variance_is_the_official_binary_one():
-    """For two classes p (1 - p) is that of the logistic function, times no ridge."""
+    """For two classes, p (1 - p) is that of the logistic function, without ridge."""
     features, rows = draw(90, 12), draw(25, 12, seed=1)
     logit = 2 * np.random.default_rng(4).normal(size=(90, 1))
     layer = gaussian_process.LaplaceRandomFeatureCovariance(
@@ -232,7 +232,7 @@ def test_mean_field_is_the_official_one(factor):
     np.testing.assert_allclose(ours, softmax(official, axis=1), rtol=1e-6)
 
 
-# Factorisation
+# Factorization
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -242,7 +242,7 @@ def test_factor_is_that_of_the_precision(groups):
     precision = add_rows(prior_precision(12, 1e-6, groups), [(features, weights)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        factorised = factorise(precision, 0.7)
+        factorised = factorize(precision, 0.7)
     assert factorised.scale == 0.7
     np.testing.assert_array_equal(factorised.factor, np.tril(factorised.factor))
     np.testing.assert_allclose(factorised.precision, precision, rtol=1e-12, atol=1e-14)
@@ -252,8 +252,8 @@ def test_factor_is_that_of_the_precision(groups):
 def test_a_singular_matrix_is_mended_with_a_warning(size):
     features = size * draw(4, 12)
     singular = (features.T @ features)[None]
-    with pytest.warns(RuntimeWarning, match=r"added .* larger ridge_penalty"):
-        mended = factorise(singular, 1.0)
+    with pytest.warns(RuntimeWarning, match=r"added .* Increase ridge_penalty"):
+        mended = factorize(singular, 1.0)
     unit = np.trace(singular[0]) / 12
     added = mended.precision[0] - singular[0]
     jitter = np.diag(added).mean()
@@ -263,15 +263,15 @@ def test_a_singular_matrix_is_mended_with_a_warning(size):
 
 
 def test_an_indefinite_matrix_is_an_error():
-    with pytest.raises(np.linalg.LinAlgError, match="larger ridge_penalty"):
-        factorise(np.diag([1.0, 1.0, -0.5])[None], 1.0)
+    with pytest.raises(np.linalg.LinAlgError, match="Increase ridge_penalty"):
+        factorize(np.diag([1.0, 1.0, -0.5])[None], 1.0)
 
 
 # Probabilities
 
 
 def gaussian_average(logits, variance):
-    """Mean softmax of two logits by Gauss-Hermite quadrature over their difference."""
+    """Compute the mean softmax of two logits by Gauss-Hermite quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(120)
     mean = logits[:, 1] - logits[:, 0]
     deviation = np.sqrt(np.broadcast_to(variance, logits.shape).sum(axis=1))
@@ -349,7 +349,7 @@ def test_huge_variance_leaves_a_guess_and_the_same_winner():
     [(2, np.pi / 4, np.pi / 8, 0.01), (10, np.pi / 8, np.pi / 4, 0.035)],
 )
 def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance):
-    """Total variation; pi/4 is the better factor for 2 classes, pi/8 for 10."""
+    """The factor pi/4 is more accurate for 2 classes, and pi/8 for 10 classes."""
     rng = np.random.default_rng(0)
     logits, variance = 2 * rng.normal(size=(200, classes)), np.full((200, 1), variance)
     sampled = sampled_probability(
@@ -367,11 +367,11 @@ def test_mean_field_is_close_to_sampling(classes, better, worse, error, variance
     assert total_variation[better] < total_variation[0.0] / 2
 
 
-# Few directions
+# Low-rank factors
 
 
 def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
-    """Posterior of a kernel on the plane, and features around and far from it."""
+    """Return the posterior of samples in the plane, and features near and far away."""
     rng = np.random.default_rng(seed)
     omega = rng.normal(size=(2, num_features)) / scale
     shift = rng.uniform(0, 2 * np.pi, num_features)
@@ -383,46 +383,46 @@ def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
     start = prior_precision(num_features, ridge, 1)
     precision = add_rows(start, [(features(train), np.ones((n, 1)))])
     rows = features(np.vstack([train[:100], far]))
-    return factorise(precision, ridge, ridge), rows
+    return factorize(precision, ridge, ridge), rows
 
 
 @pytest.mark.parametrize("n", [50, 400])
 @pytest.mark.parametrize("ridge", [0.5, 1.0])
 def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
     fitted, rows = low_dimensional(n, ridge=ridge)
-    directions = fitted.directions
+    directions = fitted.low_rank_factor
     assert directions.shape[0] == 256 and directions.shape[1] < 64
     squares = np.square(rows).sum(axis=1) - np.square(rows @ directions).sum(axis=1)
     exact = variance_of(fitted, rows)[:, 0] * ridge / fitted.scale
     error = np.abs(squares / exact - 1)
     assert error.max() <= TRUNCATION
-    assert error.max() > TRUNCATION / 1e4  # or nothing was left out
+    assert error.max() > TRUNCATION / 1e4  # otherwise, nothing was omitted
 
 
 def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
     many, _ = low_dimensional(2000, scale=0.05)
-    assert many.directions is None
+    assert many.low_rank_factor is None
     few, _ = low_dimensional(200)
-    assert few.directions is not None
-    assert factorise(few.precision, 1.0).directions is None  # a moving average
-    per_class = factorise(np.repeat(few.precision, 2, axis=0), 1.0, 1.0)
-    assert per_class.directions is None
+    assert few.low_rank_factor is not None
+    assert factorize(few.precision, 1.0).low_rank_factor is None  # a moving average
+    per_class = factorize(np.repeat(few.precision, 2, axis=0), 1.0, 1.0)
+    assert per_class.low_rank_factor is None
     for nothing, _ in (low_dimensional(0), low_dimensional(50, ridge=1e6)):
-        assert nothing.directions is None  # all scores would be the same
+        assert nothing.low_rank_factor is None  # all scores would be equal
     small, _ = low_dimensional(200, num_features=20)
-    assert small.directions is None
+    assert small.low_rank_factor is None
     fine, _ = low_dimensional(2000, ridge=1e-2)
-    assert fine.directions is None  # float32 could not tell the variances apart
+    assert fine.low_rank_factor is None  # float32 could not distinguish the variances
 
 
 def test_pickle_leaves_out_what_can_be_computed_again():
     fitted, rows = low_dimensional(200)
     bytes_before = len(pickle.dumps(fitted))
-    expected = variance_of(fitted, rows), fitted.directions
+    expected = variance_of(fitted, rows), fitted.low_rank_factor
     assert len(pickle.dumps(fitted)) == bytes_before < 1.1 * fitted.factor.nbytes
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(variance_of(again, rows), expected[0])
-    np.testing.assert_array_equal(again.directions, expected[1])
+    np.testing.assert_array_equal(again.low_rank_factor, expected[1])
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -431,8 +431,8 @@ def test_variance_without_a_row_is_that_of_the_other_rows(groups):
     features = rng.normal(size=(12, 5))
     weights = rng.uniform(0.5, 3.0, size=(12, groups))
     prior = prior_precision(5, 0.1, groups)
-    whole = factorise(add_rows(prior, [(features, weights)]), 0.1, 0.1)
-    found = whole.variance_without(features, weights)
+    whole = factorize(add_rows(prior, [(features, weights)]), 0.1, 0.1)
+    found = whole.leave_one_out_variance(features, weights)
     for row in range(12):
         others = np.arange(12) != row
         precision = add_rows(prior, [(features[others], weights[others])])

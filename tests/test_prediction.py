@@ -84,7 +84,7 @@ def test_predictions_in_float32_and_float64_agree(fitted_on_iris, many_samples):
 
 @pytest.fixture(scope="module")
 def fitted_in_two_ways(make_two, moons):
-    """A classifier, how it is fitted anew with other labels, and it refitted."""
+    """Return a classifier, a function that refits it, and the refitted classifier."""
     X, y = moons
     old, new = np.array(["a", "b"])[y], np.array(["c", "d"])[y]
 

@@ -1,6 +1,6 @@
-"""Changes that should not change a prediction do not change any digit.
+"""Predictions are equal bit for bit to stored reference predictions.
 
-After a change that should, write new ones: ``python -m tests.data.predictions``.
+After an intended change, write new references: ``python -m tests.data.predictions``.
 """
 
 import json

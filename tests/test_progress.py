@@ -14,7 +14,7 @@ from sksngp._runtime.progress import LOG_INTERVAL, expect_networks, one_report, 
 
 
 class Clock:
-    """Clock that advances only on request."""
+    """Clock that is advanced explicitly."""
 
     def __init__(self):
         self.now = 1000.0
@@ -154,7 +154,7 @@ def test_an_error_ends_the_report_of_a_job(log):
             report()
             raise ZeroDivisionError
     assert content(log) == "network 1/3, epoch 1/5, 0 s\n"
-    work(log, 1, total=1, seconds=0.0)  # a report of its own
+    work(log, 1, total=1, seconds=0.0)  # a separate report
     assert content(log).endswith("epoch 1/1, 0 s, loss=1.000\n")
 
 
@@ -256,7 +256,7 @@ def test_a_pseudo_terminal_shows_a_bar():
 
 
 def test_a_notebook_shows_a_bar():
-    # The class of standard error in a Jupyter kernel, which is no terminal.
+    # Class of standard error in a Jupyter kernel, which is not a terminal.
     OutStream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
     cell = OutStream()
     assert not cell.isatty()
@@ -273,6 +273,7 @@ def test_no_other_module_uses_tqdm():
     assert users == {"progress.py"}
 
 
+@pytest.mark.slow
 def test_tqdm_is_imported_only_for_a_bar(run_python):
     done = run_python(
         """

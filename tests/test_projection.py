@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from sksngp._data import projection, sources
-from sksngp._data.projection import LARGEST, fit_projection, standardise
+from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
 
 
 def fit(X, weights=None, *, num_hidden=16, members=1, standardize=True, seed=0):
@@ -22,7 +22,7 @@ def fit(X, weights=None, *, num_hidden=16, members=1, standardize=True, seed=0):
 
 
 def table(n=200, columns=5, seed=0):
-    """Correlated columns of unequal location and scale."""
+    """Return correlated features with different means and scales."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, columns)) @ rng.normal(size=(columns, columns))
     return X * rng.uniform(0.1, 50, columns) + rng.normal(0, 100, columns)
@@ -33,7 +33,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(sources, "CHUNK_FLOATS", 100)
 
 
-# At most as many columns as the network is wide
+# At most as many features as hidden units
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -56,7 +56,7 @@ def test_gain_is_that_of_a_glorot_layer_on_average():
     assert np.mean(np.square(fitted(X))) == pytest.approx(expected, rel=0.02)
 
 
-# More columns than that
+# More features than hidden units
 
 
 def decaying(n=400, columns=80):
@@ -77,7 +77,7 @@ WIDE = {
 @pytest.mark.parametrize(("X", "share"), WIDE.values(), ids=WIDE)
 def test_wide_rows_keep_nearly_the_variance_of_pca(X, share, standardize):
     fitted = fit(X, standardize=standardize)
-    inputs = standardise(fitted.scaler, X, tail=fitted.tail)
+    inputs = standardize_samples(fitted.scaler, X, tail=fitted.tail)
     largest = min(16, len(X) - 1)
     best = PCA(largest, svd_solver="full").fit(inputs).explained_variance_.sum()
     kept = fitted(X).var(axis=0, ddof=1).sum()
@@ -104,7 +104,7 @@ def test_memory_layout_changes_no_bit(columns, standardize):
         np.testing.assert_array_equal(fitted(layout), expected(X))
 
 
-# Members
+# Ensemble members
 
 
 @pytest.mark.parametrize("columns", [5, 40])
@@ -135,7 +135,7 @@ def test_the_generator_is_the_only_source_of_randomness():
     assert not np.allclose(first.kernel, other.kernel)
 
 
-# Weights of rows
+# Sample weights
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -210,7 +210,7 @@ def test_arithmetic_is_float64_whatever_the_types():
     np.testing.assert_array_equal(single, expected.astype(np.float32))
 
 
-# Standardisation
+# Standardization
 
 
 @pytest.mark.parametrize("columns", [5, 40])
@@ -241,8 +241,10 @@ def test_standardise_is_the_scaler_and_leaves_its_argument_alone():
     X = table()
     before = X.copy()
     scaler = StandardScaler().fit(X)
-    np.testing.assert_allclose(standardise(scaler, X), scaler.transform(X), rtol=1e-12)
-    assert standardise(None, X) is not X
+    np.testing.assert_allclose(
+        standardize_samples(scaler, X), scaler.transform(X), rtol=1e-12
+    )
+    assert standardize_samples(None, X) is not X
     np.testing.assert_array_equal(X, before)
 
 
@@ -256,10 +258,10 @@ def test_constant_columns_and_huge_values_stay_finite(columns):
     assert np.isfinite(fitted(X)).all()
     for dtype, largest in LARGEST.items():
         assert np.isfinite(fitted(far, dtype)).all()
-        assert np.abs(standardise(fitted.scaler, far, largest)).max() <= largest
+        assert np.abs(standardize_samples(fitted.scaler, far, largest)).max() <= largest
 
 
-# Extreme cells
+# Extreme values
 
 
 def with_extreme_cells(X, share, value, seed=0):
@@ -275,7 +277,7 @@ def with_extreme_cells(X, share, value, seed=0):
 def test_few_extreme_cells_do_not_set_the_scale(share, value):
     X = np.random.default_rng(0).normal(size=(1000, 2))
     scaler = fit(with_extreme_cells(X, share, value)).scaler
-    # At most as if the cells were ten standard deviations away.
+    # The effect is at most that of values at ten standard deviations.
     assert scaler.scale_[0] < 1.2 * np.sqrt(1 + 110 * share)
     assert abs(scaler.mean_[0]) < 12 * share + 0.1
 
@@ -319,10 +321,12 @@ def test_samples_of_no_weight_do_not_count():
 def test_tails_are_compressed_and_keep_their_order():
     scaler = StandardScaler().fit([[-1.0], [1.0]])
     values = np.array([[-1e300], [-9.0], [-8.0], [0.0], [8.0], [9.0], [1e3], [1e6]])
-    found = standardise(scaler, values, tail=8.0)[:, 0]
+    found = standardize_samples(scaler, values, tail=8.0)[:, 0]
     assert (np.diff(found) > 0).all()
     np.testing.assert_allclose(found[2:6], [-8, 0, 8, 8 + np.log(2)], rtol=1e-12)
-    np.testing.assert_array_equal(standardise(scaler, values[1:])[:, 0], values[1:, 0])
+    np.testing.assert_array_equal(
+        standardize_samples(scaler, values[1:])[:, 0], values[1:, 0]
+    )
 
 
 def test_quantiles_of_many_samples_are_those_of_a_part(monkeypatch):

@@ -1,4 +1,4 @@
-"""The quality benchmarks' own arithmetic."""
+"""Computations in the quality benchmarks."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from benchmarks._tools import detectors as contenders
 from sksngp import SNGPClassifier
 from sksngp.metrics import fpr_at_tpr, ood_auroc
 
-# False alarms
+# False positive rates
 
 
 def test_bands_are_normal_intervals_of_the_mean():
@@ -42,7 +42,7 @@ def test_simulation_of_a_few_splits():
 
 @pytest.mark.slow
 def test_a_fit_serves_several_rates():
-    """What it flags for each is what a classifier of that rate flags."""
+    """The flags for each rate are those of a classifier with this rate."""
     params = {"epochs": 2, "num_layers": 1, "num_inducing": 64, "cv": None}
     shares = false_alarms.flagged_shares("breast cancer", 3, "SNGPClassifier", **params)
     X, y = false_alarms.DATA["breast cancer"]()
@@ -88,7 +88,7 @@ def test_nearest_is_the_distance_to_the_tenth():
     np.testing.assert_allclose(found, [9.0, 20.0])
 
 
-# Figures
+# Results
 
 
 def test_ranks_and_their_critical_difference():
@@ -97,7 +97,7 @@ def test_ranks_and_their_critical_difference():
     )
     ranks, difference = quality.mean_ranks(auroc)
     assert ranks.to_dict() == {"a": 1.5, "b": 1.75, "c": 2.75}
-    # Demsar's table: 2.343 for three classifiers.
+    # The table of Demsar has 2.343 for three classifiers.
     assert difference == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 2)), abs=1e-3)
 
 

@@ -39,11 +39,11 @@ def test_dropout_layers_draw_apart_and_heed_noise_shapes():
     assert (whole == whole[:, :1, :1]).all() and 0 < whole.mean() < 2
 
 
-# Images that move
+# Augmentation of images
 
 
 def places(image, height=6, width=5, margins=(2, 1)):
-    """All moves, (down, aside, mirrored), that make an image of numbers."""
+    """Return all moves (down, aside, mirrored) that result in an image."""
     whole = np.arange(1.0, height * width + 1).reshape(height, width)
     padded = np.pad(whole, [(margin, margin) for margin in margins])
     return [
@@ -66,7 +66,9 @@ def test_images_move_over_a_border_of_zeros_and_are_mirrored():
     moved = seeded(ShiftAndFlip((2, 1)))(images).numpy()
     found = [places(np.abs(image[..., 0])) for image in moved]
     assert {len(moves) for moves in found} == {1}
-    assert (np.sign(moved).sum(axis=(1, 2, 3))[:400] > 0).all()  # each its own pixels
+    assert (
+        np.sign(moved).sum(axis=(1, 2, 3))[:400] > 0
+    ).all()  # each channel has its own pixels
     assert (np.sign(moved).sum(axis=(1, 2, 3))[400:] < 0).all()
     down, aside, mirrored = np.array([moves[0] for moves in found]).T
     for shifts, size in ((down, 5), (aside, 3)):

@@ -87,7 +87,7 @@ def test_global_random_states_are_unchanged(small, moons, Classifier):
         return random.random(), np.random.random(), tf.random.normal([]).numpy()
 
     def fit():
-        # A width of no other test: the first fit builds the network.
+        # No other test uses this width, so that the first fit builds the network.
         clf = small(Classifier, num_layers=1, num_hidden=11).fit(*moons)
         clf.predict_uncertainty(moons[0])
 

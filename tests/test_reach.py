@@ -60,7 +60,7 @@ AROUND = {
 
 
 def inner(estimator, X):
-    """The classifier and the transformed samples, by hand."""
+    """Return the classifier inside an estimator and the transformed samples."""
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps[:-1]:
             X = step.transform(X)

@@ -1,16 +1,16 @@
-"""Tests of the README: its Python blocks run as one program, and its links exist."""
+"""The Python blocks of the README run as one program, and its links exist."""
 
 import re
 from pathlib import Path
 
-from sksngp import _base
+from sksngp import _network_training
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def test_python_blocks_run(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_base, "MOST_EPOCHS", 10)  # of epochs="auto"
+    monkeypatch.setattr(_network_training, "MAX_EPOCHS", 10)  # of epochs="auto"
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert blocks
     namespace = {}

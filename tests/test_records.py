@@ -1,4 +1,4 @@
-"""Records stand for objects whose attributes a file must not set."""
+"""Records of objects whose attributes must not be restored from files."""
 
 import numpy as np
 import pytest

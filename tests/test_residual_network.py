@@ -8,7 +8,7 @@ from official.nlp.modeling.layers import (
 )
 from reference import forward
 
-from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import pool
 from sksngp._tensorflow.residual_network import ResidualNetwork
 
@@ -23,11 +23,11 @@ RTOL = {"float32": 2e-5, "float64": 1e-12}
 
 
 def problem(dtype="float64", seed=0, **changes):
-    """Fields of an architecture, weights for it and projected rows."""
+    """Return an architecture, its weights and projected samples."""
     fields = {"num_outputs": 3, "num_layers": 2, "num_hidden": 16, "dtype": dtype}
     fields |= changes
     rng = np.random.default_rng(seed)
-    weights = initial_weights(Architecture(**fields), rng, np.array([-1.0, 0.0, 2.0]))
+    weights = architecture_of(fields).initial_weights(rng, np.array([-1.0, 0.0, 2.0]))
     for name, array in weights.items():  # no bias stays at its initial zero
         if name.endswith("bias"):
             array += rng.normal(size=array.shape).astype(dtype)
@@ -37,8 +37,8 @@ def problem(dtype="float64", seed=0, **changes):
 
 
 def loaded(fields, weights, **scalars):
-    """The network of an architecture, with weights and scalars."""
-    network = ResidualNetwork(Architecture(**fields))
+    """Return the network of an architecture with weights and scalars."""
+    network = ResidualNetwork(architecture_of(fields))
     network.load(weights)
     for name, value in scalars.items():
         getattr(network, name).assign(value)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sksngp._data.rows import Rows, add, joined
+from sksngp._data.rows import Rows, add_sums, concatenate
 
 
 def rows(start, stop):
@@ -10,20 +10,22 @@ def rows(start, stop):
 
 def test_rows_in_memory_are_one_shard():
     held = rows(0, 50)
-    assert list(held.shards(np.random.default_rng(0))) == [held]
-    assert held.total(lambda part: (part.projected.sum(),)) == (11 * 49 * 25,)
+    assert list(held.shuffle_buffers(np.random.default_rng(0))) == [held]
+    assert held.sum_over_samples(lambda part: (part.projected.sum(),)) == (
+        11 * 49 * 25,
+    )
 
 
 def test_joined_parts_are_the_whole():
     whole, parts = rows(0, 9), [rows(0, 2), rows(2, 7), rows(7, 9)]
     for name, array in vars(whole).items():
-        np.testing.assert_array_equal(getattr(joined(parts), name), array)
-    assert joined(parts[:1]) is parts[0]
+        np.testing.assert_array_equal(getattr(concatenate(parts), name), array)
+    assert concatenate(parts[:1]) is parts[0]
 
 
 def test_members_are_joined_along_their_samples():
     parts = [Rows(np.zeros((3, n, 2)), np.zeros(n), np.ones(n)) for n in (4, 5)]
-    assert joined(parts).projected.shape == (3, 9, 2)
+    assert concatenate(parts).projected.shape == (3, 9, 2)
 
 
 def test_chunks_stay_within_the_budget():
@@ -33,4 +35,4 @@ def test_chunks_stay_within_the_budget():
 
 
 def test_sums_are_added_array_by_array():
-    assert add((1, 2.0), (10, 20.0)) == (11, 22.0)
+    assert add_sums((1, 2.0), (10, 20.0)) == (11, 22.0)

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
 from sksngp._data.sample_weight import are_counts, effective_weights
-from sksngp._data.validation import check_training_rows
+from sksngp._data.validation import check_training_samples
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def assert_weight_is_repetition(make, data, outputs):
     weights = np.random.default_rng(0).integers(0, 4, len(y))
     weighted = make().fit(X, y, sample_weight=weights)
     repeated = make().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
-    # The flags, in the last column, may differ where a score is at the threshold.
+    # Flags, in the last column, may differ if a score is at the threshold.
     assert_allclose(
         outputs(weighted, X)[:, :-1], outputs(repeated, X)[:, :-1], atol=1e-8
     )
@@ -120,7 +120,7 @@ def test_importances_keep_their_unit_in_a_stream():
     clf = MCDropoutClassifier()
     X, y = np.zeros((4, 1)), np.arange(4) % 2
     check = partial(
-        check_training_rows, clf, known_classes=np.arange(2), streaming=True
+        check_training_samples, clf, known_classes=np.arange(2), streaming=True
     )
     weights = [
         check(X, y, [0.5] * 4, reset=True)[2],
@@ -128,7 +128,12 @@ def test_importances_keep_their_unit_in_a_stream():
         check(X[:1], y[:1], [3.0], reset=False)[2],  # an integer among importances
         check(X[:1], y[:1], None, reset=False)[2],
     ]
-    expected = [[1.0] * 4, [3.0] * 4, [6.0], [22 / 9]]  # the last one is of mean weight
+    expected = [
+        [1.0] * 4,
+        [3.0] * 4,
+        [6.0],
+        [22 / 9],
+    ]  # the last sample has the mean weight
     for found, wanted in zip(weights, expected, strict=True):
         assert_allclose(found, wanted)
 
@@ -137,7 +142,7 @@ def test_counts_with_class_weights_keep_their_sum(moons):
     X, y = moons
     counts = 1.0 + (X[:, 0] > 0)
     clf = MCDropoutClassifier(class_weight={0: 1.0, 1: 5.0})
-    _, labels, weights, _, _, found = check_training_rows(
+    _, labels, weights, _, _, found = check_training_samples(
         clf, X, y, counts, known_classes=None, reset=True
     )
     assert_array_equal(found, counts)

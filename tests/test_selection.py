@@ -1,4 +1,4 @@
-"""Candidates are compared, and the final model calibrated, on held-out samples."""
+"""Comparison of candidates and calibration on held-out samples."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from sksngp import ResNetClassifier, SNGPClassifier, _sngp
 from sksngp._data import holdout
-from sksngp._selection import Splits
+from sksngp._data.rows import Rows
+from sksngp._selection import Fold, Search, Splits
 from sksngp._uncertainty.temperature import log_loss_at
 
 
 @pytest.fixture(scope="module")
 def noisy():
-    """Moons that overlap."""
+    """Return two overlapping moons."""
     return make_moons(150, noise=0.35, random_state=0)
 
 
@@ -40,7 +41,7 @@ def test_every_sample_is_scored_without_it(cross_fitted, noisy):
     X, _ = noisy
     assert len(cross_fitted.ood_scores_) == len(X)
     assert np.isfinite(cross_fitted.ood_threshold_)
-    # The final model has seen the samples, so they look more normal to it.
+    # The final model was trained on the samples, so their scores are lower.
     assert (-cross_fitted.score_samples(X)).mean() < cross_fitted.ood_scores_.mean()
 
 
@@ -100,7 +101,7 @@ def test_folds_rule_out_a_held_out_set(make_two, noisy, name):
 def test_splits_of_scikit_learn(small, noisy, as_list):
     X, y = noisy
     cv = StratifiedKFold(3)
-    weights = np.arange(len(y)) % 10 + 0.0  # samples of weight 0 are left out
+    weights = np.arange(len(y)) % 10 + 0.0  # samples of weight 0 are dropped
     if as_list:
         cv = list(cv.split(X, y))
     clf = small(SNGPClassifier, cv=cv, epochs=1).fit(X, y, sample_weight=weights)
@@ -261,3 +262,63 @@ def test_log_loss_agrees_with_scikit_learn():
     labels, weights = rng.integers(3, size=50), rng.uniform(1, 2, 50)
     expected = log_loss(labels, proba, sample_weight=weights)
     assert log_loss_at(proba, labels, weights) == pytest.approx(expected)
+
+
+class Guess:
+    """Model whose logits for each factor are as wrong as the factor is large."""
+
+    def __init__(self, depth):
+        self.depth = depth
+
+    def _candidate_logits(self, rows, held_out, factors):
+        noise = np.random.default_rng(0).normal(size=(len(held_out.labels), 2))
+        truth = 3.0 * np.eye(2)[held_out.labels]
+        return [truth + (self.depth + factor) * noise for factor in factors]
+
+
+def search(depths, factors, num_splits):
+    """Search with models that guess; return it and the networks it trained."""
+    trained = []
+
+    def train(depth, number):
+        trained.append((depth, number))
+        labels = np.arange(30, dtype=np.int32) % 2
+        rows = Rows(np.zeros((30, 1)), labels, np.ones(30))
+        mask = np.arange(30 * num_splits) // 30 == number
+        return Fold(Guess(depth), rows, rows, mask, np.ones(30))
+
+    return Search(depths, factors, num_splits, train), trained
+
+
+@pytest.mark.parametrize("num_splits", [1, 3])
+def test_few_splits_are_searched_completely(num_splits):
+    found, trained = search((0, 2), (1.0, 4.0), num_splits)
+    assert len(trained) == len(set(trained)) == 2 * num_splits
+    assert {each["n_splits"] for each in found.scores} == {num_splits}
+    assert (found.best.num_layers, found.best.kernel_factor) == (0, 1.0)
+
+
+def test_many_splits_are_searched_by_halving():
+    found, trained = search((0, 2, 6), (1.0, 2.0, 3.0), 5)
+    splits = [each["n_splits"] for each in found.scores]
+    assert sorted(splits) == [2] * 6 + [5] * 3
+    assert (found.best.num_layers, found.best.kernel_factor) == (0, 1.0)
+    assert [fold.model.depth for fold in found.trial.folds] == [0] * 5
+    # The best three have no blocks: other depths are trained on two splits only.
+    assert sorted(trained) == [(0, n) for n in range(5)] + [(2, 0), (2, 1)] + [
+        (6, 0),
+        (6, 1),
+    ]
+
+
+def test_a_single_candidate_is_not_compared():
+    found, trained = search((2,), (None,), 5)
+    assert found.scores is None
+    assert trained == [(2, number) for number in range(5)]
+
+
+def test_networks_without_blocks_are_not_trained(small, noisy):
+    clf = small(SNGPClassifier, num_layers=0).fit(*noisy)
+    assert (clf.n_iter_, clf.loss_curve_) == (0, [])
+    assert clf.score(*noisy) > 0.7
+    assert small(ResNetClassifier, num_layers=0, epochs=2).fit(*noisy).n_iter_ == 2

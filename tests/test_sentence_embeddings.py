@@ -171,7 +171,7 @@ def test_pipeline_classifies_texts_and_scores_ood_texts(small, questions):
     assert pipe.score(test["text"], test["intent"]) > 0.75
     known = ["someone stole my card", "how many dollars for 20 euros"]
     assert_array_equal(pipe.predict(known), ["lost_card", "exchange_rate"])
-    # With so small a network, only on average.
+    # For such a small network, this holds only on average.
     far = questions["text"][questions["intent"] == "oos_far"]
     assert pipe.score_samples(far).mean() < pipe.score_samples(test["text"]).mean()
 

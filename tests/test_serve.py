@@ -43,7 +43,7 @@ from sksngp.persistence import FORMAT, load, save
 
 @pytest.fixture(scope="module")
 def saved(small, iris, tmp_path_factory):
-    """Bytes of two models' files; their classes have other names."""
+    """Return the files of two models whose classes have different names."""
     folder, files = tmp_path_factory.mktemp("saved"), []
     for seed, names in enumerate((["a", "b", "ö"], ["x", "y", "z"])):
         clf = small(SNGPClassifier, random_state=seed)
@@ -54,19 +54,19 @@ def saved(small, iris, tmp_path_factory):
 
 @pytest.fixture
 def path(saved, tmp_path):
-    """A file with the first model in it."""
+    """Return the path of a file with the first model."""
     (tmp_path / "model.sksngp").write_bytes(saved[0])
     return tmp_path / "model.sksngp"
 
 
 @pytest.fixture
 def gate(path, monkeypatch):
-    """Predictions wait at the gate until it is set; `sizes` has their rows."""
+    """Delay predictions until the gate is set, and record their sizes."""
     gate, predict = threading.Event(), ServedModel.predict
     gate.sizes = []
 
     def wait(model, rows):
-        if len(rows) > 1 or rows.any():  # not those that try a new model
+        if len(rows) > 1 or rows.any():  # excluding predictions that test a new model
             gate.sizes.append(len(rows))
             assert gate.wait(300)
         return predict(model, rows)
@@ -95,7 +95,7 @@ def predict(client, rows):
 
 
 def post(path, content, **limits):
-    """What one body is answered with."""
+    """Return the answer to a request."""
 
     async def run():
         async with serving(path, **limits) as client:
@@ -140,7 +140,7 @@ def replace(path, data):
 
 
 def assert_right(answer, clf, X):
-    """Every number of an answer is the model's own, to the last bit."""
+    """All numbers of an answer are equal bit for bit to those of the model."""
     assert answer["classes"] == clf.classes_.tolist()
     assert answer["labels"] == clf.predict(X).tolist()
     assert_array_equal(answer["probabilities"], clf.predict_proba(X))
@@ -266,7 +266,7 @@ def test_labels_that_json_cannot_hold(small, iris, path, tmp_path):
 
 @pytest.fixture(scope="module")
 def mixed(small, iris):
-    """A pipeline with columns of text, and the dataframe it was fitted on."""
+    """Return a pipeline with text columns, and its training data."""
     frame = pd.DataFrame(iris[0], columns=["sepal length", "b", "c", "d"])
     frame["kind"] = np.where(frame["b"] > 3, "wide", "narrow")
     frame["note"] = np.where(frame["c"] > 4, "a long leaf", "one short leaf")
@@ -384,7 +384,7 @@ def test_openapi_describes_the_requests_of_the_model(path, mixed, tmp_path):
     assert record["required"] == list(mixed[1])
 
 
-# Refusals
+# Rejected requests
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
 def test_requests_are_answered_by_the_model_that_validated_them(
     path, small, iris, gate, tmp_path
 ):
-    """The model is replaced by one of two columns while requests of four wait."""
+    """The model is replaced by one with two features while requests with four wait."""
     narrow, X = tmp_path / "narrow", iris[0]
     save(small(SNGPClassifier).fit(X[:, :2], iris[1]), narrow)
 
@@ -603,7 +603,7 @@ def test_requests_are_answered_by_the_model_that_validated_them(
     assert_right(others[2], load(narrow), X[:3, :2])
     assert_right(others[3], load(narrow), X[3:4, :2])
     assert gate.sizes == [5, 4, 4]
-    assert drift.keys() == {digest_of(narrow)}  # rows of the old model are not its own
+    assert drift.keys() == {digest_of(narrow)}  # rows of the old model are not counted
     assert drift[digest_of(narrow)]["rows_total"] <= 4
 
 
@@ -696,9 +696,9 @@ def test_the_old_model_answers_while_a_new_one_is_tried(path, saved, iris):
 
 @pytest.mark.slow  # several processes that start TensorFlow
 def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
-    TrialProcess(Limits(load_seconds=300))(path)  # a good file
-    # What fails for want of memory differs, and so does what it says.
-    with pytest.raises(ValueError, match=r"memory|process|built|read"):
+    TrialProcess(Limits(load_seconds=300))(path)  # a valid file
+    # If memory is insufficient, different operations may fail.
+    with pytest.raises(ValueError, match=r"memory|process|created|read"):
         TrialProcess(Limits(load_bytes=0))(path)
     with pytest.raises(ValueError, match=r"more than 0\.01 s to load"):
         TrialProcess(Limits(load_seconds=0.01))(path)
@@ -712,7 +712,7 @@ def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_trial_says_why_a_file_is_refused(tmp_path):
     (tmp_path / "model").write_bytes(b"sksngp model 2\n" + bytes(100))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="corrupted"):
         TrialProcess(Limits())(tmp_path / "model")
 
 
@@ -727,7 +727,7 @@ def test_a_pipe_in_place_of_the_file_is_refused(path, iris):
     assert asyncio.run(run()).status_code == 200
 
 
-# Counts
+# Metrics
 
 
 def test_metrics_count(path, iris):

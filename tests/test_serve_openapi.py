@@ -25,7 +25,7 @@ NUM_EXAMPLES = 60
 
 @pytest.fixture(params=["rows", "rows and records", "records"])
 def path(request, small, iris, tmp_path):
-    """A model file for each kind of requests."""
+    """Return a model file for each kind of requests."""
     frame = pd.DataFrame(iris[0], columns=["a b", "b", "ß", "d"])
     model, X = small(SNGPClassifier, epochs=1), frame
     if request.param == "rows":
@@ -47,7 +47,7 @@ def path(request, small, iris, tmp_path):
 
 @contextmanager
 def event_loop():
-    """An event loop in a thread, which requests share with the batches."""
+    """Run an event loop in a thread, which requests and batches share."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -61,7 +61,7 @@ def event_loop():
 
 @contextmanager
 def serving(path):
-    """A function that sends the arguments of `requests.request` to the service."""
+    """Return a function like `requests.request` that calls the service."""
     app = create_app(path, limits=Limits(rows=5), poll=60, check=lambda file: None)
     transport = httpx.ASGITransport(app)
     client = httpx.AsyncClient(transport=transport, base_url="http://here")
@@ -109,7 +109,7 @@ def check(send, schema, route, method, mode):
 
 @pytest.mark.slow  # hundreds of requests
 def test_answers_conform_to_the_openapi_document(path):
-    """Valid requests are answered, invalid ones rejected, both as described."""
+    """Valid requests are answered and invalid ones rejected as documented."""
     from schemathesis import GenerationMode, openapi
 
     valid, invalid = GenerationMode.POSITIVE, GenerationMode.NEGATIVE

@@ -1,4 +1,4 @@
-"""scikit-learn's checks of estimators: with small networks, and with all defaults."""
+"""scikit-learn's checks of estimators: a small network, and the best of several."""
 
 import pytest
 from common import EXACT
@@ -27,8 +27,13 @@ SMALL_CLASSIFIERS = [
     MCDropoutClassifier(**SMALL),
     DeepEnsembleClassifier(**SMALL, num_ensemble=2),
 ]
-#: All defaults, except for fewer epochs. The others inherit the code that chooses.
-DEFAULT_CLASSIFIERS = [SNGPClassifier(epochs=15), ResNetClassifier(epochs=15)]
+#: Default folds and candidates, with small networks. The other classifiers inherit the
+#: code that chooses.
+CHOOSING = {"num_hidden": 16, "epochs": 10, "learning_rate": 0.03}
+CHOOSING_CLASSIFIERS = [
+    SNGPClassifier(**CHOOSING, num_inducing=64),
+    ResNetClassifier(**CHOOSING),
+]
 EXPECTED_FAILURE = {
     "check_sample_weight_equivalence_on_dense_data": (
         "a sample of weight 2 is in one mini-batch with one dropout mask, a repeated "
@@ -39,7 +44,7 @@ EXPECTED_FAILURE = {
 
 @pytest.fixture(autouse=True)
 def all_checks(monkeypatch):
-    """Without this, scikit-learn skips its check of array API dispatch."""
+    """Enable array API dispatch, so that scikit-learn does not skip its check."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
@@ -57,22 +62,21 @@ def test_small(estimator, check):
 
 
 @pytest.mark.slow
-@with_checks(DEFAULT_CLASSIFIERS)
-def test_defaults(estimator, check):
+@with_checks(CHOOSING_CLASSIFIERS)
+def test_choosing(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("clf", SMALL_CLASSIFIERS, ids=lambda clf: type(clf).__name__)
+@pytest.mark.parametrize(
+    "clf",
+    [
+        *SMALL_CLASSIFIERS,
+        *(pytest.param(clf, marks=pytest.mark.slow) for clf in CHOOSING_CLASSIFIERS),
+    ],
+    ids=lambda clf: f"{type(clf).__name__}, cv={clf.cv}",
+)
 def test_weights_are_repetitions_in_exact_settings(clf):
     """Without mini-batches, dropout and float32, the exempted check holds."""
     check_sample_weight_equivalence_on_dense_data(
         type(clf).__name__, type(clf)(**clf.get_params() | EXACT)
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("Classifier", list(map(type, SMALL_CLASSIFIERS)))
-def test_weights_are_repetitions_in_exact_settings_with_defaults(Classifier):
-    check_sample_weight_equivalence_on_dense_data(
-        Classifier.__name__, Classifier(**EXACT)
     )

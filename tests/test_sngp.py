@@ -13,19 +13,15 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sksngp import SNGPClassifier, _selection
 from sksngp._data.holdout import hold_out_below
 from sksngp._data.rows import Rows
-from sksngp._networks.architecture import Architecture, initial_weights
-from sksngp._tensorflow.residual_network import (
-    RandomFeatureGaussianProcess,
-    _official_layers,
-)
+from sksngp._tensorflow.layers import RandomFeatureGaussianProcess, official_layers
 from sksngp._uncertainty import posterior
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp._uncertainty.temperature import fit_temperature
 
-mean_field_logits = _official_layers("gaussian_process.py").mean_field_logits
+mean_field_logits = official_layers("gaussian_process.py").mean_field_logits
 
 PER_CLASS = {"covariance": "per_class", "inference": "monte_carlo"}
-ALL_ROWS = {"validation_fraction": 0.0}  # every row trains, in the order of X
+ALL_ROWS = {"validation_fraction": 0.0}  # all samples are in the training set, in order
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ def make(small):
 
 
 def network_outputs(clf, X):
-    """Hidden representation, logits and random features, in float64."""
+    """Compute hidden representation, logits and random features in float64."""
     projected = clf.projection_(X)
     with clf._inference() as compiled:
         hidden = compiled.hidden(projected).numpy()
@@ -50,7 +46,7 @@ def spectral_norms(clf):
 
 
 def far_rows(X, radius, n=200, seed=0):
-    """Rows in random directions, `radius` standard deviations from the mean."""
+    """Return samples in random directions, `radius` standard deviations away."""
     directions = np.random.default_rng(seed).normal(size=(n, X.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return X.mean(axis=0) + radius * X.std(axis=0) * directions
@@ -85,7 +81,9 @@ def test_no_kernel_exceeds_the_bound(make, iris, bound, num_layers, dtype):
     clf.set_params(warm_start=True).fit(X, y)
     norms.append(spectral_norms(clf))
     assert np.max(norms) <= bound
-    assert np.max(norms, axis=1).min() > 0.99 * bound  # or the bound went untested
+    assert (
+        np.max(norms, axis=1).min() > 0.99 * bound
+    )  # otherwise, the bound has no effect
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -99,11 +97,11 @@ def test_bound_holds_for_the_best_epoch_and_for_a_stream(make, iris, early_stopp
     assert 0.495 < max(spectral_norms(clf)) <= 0.5
 
 
-# Against tf-models-official's layer
+# Comparison with the layer of tf-models-official
 
 
 def official_layer(clf, hidden):
-    """Their Gaussian-process layer with our weights, reset to the prior."""
+    """Return the official output layer with the fitted weights, reset to the prior."""
     layer = RandomFeatureGaussianProcess(
         len(clf.classes_),
         num_inducing=clf.num_inducing,
@@ -156,7 +154,7 @@ def test_prediction_is_that_of_the_official_layer(
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.2])
 def test_posterior_holds_every_row_once(make, iris, validation_fraction):
-    """But for those that were held out to set the threshold."""
+    """The posterior includes all samples except held-out samples."""
     X, y = iris
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     clf = make(validation_fraction=validation_fraction, dtype="float64")
@@ -225,12 +223,12 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
         axis=1
     )
     expected = {
-        "total": normalised_entropy(clf.predict_proba(rows)),
-        "aleatoric": normalised_entropy(softmax(logits / clf.temperature_, axis=1)),
+        "total": normalized_entropy(clf.predict_proba(rows)),
+        "aleatoric": normalized_entropy(softmax(logits / clf.temperature_, axis=1)),
         "epistemic": share,
     }
     assert clf.temperature_ != 1
-    untempered = normalised_entropy(softmax(logits, axis=1))
+    untempered = normalized_entropy(softmax(logits, axis=1))
     distance = clf.input_distance_(clf.projection_(rows, "float64"))
     first, second, third = clf._surprisals
     combined = first(share * np.sqrt(untempered)) + second(distance)
@@ -296,23 +294,22 @@ def test_monte_carlo_and_mean_field_agree(make, iris):
 
 
 def with_other_features(clf, num_inducing, seed):
-    """The fitted network with new random features, and no posterior of theirs."""
+    """Return the fitted network with new random features and without a posterior."""
     fresh = copy.copy(clf).set_params(num_inducing=num_inducing)
     fresh.architecture_ = {**clf.architecture_, "num_inducing": num_inducing}
-    drawn = initial_weights(
-        Architecture(**fresh.architecture_), np.random.default_rng(seed), np.zeros(3)
-    )
+    rng = np.random.default_rng(seed)
+    drawn = fresh._fitted_architecture.initial_weights(rng, np.zeros(3))
     hidden = {k: w for k, w in clf.weights_.items() if k.startswith("hidden")}
     fresh.weights_ = drawn | hidden
     return fresh
 
 
 def learn(clf, rows):
-    """Give a network with new features the posterior of rows."""
+    """Fit the posterior of a network with new random features."""
     chunk = network_outputs(clf, rows)[2], np.ones((len(rows), 1))
     precision = clf.ridge_penalty * np.eye(clf.num_inducing)[None]
     precision = posterior.add_rows(precision, [chunk])
-    clf.posterior_ = posterior.factorise(
+    clf.posterior_ = posterior.factorize(
         precision, clf.ridge_penalty, clf.ridge_penalty
     )
     return clf
@@ -360,19 +357,19 @@ def test_variance_converges_to_that_of_the_exact_gaussian_process(make, iris):
             for seed in range(draws)
         ]
         errors[num_inducing] = np.sqrt(np.mean(np.square(np.array(scores) - exact)))
-    # Eight times the features: in theory an error smaller by the root of eight.
+    # With 8 times the features, the expected error decreases by a factor of sqrt(8).
     assert errors[2048] < errors[256] / 2 < errors[32] / 4
     assert errors[2048] < 0.03
 
 
 def test_auto_scale_is_a_share_of_the_mean_squared_distance(make, iris):
     X, y = iris
-    # A tiny step and a wide bound: the network stays what it was when untrained.
+    # With a tiny step and a large bound, the network remains at its initial state.
     clf = make(
         learning_rate=1e-30, spec_norm_bound=100.0, dtype="float64", **ALL_ROWS
     ).fit(X, y)
     distance = pdist(network_outputs(clf, X)[0], "sqeuclidean")
-    # Over all pairs of rows, a row with itself included.
+    # The mean is over all pairs of samples, including pairs of equal samples.
     expected = 2 * distance.sum() / len(X) ** 2
     assert clf.kernel_scale_ == pytest.approx(expected, rel=1e-9)
     weights = np.random.default_rng(0).integers(1, 4, len(X))
@@ -392,7 +389,7 @@ def test_singular_precision_is_regularized_with_a_warning(make):
     """Without a prior, few samples leave most variances undefined."""
     X = np.repeat([[0.0, 1.0], [1.0, 0.0]], 30, axis=0)
     clf = make(ridge_penalty=1e-300, dtype="float32")
-    with pytest.warns(RuntimeWarning, match="A larger ridge_penalty"):
+    with pytest.warns(RuntimeWarning, match="Increase ridge_penalty"):
         clf.fit(X, np.arange(60) % 2)
     assert np.isfinite(clf.predict_proba(X * 7)).all()
     score = clf.predict_uncertainty(X * 7, kind="epistemic")
@@ -463,7 +460,7 @@ def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
     assert (np.diff(scores.mean(axis=1)[:4]) > 0).all()
     assert scores[0].max() < 0.5
     assert scores[-2:].min() > 0.8
-    # Features in random phase: what is left is the share of directions not seen.
+    # With random phases, the variance ratio is the fraction of unseen directions.
     left = clf.ridge_penalty * np.trace(np.linalg.inv(clf.posterior_.precision[0]))
     np.testing.assert_allclose(scores[-2:].mean(axis=1), left / 512, atol=0.01)
     assert clf.predict_ood(far_rows(X, 16.0)).mean() > 0.95
@@ -471,7 +468,7 @@ def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
     assert clf.predict_proba(far_rows(X, 1e3)).max() < clf.predict_proba(X).max()
 
 
-# What a stream cannot change
+# Parameters that a stream cannot change
 
 
 @pytest.mark.parametrize(
@@ -506,7 +503,7 @@ def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
             cov_momentum=0.9, num_inducing=256, ood_alpha=0.1, random_state=seed
         ).fit(X[::2], y[::2])
         flagged.append(clf.predict_ood(X[1::2]).mean())
-    # Binomial noise of the threshold's 90 rows and of 898 fresh ones, three times.
+    # Three standard deviations of the 90 calibration and 898 new samples.
     assert np.mean(flagged) < 0.1 + 3 * 0.033 / np.sqrt(3)
 
 
@@ -515,7 +512,7 @@ def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
 
 @pytest.mark.parametrize("form", [{}, SNGP_FORMS["per class"]], ids=["shared", "own"])
 def test_held_out_samples_are_scored_by_all_others(make, iris, form):
-    """As if the posteriors had seen all samples but the one, and its equals."""
+    """The scores are those of posteriors without the sample and its duplicates."""
     X, y = iris
     clf = make(dtype="float64", **ALL_ROWS, **form).fit(X[::2], y[::2])
     chosen = np.append(np.arange(1, 20, 2), 1)  # the first one twice
@@ -531,8 +528,8 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
             Rows(*(part[others] for part in vars(rows).values())),
         )
         seen._absorb(left, afresh=False)
-        seen.input_distance_ = clf.input_distance_.absorb(left)
+        seen.input_distance_ = clf.input_distance_.update(left)
         expected = seen._predict_valid(X[chosen[index : index + 1]], "ood parts")
         np.testing.assert_allclose(found[index], expected[0], rtol=1e-6)
     alone = clf._held_out_parts(X[chosen], rows, refit=False)
-    assert (found[:, 1] < alone[:, 1]).all()  # others nearby are known
+    assert (found[:, 1] < alone[:, 1]).all()  # other samples are nearby

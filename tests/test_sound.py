@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sksngp import ResNetClassifier, SNGPClassifier, WideResNet
-from sksngp._persistence.sound import faults, objects
+from sksngp._persistence.sound import find_errors, objects
 from sksngp.persistence import ModelFileError, save
 
 
@@ -44,7 +44,7 @@ def assert_unsound(model, match, tmp_path):
 )
 def test_counts_are_those_of_the_arrays(clf, tmp_path, field, value):
     clf.architecture_ = {**clf.architecture_, field: value}
-    assert_unsound(clf, "SNGPClassifier is unsound", tmp_path)
+    assert_unsound(clf, "SNGPClassifier is invalid", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_arrays(clf, tmp_path, field, value):
 )
 def test_attributes_of_classifiers(clf, tmp_path, name, value):
     setattr(clf, name, value)
-    assert_unsound(clf, r"SNGPClassifier is unsound|an array has the type", tmp_path)
+    assert_unsound(clf, r"SNGPClassifier is invalid|an array has the type", tmp_path)
 
 
 def test_classifiers_inside_of_other_objects(clf, iris, tmp_path):
@@ -73,7 +73,7 @@ def test_classifiers_inside_of_other_objects(clf, iris, tmp_path):
     kernel[0, 0] = np.nan
     clf.weights_ = {**clf.weights_, "output/kernel": kernel}
     for model in (frozen, make_pipeline(StandardScaler(), frozen)):
-        assert_unsound(model, "SNGPClassifier is unsound: output/kernel", tmp_path)
+        assert_unsound(model, "SNGPClassifier is invalid: output/kernel", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,9 @@ def test_parameters_that_name_files(clf, iris, tmp_path):
     fitted.set_params(memory=str(tmp_path))
     assert_unsound(fitted, "memory must be None", tmp_path)
     for kind in (CountVectorizer, TfidfVectorizer):
-        assert any("local files" in fault for fault in faults(kind(input="filename")))
+        assert any(
+            "local files" in fault for fault in find_errors(kind(input="filename"))
+        )
 
 
 @pytest.mark.parametrize("jobs", [-(10**6), 10**6])
@@ -104,20 +106,22 @@ def test_many_processes(clf, iris, tmp_path, jobs):
     class Jobs(StandardScaler):
         n_jobs = jobs
 
-    assert any("n_jobs" in fault for fault in faults(Jobs()))
+    assert any("n_jobs" in fault for fault in find_errors(Jobs()))
 
 
 def test_parameters_are_valid():
     with pytest.raises(ValueError, match="strategy"):
-        list(faults(SimpleImputer(strategy="x")))
+        list(find_errors(SimpleImputer(strategy="x")))
 
 
 def test_vocabularies_number_their_terms():
     vectorizer = CountVectorizer().fit(["one two"])
-    assert not list(faults(vectorizer))
+    assert not list(find_errors(vectorizer))
     for vocabulary in ({"one": 0, "two": 2}, {"one": 10**9}, {"one": -1}, {"a": 0.5}):
         vectorizer.vocabulary_ = vocabulary
-        assert list(faults(vectorizer)) == ["vocabulary_ does not number its terms"]
+        assert list(find_errors(vectorizer)) == [
+            "vocabulary_ does not map its terms to consecutive integers"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -134,18 +138,18 @@ def test_vocabularies_number_their_terms():
 )
 def test_columns_of_one_hot_encoders(name, value):
     encoder = OneHotEncoder(min_frequency=2).fit([["a"]] * 3 + [["b"]] * 3 + [["c"]])
-    assert not list(faults(encoder))
+    assert not list(find_errors(encoder))
     setattr(encoder, name, value)
-    assert list(faults(encoder))
+    assert list(find_errors(encoder))
 
 
 def test_positions_of_random_states():
     generator = np.random.RandomState(0)
-    assert not list(faults(generator))
+    assert not list(find_errors(generator))
     state = generator.get_state(legacy=False)
     state["state"]["pos"] = 10**6
     generator.set_state(state)
-    assert list(faults(generator)) == ["its position is 1000000"]
+    assert list(find_errors(generator)) == ["its position is 1000000"]
 
 
 def test_objects_that_hold_themselves():

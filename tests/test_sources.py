@@ -18,11 +18,17 @@ from sksngp._data.collections import (
     open_source,
     split_label,
 )
-from sksngp._data.sources import ArraySource, RowSource, Selection, row_blocks, select
+from sksngp._data.sources import (
+    ArraySource,
+    RowSource,
+    Selection,
+    iter_chunks,
+    select_samples,
+)
 
 
 class Lists(RowSource):
-    """Blocks of given sizes, with the numbers of their rows."""
+    """Source with partitions of given sizes, whose values are positions."""
 
     def __init__(self, sizes, width=3):
         super().__init__(sizes, range(width))
@@ -33,9 +39,9 @@ class Lists(RowSource):
 
 
 def joined(X, width=None):
-    """All rows as `row_blocks` reads them, which must come in order."""
+    """Concatenate the chunks of `iter_chunks`, and check their order."""
     position, parts = 0, [np.empty((0, X.shape[1]))]
-    for rows, chunk in row_blocks(X, width):
+    for rows, chunk in iter_chunks(X, width):
         assert rows.start == position
         assert rows.stop - rows.start == len(chunk)
         position = rows.stop
@@ -53,7 +59,7 @@ def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
         rows = np.arange(3.0 * sum(sizes)).reshape(-1, 3)
         np.testing.assert_array_equal(joined(rows, width), rows)
         for X in (source, rows):
-            for _, chunk in row_blocks(X, width):
+            for _, chunk in iter_chunks(X, width):
                 assert len(chunk) == 1 or len(chunk) * width <= budget
 
 
@@ -61,20 +67,22 @@ def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
 def test_a_selection_has_the_chosen_rows(sizes, seed):
     source = Lists(sizes)
     mask = np.random.default_rng(seed).random(len(source)) < 0.5
-    chosen = select(source, mask)
+    chosen = select_samples(source, mask)
     assert isinstance(chosen, Selection)
     assert chosen.shape == (mask.sum(), 3)
     assert joined(chosen)[:, 0].tolist() == np.flatnonzero(mask).tolist()
     again = np.arange(len(chosen)) % 2 == 0
-    np.testing.assert_array_equal(joined(select(chosen, again)), joined(chosen)[again])
+    np.testing.assert_array_equal(
+        joined(select_samples(chosen, again)), joined(chosen)[again]
+    )
 
 
 def test_many_rows_of_an_array_are_chosen_without_a_copy(monkeypatch):
     X = np.arange(4000.0).reshape(2000, 2)
     mask = np.arange(2000) % 3 > 0
-    np.testing.assert_array_equal(select(X, mask), X[mask])
+    np.testing.assert_array_equal(select_samples(X, mask), X[mask])
     monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 1000)
-    chosen = select(X, mask)
+    chosen = select_samples(X, mask)
     assert isinstance(chosen, Selection)
     np.testing.assert_array_equal(joined(chosen), X[mask])
 
@@ -165,7 +173,7 @@ def test_folders_name_values_and_files_lack_columns(tmp_path):
 
 def test_a_name_must_mean_one_column():
     table = pa.table([[1.0], [2.0]], names=["u", "u"])
-    with pytest.raises(ValueError, match=r"several columns named \['u'\]"):
+    with pytest.raises(ValueError, match=r"several columns for each of \['u'\]"):
         open_source(pa.dataset.dataset(table))
 
 
@@ -174,7 +182,7 @@ def test_a_name_must_mean_one_column():
     [
         (dask.array.ones(3), "Array with 1 dimensions"),
         (dask.array.ones((2, 2, 2)), "Array with 3 dimensions"),
-        (dask.delayed([[1.0]]), "Delayed.* with neither"),
+        (dask.delayed([[1.0]]), "Delayed.* with none"),
         (dask.array.ones((2, 2), dtype=complex), "real numbers.*complex128"),
         (
             dask.dataframe.from_pandas(
@@ -210,7 +218,7 @@ def test_float32_stays():
 
 
 def test_a_data_set_says_which_columns_it_lacks(table):
-    with pytest.raises(ValueError, match=r"lacks the columns \['w'\]"):
+    with pytest.raises(ValueError, match=r"must have the columns \['w'\]"):
         ParquetSource(table[1], ["u", "w"])
 
 
@@ -219,9 +227,9 @@ def test_the_label_is_a_column_of_a_data_set(table):
     features, labels = split_label(dataset, "kind")
     assert features == ["u", "v"]
     assert labels.tolist() == frame["kind"].tolist()
-    with pytest.raises(ValueError, match="y='colour' is no column"):
+    with pytest.raises(ValueError, match=r"y must be a column of X.* 'colour'"):
         split_label(dataset, "colour")
-    with pytest.raises(ValueError, match="which only a pyarrow"):
+    with pytest.raises(ValueError, match="only if X is a pyarrow"):
         split_label(np.empty((2, 2)), "kind")
 
 

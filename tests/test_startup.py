@@ -36,7 +36,7 @@ def test_forked_process_raises_an_error(monkeypatch, small, iris):
 
 @pytest.fixture(scope="module")
 def printed(run_python):
-    """Lines printed by a process that forks, in an environment with settings."""
+    """Return the output of a process that forks, with environment variables."""
     run = run_python(
         """
         import multiprocessing, os, signal, threading, warnings

@@ -1,4 +1,4 @@
-"""The rows of a stream that are remembered."""
+"""The samples of a stream that are stored."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from sksngp._data.stream_memory import capacity, empty_memory, reach
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows of three classes, one of them rare, some of which are repeated."""
+    """Return samples of three classes, one of them rare, with duplicates."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
     X[250:] = X[:50]
@@ -110,7 +110,7 @@ def test_wild_values_are_out_of_reach():
     X[::100] = 1e6
     low, high = reach(X)
     assert ((-20 < low) & (low < -8) & (8 < high) & (high < 20)).all()
-    # Nothing is cut off where there is too little to go by.
+    # Values are not clipped if there are too few samples.
     rare = np.zeros((1000, 1))
     rare[:5] = 1.0
     for few in (rare, X[:4], X[:0]):

@@ -58,7 +58,7 @@ def test_chunks_are_those_of_rows_in_memory(problem, members, size, little_memor
 def test_chunks_of_a_given_size_go_across_blocks(problem, little_memory, monkeypatch):
     expected = [slice(start, min(start + 70, 3000)) for start in range(0, 3000, 70)]
     for block in (7, 64, 70, 100, 3000):
-        monkeypatch.setattr(sources, "ARRAY_BLOCK", block)
+        monkeypatch.setattr(sources, "ARRAY_PARTITION_SIZE", block)
         streamed = project(*problem())
         assert [part for _, part in streamed.chunks(8, 70)] == expected
 
@@ -68,8 +68,8 @@ def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_mem
     expected = projection(X, dtype)
     streamed = project(X, labels, weights, projection, dtype)
     seen = []
-    for shard in streamed.shards(np.random.default_rng(0)):
-        assert 0 < len(shard.labels) <= 1500  # the labels are the rows' numbers
+    for shard in streamed.shuffle_buffers(np.random.default_rng(0)):
+        assert 0 < len(shard.labels) <= 1500  # the labels are positions of samples
         np.testing.assert_array_equal(shard.projected, expected[shard.labels])
         np.testing.assert_array_equal(shard.weights, weights[shard.labels])
         seen.append(shard.labels)
@@ -80,21 +80,21 @@ def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
     monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 4 * 4096 * 8 * 4)
     streamed = project(*problem(n=20_000))
     rng = np.random.default_rng(0)
-    first, second = (next(iter(streamed.shards(rng))).labels for _ in range(2))
+    first, second = (next(iter(streamed.shuffle_buffers(rng))).labels for _ in range(2))
     assert len(first) > 3000
-    # Not one run of neighbours, and not the same rows again.
+    # The partitions are not consecutive, and differ between epochs.
     assert (np.diff(np.unique(first // 1024)) > 1).any()
     assert not np.array_equal(first, second)
 
 
 def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
     monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(streamed_rows, "GROUP_ROWS", 1024)
+    monkeypatch.setattr(streamed_rows, "GROUP_SIZE", 1024)
     X, labels, weights, projection, dtype = problem(n=10_000)
     parts, alive = [], []
 
     class Part(np.ndarray):
-        """An array that can be watched."""
+        """Array that supports weak references."""
 
     def part(group):
         result = group.projected.sum(axis=0, dtype=np.float64).view(Part)
@@ -102,6 +102,6 @@ def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
         alive.append(sum(ref() is not None for ref in parts))
         return (result,)
 
-    (total,) = project(X, labels, weights, projection, dtype).total(part)
+    (total,) = project(X, labels, weights, projection, dtype).sum_over_samples(part)
     np.testing.assert_allclose(total, projection(X).sum(axis=0), rtol=1e-5)
     assert len(parts) > 9 and max(alive) <= 3

@@ -1,4 +1,4 @@
-"""Forged archives are refused before anything in them is built."""
+"""Forged archives are rejected before any object is created."""
 
 import copy
 import io
@@ -31,14 +31,14 @@ def saved(model, folder):
 
 @pytest.fixture(scope="module")
 def base(small, iris, tmp_path_factory):
-    """File of an SNGP classifier."""
+    """Return the file of an SNGP classifier."""
     clf = small(SNGPClassifier, num_inducing=16, num_hidden=4, epochs=1).fit(*iris)
     return saved(clf, tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
 def bases(base, small, iris, tmp_path_factory):
-    """Files of several kinds of models."""
+    """Return the files of several kinds of models."""
     import pandas as pd
 
     X, y = iris
@@ -118,7 +118,7 @@ def test_too_many_entries(base):
     [
         (forging.npy("<U0", (2**33,)), "type <U0"),
         (forging.npy("|V0", (2**40,)), "type"),
-        (forging.npy("<f8", (2**40,)), "another size"),
+        (forging.npy("<f8", (2**40,)), "differs from its header"),
         (forging.npy("<f8", (-3,), bytes(24)), "shape"),
         (forging.npy("|O", (3,), bytes(24)), "type object"),
         (forging.npy([("a", "<f8")], (3,), bytes(24)), "type"),
@@ -282,7 +282,7 @@ NAMES = [
 
 
 def mutate(rng, entries):
-    """Change one place of a file's structure."""
+    """Change one node in the schema of a file."""
     found = forging.nodes(entries["schema.json"])
     chosen, other = rng.choice(found), rng.choice(found)
     kind = rng.randrange(8)
@@ -294,7 +294,7 @@ def mutate(rng, entries):
         )
     elif kind == 2:
         del chosen[rng.choice(list(chosen))]
-    elif kind == 3:  # what another node holds
+    elif kind == 3:  # content of another node
         for key in set(other) - {"protocol"}:
             chosen[key] = copy.deepcopy(other[key])
     elif kind == 4:  # another type
@@ -342,7 +342,7 @@ def mutated_array(rng, content):
 
 
 def fuzz(bases, number, seed):
-    """Files are refused, or hold a sound model."""
+    """Check that files are rejected or contain a valid model."""
     rng = random.Random(seed)
     loaded = 0
     originals = [forging.entries_of(base) for base in bases]
@@ -353,7 +353,7 @@ def fuzz(bases, number, seed):
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             try:
                 mutate(rng, entries)
-            except (KeyError, TypeError, ValueError):  # nothing of the kind is there
+            except (KeyError, TypeError, ValueError):  # the file has no such node
                 continue
         try:
             model = persistence._decode(forging.file_of(entries))

@@ -1,4 +1,4 @@
-"""Scores brought to one scale."""
+"""Conversion of scores to surprisals."""
 
 import numpy as np
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
 from sksngp._uncertainty.conformal import pvalues
-from sksngp._uncertainty.surprisal import MOST_SCORES, combine, fit_surprisal
+from sksngp._uncertainty.surprisal import MAX_SCORES, combine, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 
@@ -22,17 +22,17 @@ def test_monotone_and_finite(scores, first, second):
 @given(SCORES)
 def test_minus_the_log_of_p_values(scores):
     distinct = np.unique(scores)
-    if (np.diff(distinct) > 1e-5).all():  # else some count as equal
+    if (np.diff(distinct) > 1e-5).all():  # otherwise, some count as equal
         expected = -np.log(pvalues(distinct, distinct))
         assert_allclose(fit_surprisal(scores)(distinct), expected, rtol=1e-9)
 
 
 @given(SCORES)
 def test_references_are_compared_with_the_others(scores):
-    """As `fit_surprisal` of the others, but for the tail above the second highest."""
+    """The result equals `fit_surprisal` of the other scores, except for the tail."""
     distinct = np.unique(scores)
     if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
-        found = fit_surprisal(scores).of_references(distinct)
+        found = fit_surprisal(scores).leave_one_out(distinct)
         others = [np.delete(distinct, index) for index in range(len(distinct))]
         expected = [
             -np.log(pvalues(distinct[index : index + 1], other))[0]
@@ -53,9 +53,9 @@ def test_an_exponential_tail_goes_on():
 
 
 def test_few_scores_say_the_same():
-    scores = np.random.default_rng(0).normal(size=20 * MOST_SCORES)
+    scores = np.random.default_rng(0).normal(size=20 * MAX_SCORES)
     surprisal = fit_surprisal(scores)
-    assert len(surprisal.scores) == MOST_SCORES
+    assert len(surprisal.scores) == MAX_SCORES
     shares = np.exp(-surprisal(np.quantile(scores, [0.1, 0.5, 0.95])))
     assert_allclose(shares, [0.9, 0.5, 0.05], atol=5e-3)
 

@@ -8,7 +8,7 @@ from sksngp._uncertainty.temperature import fit_temperature
 
 
 def draw(n, num_classes=4, seed=0):
-    """Logits, and labels that are drawn by their softmax."""
+    """Return logits, and labels sampled from their softmax."""
     rng = np.random.default_rng(seed)
     logits = 2 * rng.normal(size=(n, num_classes))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Calls in as many threads as the process was given."""
+"""Parallel function calls."""
 
 import time
 

@@ -6,7 +6,7 @@ from reference import forward, gradient
 from scipy.special import log_softmax
 
 from sksngp._data.rows import Rows
-from sksngp._networks.architecture import Architecture, initial_weights
+from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import pool, training
 from sksngp._tensorflow.training import DivergenceError, train, validation_score
 
@@ -21,10 +21,12 @@ every_network = pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWOR
 
 
 def problem(n=37, seed=0, **changes):
-    """Fields of an architecture, weights for it, and rows with labels."""
+    """Return an architecture, its weights, and samples with labels."""
     fields = {**TINY, "dropout": False, **changes}
     rng = np.random.default_rng(seed)
-    weights = initial_weights(Architecture(**fields), rng, np.zeros(3))
+    weights = architecture_of(fields).initial_weights(
+        rng, np.zeros(fields["num_outputs"])
+    )
     members = fields.get("members", 1)
     projected = rng.normal(size=(n, 6) if members == 1 else (members, n, 6))
     labels = rng.integers(0, 3, size=n).astype(np.int32)
@@ -54,14 +56,14 @@ def run(fields, weights, rows, *, epochs=3, batch_size=8, seed=5, **kwargs):
 
 
 def cross_entropy(weights, rows):
-    """Of each row and, in a stack, of each member; in float64 NumPy."""
+    """Compute the logits of each sample and ensemble member in float64."""
     logits = forward(weights, rows.projected, input_scale=0.7)[1]
     labels = np.broadcast_to(rows.labels, logits.shape[:-1])[..., None]
     return -np.take_along_axis(log_softmax(logits, axis=-1), labels, -1)[..., 0]
 
 
 def member(arrays, index):
-    """Weights of one member of a stack."""
+    """Return the weights of one ensemble member."""
     return {
         name: array[index, 0] if name.endswith("bias") else array[index]
         for name, array in arrays.items()
@@ -79,11 +81,11 @@ def equal(first, second):
     return all(np.array_equal(first[name], second[name]) for name in first)
 
 
-# Steps of the optimisers, by hand
+# Reference implementations of optimizer steps
 
 
 class SGD:
-    """Nesterov momentum of 0.9."""
+    """Compute a step with Nesterov momentum of 0.9."""
 
     def __init__(self):
         self.velocity = 0.0
@@ -94,7 +96,7 @@ class SGD:
 
 
 class Adam:
-    """Kingma and Ba (2015), algorithm 1, with the epsilon of its section 2."""
+    """Compute a step of algorithm 1 of Kingma and Ba (2015), with its epsilon."""
 
     def __init__(self):
         self.step, self.first, self.second = 0, 0.0, 0.0
@@ -108,7 +110,7 @@ class Adam:
 
 
 class RMSprop:
-    """Hinton's, with a discount of 0.9."""
+    """Compute a step of Hinton's RMSprop with a discount factor of 0.9."""
 
     def __init__(self):
         self.second = 0.0
@@ -170,7 +172,7 @@ def test_full_batch_epochs_are_the_hand_written_steps(changes, bound, optimizer)
         for name, g in gradients.items():
             step = steps.setdefault(name, STEPS[optimizer]())
             expected[name] = step(expected[name], g, 0.01)
-    # The optimisers round their learning rate and their decay to float32.
+    # The optimizers round their learning rate and decay to float32.
     assert_weights_close(trained, expected, rtol=1e-6)
     np.testing.assert_allclose(history.loss, losses, rtol=1e-6)
     assert history.loss[-1] < history.loss[0]
@@ -178,7 +180,7 @@ def test_full_batch_epochs_are_the_hand_written_steps(changes, bound, optimizer)
 
 def test_weight_decay_alone_shrinks_the_output_weights():
     fields, weights, rows = problem(optimizer="sgd", num_layers=0, num_inducing=20)
-    # Logits that no label contradicts: the cross-entropy has no gradient.
+    # The labels agree with saturated logits, so that the gradient is zero.
     weights["output/bias"] = np.array([1e4, 0.0, 0.0])
     rows = Rows(rows.projected, np.zeros_like(rows.labels), rows.weights)
     trained, _ = run(fields, weights, rows, epochs=1, batch_size=37, learning_rate=1e3)
@@ -197,7 +199,7 @@ def test_learning_rate_changes_without_a_new_network():
         np.testing.assert_allclose(second, 3 * first, rtol=1e-5, atol=1e-12)
 
 
-# The optimiser's state
+# State of the optimizer
 
 
 @pytest.mark.parametrize("optimizer", STEPS)
@@ -209,7 +211,7 @@ def test_state_is_dropped_at_the_start_and_kept_by_a_dump(optimizer):
         for _ in range(2):
             halves.append(train(compiled, rows, epochs=1, batch_size=37, seed=5))
             state = compiled.dump_optimizer()
-            compiled.load_optimizer(0.5)  # somebody else's use in between
+            compiled.load_optimizer(0.5)  # another use in between
             compiled.load_optimizer(0.01, state)
     assert_weights_close(halves[1][0], whole)
     losses = [h.loss[0] for _, h in halves]
@@ -218,7 +220,7 @@ def test_state_is_dropped_at_the_start_and_kept_by_a_dump(optimizer):
     assert not np.allclose(afresh["output/kernel"], whole["output/kernel"])
 
 
-# Weights of rows
+# Sample weights
 
 
 @every_network
@@ -255,7 +257,7 @@ def test_weight_is_repetition_in_full_batches(changes):
 @pytest.mark.parametrize("batch_size", [1, 8, 36, 37])
 def test_every_row_counts_once_an_epoch(changes, batch_size):
     fields, weights, rows = problem(**changes)
-    # Powers of two: no other set of rows has the same sum.
+    # With powers of two, each set of samples has a unique sum.
     rows = Rows(rows.projected, rows.labels, 2.0 ** np.arange(-18, 19))
     _, history = run(fields, weights, rows, batch_size=batch_size, learning_rate=0.0)
     importance = rows.weights / rows.weights.mean()
@@ -287,7 +289,7 @@ def test_same_seed_same_bits(changes):
     assert not equal(first, third)
 
 
-# Members of a stack
+# Ensemble members
 
 
 def test_members_with_equal_weights_train_as_the_single_network():
@@ -325,7 +327,7 @@ def test_a_member_does_not_feel_the_others(batch_size):
     ("scores", "patience", "epochs_run", "best"),
     [
         ([-3, -2, -1, -1.5, -1.2, -9, -0.1], 3, 6, 2),
-        ([-3, -2, -1, -1.0, -1.0, -0.5], 2, 5, 2),  # a tie is no rise
+        ([-3, -2, -1, -1.0, -1.0, -0.5], 2, 5, 2),  # a tie is not an improvement
         ([-1, -2, -3, -4], 1, 2, 0),
         ([-4, -3, -2, -1], 1, 4, 3),
         ([-2, -3, -1, -3, -0.5, -3], 2, 6, 4),
@@ -381,7 +383,7 @@ def test_validation_score_is_the_mean_log_likelihood(changes, chunk):
 def test_divergence_is_an_error_and_leaves_a_usable_network(changes):
     fields, weights, rows = problem(dtype="float32", optimizer="sgd", **changes)
     expected, _ = run(fields, weights, rows)
-    with pytest.raises(DivergenceError, match=r"loss became .* smaller learning_rate"):
+    with pytest.raises(DivergenceError, match=r"loss became .* Decrease learning_rate"):
         run(fields, weights, rows, epochs=20, learning_rate=1e38)
     assert equal(run(fields, weights, rows)[0], expected)
 

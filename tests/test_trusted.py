@@ -1,4 +1,4 @@
-"""Every kind of model that may be saved is loaded as it was."""
+"""All kinds of models that can be saved are restored unchanged."""
 
 import re
 
@@ -135,13 +135,13 @@ def name_of(value):
 
 
 def description_of(model):
-    """Return its parameters, without addresses of objects."""
+    """Return the parameters of an estimator without addresses of objects."""
     return re.sub("0x[0-9A-Fa-f]+", "", repr(model))
 
 
 @pytest.fixture(scope="module")
 def clf(small):
-    """Classifier that is fitted in a moment."""
+    """Return a classifier that is fitted quickly."""
     return small(ResNetClassifier, num_layers=1, num_hidden=8, epochs=1)
 
 
@@ -225,7 +225,7 @@ def test_distributions(clf, iris, tmp_path, distribution):
     ).fit(*iris)
     model.set_params(param_distributions=[{"epochs": distribution}])
     save(model, tmp_path / "model")
-    assert model.param_distributions[0]["epochs"] is distribution  # it is as it was
+    assert model.param_distributions[0]["epochs"] is distribution  # it is unchanged
     same = load(tmp_path / "model").param_distributions[0]["epochs"]
     assert_array_equal(same.rvs(9, random_state=0), distribution.rvs(9, random_state=0))
 

@@ -40,7 +40,7 @@ def test_changed_network_is_rejected(fitted_two, moons, changed):
 def test_data_that_do_not_match_are_rejected(fitted_two, moons):
     X, y = moons
     clf = copy.deepcopy(fitted_two).set_params(warm_start=True)
-    with pytest.raises(ValueError, match=r"y holds the classes \[2\]"):
+    with pytest.raises(ValueError, match=r"labels in y must be among .* got \[2\]"):
         clf.fit(X, y + 1)
     with pytest.raises(ValueError, match=r"X has 1 features.*expecting 2"):
         clf.fit(X[:, :1], y)

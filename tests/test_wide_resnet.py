@@ -7,7 +7,7 @@ from sksngp import ResNetClassifier, WideResNet
 
 
 def num_weights(depth, width, channels):
-    """By hand: 3 x 3 kernels, 1 x 1 shortcuts, four numbers a normalised channel."""
+    """Count weights: 3 x 3 kernels, 1 x 1 shortcuts, 4 per normalized channel."""
     total, entering = 9 * channels * 16, 16
     for group in range(3):
         leaving = 16 * width * 2**group
@@ -32,7 +32,7 @@ def test_it_is_the_papers_network(depth, width):
 
 
 def test_the_papers_size():
-    """36.5 million weights for CIFAR-10, says its table 4, with an output for ten."""
+    """Table 4 of the paper reports 36.5 million weights for ten outputs."""
     weights = num_weights(28, 10, 3) + 641 * 10
     assert round(weights / 1e6, 1) == 36.5
 
@@ -119,7 +119,7 @@ def test_a_saved_one_may_be_older_than_its_parameters():
 
 @pytest.mark.slow
 def test_a_search_over_its_width(digits):
-    """Of one width, for less time, and another one than the classifier has."""
+    """Use a single width that differs from that of the classifier, to save time."""
     clf = ResNetClassifier(network=WideResNet(width=2), image_shape=(8, 8, 1), cv=None)
     once = ShuffleSplit(1, random_state=0)
     search = GridSearchCV(clf.set_params(epochs=1), {"network__width": [1]}, cv=once)

@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 
 #: The distance to this neighbor is the score.
 NEIGHBOR = 10
@@ -57,7 +57,7 @@ Answers = dict[str, Answer]
 
 def with_entropy(predict_proba: Function) -> Answer:
     """Return an answer whose OOD score is the entropy of the probabilities."""
-    return Answer(lambda X: normalised_entropy(predict_proba(X)), predict_proba)
+    return Answer(lambda X: normalized_entropy(predict_proba(X)), predict_proba)
 
 
 def hidden_representation(clf) -> Function:

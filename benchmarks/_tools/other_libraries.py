@@ -26,7 +26,7 @@ from benchmarks._tools.printing import shown, table, time_text
 from benchmarks._tools.speed_comparison import SpeedComparison, ours_aware
 from benchmarks._tools.timing import seconds_of
 from sksngp import SNGPClassifier
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.metrics import ood_auroc
 
 LAYERS = (tutorial_settings.NUM_HIDDEN,) * tutorial_settings.NUM_LAYERS
@@ -136,7 +136,7 @@ def bayesian_deep_ensemble(X, y, epochs: int, seed: int, **params) -> Predict:
 def _with_entropy(predict_proba) -> Predict:
     def predict(rows):
         proba = predict_proba(rows)
-        return proba, normalised_entropy(proba)
+        return proba, normalized_entropy(proba)
 
     return predict
 

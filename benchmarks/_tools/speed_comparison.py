@@ -25,7 +25,8 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks.architecture import Architecture
-from sksngp._uncertainty.entropy import normalised_entropy
+from sksngp._networks.kinds import architecture_of
+from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp.datasets import two_moons, two_moons_ood
 from sksngp.metrics import ood_auroc
 
@@ -152,7 +153,7 @@ class SpeedComparison:
             found = getattr(self.tutorial, predict[0])(model, X)
             if isinstance(found, tuple):  # with variances
                 return found
-            return found, normalised_entropy(found)
+            return found, normalized_entropy(found)
 
         def judged(side, model):
             proba, known = answer(side, model, self.X_test)
@@ -228,7 +229,7 @@ class SpeedComparison:
         """Return the architecture of a classifier, to count operations."""
         classifier = clone(classifier)
         classifier.classes_ = np.unique(self.y)
-        return Architecture(**classifier._architecture())
+        return architecture_of(classifier._architecture())
 
     def fit_work(self, classifier) -> dict[str, float]:
         """Count the required operations of a fit."""

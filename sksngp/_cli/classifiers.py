@@ -1,4 +1,4 @@
-"""The classifiers of the command line, and measures of their predictions."""
+"""Classifiers of the command line, and metrics of their predictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASSIFIERS = {
 def make_classifier(
     name: str, options: argparse.Namespace, **params: Any
 ) -> ClassifierMixin:
-    """Return a classifier with the defaults, except for `options` and `params`."""
+    """Create a classifier with default parameters except for `options` and `params`."""
     classifier = CLASSIFIERS[name](random_state=options.random_state, verbose=1)
     if options.epochs is not None:
         params["epochs"] = options.epochs
@@ -40,7 +40,7 @@ def make_classifier(
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality of predictions on rows of known classes."""
+    """Metrics of predictions on in-distribution rows."""
 
     accuracy: float
     nll: float
@@ -48,18 +48,21 @@ class Quality:
 
 
 def quality(y: np.ndarray, proba: np.ndarray, labels: np.ndarray) -> Quality:
-    """Measure probabilities.
+    """Compute metrics of predicted probabilities.
 
     Parameters
     ----------
     y : array-like of shape (n,)
-        True classes.
+        True class labels.
     proba : ndarray of shape (n, n_classes)
+        Class probabilities.
     labels : ndarray of shape (n_classes,)
+        Class of each column of `proba`.
 
     Returns
     -------
     Quality
+        Accuracy, log loss and expected calibration error.
     """
     return Quality(
         accuracy=accuracy_score(y, labels[proba.argmax(axis=1)]),

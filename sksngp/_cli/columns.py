@@ -1,4 +1,4 @@
-"""Columns of a training table: what each of them holds, and how it is used."""
+"""Content and use of the columns of a training table."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["number", "time", "text"]
 
-#: Smallest number of values that are judged to be a counter or identifiers.
-FEWEST_IDENTIFIERS = 10
-#: Positions of the sample that represents the distribution of a column, ...
+#: Minimum number of values for a column to be recognized as a counter or identifiers.
+MIN_IDENTIFIERS = 10
+#: Number of quantiles that represent the distribution of a column.
 SAMPLE_SIZE = 200
-#: ... at least; fewer in wide tables, so that all samples have about ...
-SMALLEST_SAMPLE_SIZE = 50
-#: ... so many positions and model files remain small.
+#: Minimum number of quantiles of a column in wide tables.
+MIN_SAMPLE_SIZE = 50
+#: Approximate maximum number of quantiles of all columns, so that model files remain
+#: small.
 MAX_POSITIONS = 20_000
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -36,19 +37,21 @@ class Column:
     Parameters
     ----------
     name : str
+        Name of the column.
     kind : {"number", "time", "text"}
+        Kind of values.
     missing : float
-        Fraction of the cells that are missing or unreadable.
+        Fraction of the cells that are missing or cannot be parsed.
     words : list of str
-        Words among numbers or times; they count as missing.
+        Words in a column of numbers or times, which are treated as missing.
     style : str
         Format of times.
     sample : list of float
-        Quantiles of numbers and times, in order.
+        Quantiles of numbers or times in increasing order.
     counts : dict of str to int
-        Number of samples of each value of a column of text.
+        Number of rows with each value of a text column.
     spellings : dict of str to str
-        Values of the spellings of a column of text.
+        Value of each spelling in a text column.
     """
 
     name: str
@@ -62,9 +65,9 @@ class Column:
 
     @property
     def unseen(self) -> float:
-        """Estimated probability that a new sample has a value that is not known.
+        """Estimated probability that a new row has a value that is not in training.
 
-        This is the fraction of values that occur once (Good and Turing).
+        This is the fraction of rows whose value occurs once (Good and Turing).
         """
         total = sum(self.counts.values())
         return list(self.counts.values()).count(1) / total if total else 0.0
@@ -79,11 +82,11 @@ class Choice:
     columns : list of Column
         Columns to train on.
     left_out : dict of str to str
-        Columns that are left out, with the reason.
+        Reason for each column that is not used.
     remarks : list of str
-        What was read in an unexpected way.
+        Notes on cells that were parsed in an unexpected way.
     styles : dict of str to list of str
-        Columns by an unusual notation of their numbers.
+        Columns with each unusual notation of numbers.
     """
 
     columns: list[Column] = field(default_factory=list)
@@ -95,30 +98,32 @@ class Choice:
 def choose_columns(
     table: Table, target: str, drop: Sequence[str] = (), keep: Sequence[str] = ()
 ) -> Choice:
-    """Decide which columns of a training table to use, and as what.
+    """Select the columns of a training table to use, and determine their kinds.
 
-    A column holds numbers or times if at most a tenth of its values are other words,
-    and text otherwise. Identifiers are left out: counters, whole numbers that all
-    differ, and texts most of which differ.
+    A column contains numbers or times if at most a tenth of its values are other words,
+    and text otherwise. Columns that appear to be identifiers are not used. These are
+    counters, unique whole numbers, and text of which most values are unique.
 
     Parameters
     ----------
     table : Table
+        Training table.
     target : str
         Column of the class.
     drop : sequence of str, default=()
-        Columns to leave out.
+        Columns that are not used.
     keep : sequence of str, default=()
-        Columns to use even if they look like identifiers.
+        Columns that are used even if they appear to be identifiers.
 
     Returns
     -------
     Choice
+        Selected columns, and notes for the report.
 
     Raises
     ------
     InputError
-        If no column is left to train on, or a number is too large.
+        If no column remains to train on, or a number is too large.
     """
     choice = Choice()
     for name in table.cells.columns.drop(target):
@@ -143,7 +148,7 @@ def choose_columns(
 
 
 def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
-    """Add one column to the columns to use or to those that are left out."""
+    """Add a column to the columns that are used, or to those that are not."""
     cells, size = table.cells[name], _sample_size(table.cells.shape[1])
     numbers = parse_numbers(cells, table.separator)
     if numbers.tolerable():
@@ -178,17 +183,18 @@ def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
 def _why_identifiers(
     values: NDArray[np.float64], cells: pd.Series, table: Table
 ) -> str:
-    """Return why a column of numbers looks like identifiers; "" if it does not."""
+    """Return a reason why numbers appear to be identifiers, or "" if there is none."""
     is_number = ~np.isnan(values)
     present = values[is_number]
-    if len(present) < FEWEST_IDENTIFIERS or np.isinf(present).any():
+    if len(present) < MIN_IDENTIFIERS or np.isinf(present).any():
         return ""
     steps = np.diff(present)
     if steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
         return "it counts the rows (--keep trains on it)"
-    num_unique = cells[is_number].nunique()  # not of floats: identifiers may be long
+    # Cells are compared as text because long identifiers may be equal as floats.
+    num_unique = cells[is_number].nunique()
     if (present % 1 == 0).all() and num_unique >= len(present) / 2:
-        # A row that is given twice has the same identifier twice.
+        # Repeated rows have equal identifiers.
         if num_unique == len(table.cells[is_number].drop_duplicates()):
             return (
                 "its values are whole numbers that all differ, as identifiers are "
@@ -198,7 +204,7 @@ def _why_identifiers(
 
 
 def describe_styles(styles: dict[str, list[str]]) -> list[str]:
-    """Describe unusual notations of numbers, each with its columns."""
+    """Describe unusual notations of numbers and their columns."""
     return [f"read with {style}: {listed(names)}" for style, names in styles.items()]
 
 
@@ -214,7 +220,7 @@ def check_size(values: NDArray[np.float64], cells: pd.Series, path: str) -> None
 
 
 def wrong_words(parsed: Parsed, cells: pd.Series, kind: Kind) -> str:
-    """Describe the cells that hold something else than numbers or times."""
+    """Describe the cells that cannot be parsed as numbers or times."""
     words = cells[parsed.wrong]
     row = parsed.wrong.argmax()
     one = len(words) == 1
@@ -227,9 +233,9 @@ def wrong_words(parsed: Parsed, cells: pd.Series, kind: Kind) -> str:
 
 
 def _sample_size(num_columns: int) -> int:
-    """Return the number of positions of a sample in a table of so many columns."""
+    """Return the number of quantiles of each column in a table."""
     size = MAX_POSITIONS // num_columns
-    return min(max(size, SMALLEST_SAMPLE_SIZE), SAMPLE_SIZE)
+    return min(max(size, MIN_SAMPLE_SIZE), SAMPLE_SIZE)
 
 
 def _numeric(

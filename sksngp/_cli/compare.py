@@ -1,4 +1,4 @@
-"""The command line's comparisons of the four classifiers, and its picture."""
+"""Comparison of the four classifiers on built-in data, with a figure."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from .tables import check_writable, write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The digits that count as unknown.
+#: Digits that are held out as unseen classes.
 UNKNOWN_DIGITS = (8, 9)
-#: All four train networks of the tutorial's depth once, without comparing candidates,
-#: which would take minutes. The ensemble has as many members as in the paper on deep
-#: ensembles (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+#: Parameters of all classifiers. Each trains a network of the depth in the tutorial,
+#: because a comparison of candidates would take minutes. The number of ensemble members
+#: is that of the deep ensembles paper (Lakshminarayanan et al. 2017, arXiv 1612.01474).
 SETTINGS: dict[str, Any] = {"num_layers": 6, "cv": None}
 SETTINGS_OF = {"deep-ensemble": {"num_ensemble": 5}}
-SETTING_IN_WORDS = (
-    "Each classifier trains networks of six residual blocks once (num_layers=6, "
-    "cv=None; the defaults compare candidates), the deep ensemble five of them."
+SETTINGS_TEXT = (
+    "Each classifier trains one network of six residual blocks (num_layers=6, cv=None; "
+    "the defaults compare candidates), and the deep ensemble trains five."
 )
-#: Differences up to this are not called a win or a loss.
+#: Maximum difference between results that are described as equal.
 TIE = 0.02
 WIDTH = 88
 
 
 class Result(NamedTuple):
-    """Measures of a classifier on known and on unknown rows."""
+    """Metrics of a classifier on in-distribution and out-of-distribution rows."""
 
     name: str
     accuracy: float
@@ -53,7 +53,7 @@ class Result(NamedTuple):
     seconds: float
 
     def line(self) -> str:
-        """Return a row of the printed table."""
+        """Format the result as a row of the printed table."""
         return (
             f"{self.name:<22}  {self.accuracy:>8.3f}  {self.nll:>6.3f}  "
             f"{self.ece:>6.3f}  {self.auroc:>9.3f}  {self.flagged_known:>13.1%}  "
@@ -64,20 +64,23 @@ class Result(NamedTuple):
 def compare(
     data: InOut, options: argparse.Namespace, unknown: str
 ) -> list[ClassifierMixin]:
-    """Train the four classifiers and print a table, and what it shows.
+    """Train the four classifiers, and print a table of results and a summary.
 
     Parameters
     ----------
     data : InOut
+        Training, test and out-of-distribution samples.
     options : Namespace
+        Options of the command line.
     unknown : str
-        Name of the unknown rows in a sentence.
+        Description of the out-of-distribution samples within a sentence.
 
     Returns
     -------
-    list of classifiers, fitted
+    list of classifiers
+        Fitted classifiers.
     """
-    print(textwrap.fill(SETTING_IN_WORDS, WIDTH), flush=True)
+    print(textwrap.fill(SETTINGS_TEXT, WIDTH), flush=True)
     fitted, results = [], []
     for name, cls in CLASSIFIERS.items():
         print(f"Training {cls.__name__} ...", file=sys.stderr)
@@ -115,35 +118,36 @@ def _measure(classifier: ClassifierMixin, data: InOut, start: float) -> Result:
 
 
 def verdict(results: Sequence[Result], unknown: str) -> str:
-    """Say in words what a table of the four classifiers shows.
+    """Summarize a table of the four classifiers.
 
     Parameters
     ----------
     results : sequence of Result
-        The last one is of SNGP.
+        Results of the classifiers. The last one is that of SNGP.
     unknown : str
-        Name of the unknown rows in a sentence.
+        Description of the out-of-distribution samples within a sentence.
 
     Returns
     -------
     str
+        Summary in a few sentences.
     """
     *others, sngp = results
     best = max(others, key=lambda result: result.flagged_unknown)
     ahead = sngp.flagged_unknown - best.flagged_unknown
     if ahead > TIE:
-        outcome = "SNGP notices more of what it was never taught than any other"
+        outcome = "SNGP detects more unknown rows than any other classifier"
     elif ahead < -TIE:
-        outcome = "SNGP notices less of what it was never taught than this one"
+        outcome = "SNGP detects fewer unknown rows than this classifier"
     else:
-        outcome = "SNGP notices about as much of what it was never taught as this one"
-    alarms = [result.flagged_known for result in results]
+        outcome = "SNGP detects about as many unknown rows as this classifier"
+    rates = [result.flagged_known for result in results]
     return (
-        f"What this shows: {_accuracies(results)}. Of {unknown}, SNGP flags "
-        f"{sngp.flagged_unknown:.0%} as unlike its training data, and the best other, "
-        f"{best.name}, {best.flagged_unknown:.0%}: {outcome}. False alarms on known "
-        f"rows: {sngp.flagged_known:.1%} for SNGP, {min(alarms[:-1]):.1%} to "
-        f"{max(alarms[:-1]):.1%} for the others."
+        f"Summary: {_accuracies(results)}. Of {unknown}, SNGP flags "
+        f"{sngp.flagged_unknown:.0%} as unlike its training data, and the best other "
+        f"classifier, {best.name}, flags {best.flagged_unknown:.0%}: {outcome}. False "
+        f"positive rate on known rows: {sngp.flagged_known:.1%} for SNGP, "
+        f"{min(rates[:-1]):.1%} to {max(rates[:-1]):.1%} for the others."
     )
 
 
@@ -154,18 +158,18 @@ def _accuracies(results: Sequence[Result]) -> str:
     if high.accuracy - low.accuracy <= TIE:
         span = dict.fromkeys((f"{low.accuracy:.1%}", f"{high.accuracy:.1%}"))
         return (
-            "on rows like those trained on, all four are right about equally often "
+            "all four classifiers have about the same accuracy on known rows "
             f"({' to '.join(span)})"
         )
     return (
-        f"on rows like those trained on, {low.name} is right least often "
-        f"({low.accuracy:.1%}), {high.name} most often ({high.accuracy:.1%}) and SNGP "
-        f"in {results[-1].accuracy:.1%}"
+        f"on known rows, {low.name} has the lowest accuracy ({low.accuracy:.1%}) and "
+        f"{high.name} the highest ({high.accuracy:.1%}); the accuracy of SNGP is "
+        f"{results[-1].accuracy:.1%}"
     )
 
 
 def run_two_moons(options: argparse.Namespace) -> None:
-    """Compare on the tutorial's two moons and draw the picture."""
+    """Compare the classifiers on the two moons of the tutorial, and save a figure."""
     check_writable(options.picture)
     seed = options.random_state
     X, y = two_moons(random_state=seed)
@@ -182,7 +186,7 @@ def run_two_moons(options: argparse.Namespace) -> None:
     write_atomically(
         options.picture, lambda stream: figure.savefig(stream, format="png", dpi=120)
     )
-    print(f"Picture of what they are certain of: {options.picture}\n", flush=True)
+    print(f"Figure saved to {options.picture}\n", flush=True)
 
 
 def draw(
@@ -191,19 +195,24 @@ def draw(
     y: np.ndarray,
     X_ood: np.ndarray,
 ) -> Figure:
-    """Draw class probability and uncertainty of classifiers of 2-D points.
+    """Plot class probabilities and scores of classifiers over two features.
 
     Parameters
     ----------
-    classifiers : sequence of fitted classifiers
+    classifiers : sequence of classifiers
+        Fitted classifiers.
     X : ndarray of shape (n, 2)
+        Training samples.
     y : ndarray of shape (n,)
+        Class labels.
     X_ood : ndarray of shape (m, 2)
+        Out-of-distribution samples.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A column a classifier: probability above, out-of-distribution score below.
+        Figure with one column for each classifier. The first row shows probabilities,
+        the second row out-of-distribution scores.
     """
     from matplotlib.figure import Figure
 
@@ -234,9 +243,9 @@ def draw(
 def _draw_row(
     axes: np.ndarray, classifiers: Sequence[ClassifierMixin], X: np.ndarray, **data: Any
 ) -> None:
-    """Draw one kind of surface for each classifier, on one scale.
+    """Plot one kind of surface for each classifier, with a common color bar.
 
-    Scores of classifiers differ, and are shown as multiples of the threshold.
+    Scores have different units and are shown as multiples of the threshold.
     """
     for ax, classifier in zip(axes, classifiers, strict=True):
         display = UncertaintyDisplay.from_estimator(
@@ -261,7 +270,7 @@ def _draw_row(
 
 
 def run_digits(options: argparse.Namespace) -> None:
-    """Compare on handwritten digits, two of which are never trained on."""
+    """Compare the classifiers on handwritten digits with two unseen classes."""
     X, y = load_digits(return_X_y=True)
     data = hold_out_classes(X, y, UNKNOWN_DIGITS, random_state=options.random_state)
     print(
@@ -271,11 +280,12 @@ def run_digits(options: argparse.Namespace) -> None:
         flush=True,
     )
     digits = " and ".join(f"{digit}s" for digit in UNKNOWN_DIGITS)
-    fitted = compare(data, options, f"the handwritten {digits}, which none has seen")
+    fitted = compare(data, options, f"the {digits}, which are not in the training data")
     notes = (
-        "A row is flagged when its out-of-distribution score exceeds the classifier's "
-        f"threshold, set for at most {100 * fitted[0].ood_alpha:.3g}% of known rows in "
-        "expectation. Seconds: to train, and to predict and flag all test rows; the "
-        "first of all includes TensorFlow's start."
+        "A row is flagged if its out-of-distribution score exceeds the threshold of "
+        "the classifier, which is set such that at most "
+        f"{100 * fitted[0].ood_alpha:.3g}% of known rows are flagged in expectation. "
+        "Seconds: time to train, and to predict and flag all test rows. The first "
+        "classifier includes the time to start TensorFlow."
     )
     print(textwrap.fill(notes, WIDTH), flush=True)

@@ -1,4 +1,4 @@
-"""The description of a training table in a model file, checked when it is read."""
+"""Description of the training table in a model file, validated when it is read."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .columns import SAMPLE_SIZE, Column, Kind
 from .numbers import FORMATS
 from .spelling import Spellings
 
-#: Raised with each change of `Description` that older versions cannot read.
+#: Version of the format. It increases with each incompatible change of `Description`.
 FORMAT = 1
-#: Largest number of rows, or of cells with a value, that a description may state.
+#: Maximum number of rows, or of cells with a value, in a description.
 _MOST_ROWS = 2**53
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 class DescriptionError(ValueError):
-    """A text is not a description of a table."""
+    """Raised if a text is not a valid description of a table."""
 
 
 @dataclass
 class Description:
-    """Content of a training table, as far as scoring needs it.
+    """Properties of a training table that are required to score other tables.
 
     Parameters
     ----------
     columns : list of Column
-        The columns that the model uses.
+        Columns that the model uses.
     target : str
         Column of the class.
     labels : Spellings
@@ -40,7 +40,7 @@ class Description:
     source : str
         Name of the training table.
     num_rows, num_distinct : int
-        Number of rows of the training table, and of different ones among them.
+        Number of rows and number of unique rows of the training table.
     """
 
     columns: list[Column]
@@ -52,9 +52,10 @@ class Description:
 
 
 def to_text(description: Description) -> str:
-    """Return a description as JSON.
+    """Convert a description to JSON.
 
-    As text, a number takes a few bytes rather than an object of the file.
+    Numbers take only a few bytes as text, and do not count towards the maximum number
+    of objects in a model file.
     """
     source = os.path.basename(description.source)
     source = "".join(c if c.isprintable() else "?" for c in source)
@@ -68,7 +69,7 @@ def to_text(description: Description) -> str:
 
 
 def from_text(text: str) -> Description:
-    """Read and check a description.
+    """Parse and validate a description.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def from_text(text: str) -> Description:
 
 
 def _checks(entries: dict[str, Any]) -> Sequence[tuple[str, bool]]:
-    """Return, for each entry of a description, whether it is right."""
+    """Return the names of the entries of a description, and whether each is valid."""
     labels, source = entries["labels"], entries["source"]
     return (
         ("columns", isinstance(entries["columns"], list) and bool(entries["columns"])),
@@ -134,7 +135,7 @@ def _read_columns(entries: list[Any]) -> list[Column]:
 
 
 def _checks_of_column(column: Column) -> Sequence[tuple[str, bool]]:
-    """Return, for each entry of a column, whether it is right."""
+    """Return the names of the entries of a column, and whether each is valid."""
     is_time, is_text = column.kind == "time", column.kind == "text"
     sample, counts = column.sample, column.counts
     are_counts = isinstance(counts, dict) and all(map(_is_count, counts.values()))

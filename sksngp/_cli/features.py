@@ -1,4 +1,4 @@
-"""Cells of a table as features: numbers and text, and what is unusual about them."""
+"""Conversion of the cells of a table to features, with a record of unusual cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tables import InputError, Table, listed
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A column without values is an error if chance would have left it empty less often.
+#: Maximum probability that a column is empty by chance for this to be an error.
 IMPROBABLE = 1e-3
 
 
@@ -28,13 +28,13 @@ class Features:
     Parameters
     ----------
     values : DataFrame
-        Numbers and times as float64, text as objects; NaN where a value is missing.
+        Numbers and times as float64, and text as objects. Missing values are NaN.
     unseen : DataFrame of bool
-        True for texts that the training table does not have.
+        True for text that does not occur in the training table.
     remarks : list of str
-        What was read in an unexpected way.
+        Notes on cells that were parsed in an unexpected way.
     styles : dict of str to list of str
-        Columns by an unusual notation of their numbers.
+        Columns with each unusual notation of numbers.
     """
 
     values: pd.DataFrame
@@ -44,31 +44,33 @@ class Features:
 
     @property
     def missing(self) -> pd.DataFrame:
-        """True for missing cells."""
+        """Mask of missing cells."""
         return self.values.isna()
 
     def num_distinct(self) -> int:
-        """Return the number of different samples."""
+        """Return the number of unique samples."""
         return len(self.values.drop_duplicates())
 
 
 def read_features(table: Table, columns: Sequence[Column]) -> Features:
-    """Turn the columns that a classifier uses into numbers and text.
+    """Convert the columns that a classifier uses to numbers and text.
 
     Parameters
     ----------
     table : Table
-        May have other columns in addition, in any order.
+        Table to convert. It may have additional columns, in any order.
     columns : sequence of Column
+        Columns that the classifier uses.
 
     Returns
     -------
     Features
+        Values of these columns.
 
     Raises
     ------
     InputError
-        If columns are absent or empty, or hold something else than in training.
+        If columns are absent or empty, or have another kind of values than in training.
     """
     import pandas as pd
 
@@ -96,7 +98,7 @@ def read_features(table: Table, columns: Sequence[Column]) -> Features:
 
 
 def _check_not_empty(table: Table, columns: Sequence[Column]) -> None:
-    """Raise an InputError if columns lack all values that they had in training."""
+    """Raise an InputError if columns are empty that have values in training."""
     empty = [
         column.name
         for column in columns
@@ -122,8 +124,8 @@ def _read_text(table: Table, column: Column) -> np.ndarray:
 def _read_numbers(
     table: Table, column: Column, features: Features
 ) -> NDArray[np.float64]:
-    """Read a column of numbers or times, and add what is remarkable to `features`."""
-    # A word that was missing in training is missing here.
+    """Parse a column of numbers or times, and add notes to `features`."""
+    # Words that were treated as missing in training are missing here as well.
     cells = table.cells[column.name]
     cells = cells.where(~cells.isin(column.words), "")
     if column.kind == "number":

@@ -1,4 +1,4 @@
-"""Class labels of the command line, which are compared as values."""
+"""Class labels in tables, which are compared by value."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 
 
 def read_labels(table: Table, target: str) -> tuple[np.ndarray, Spellings]:
-    """Return the class of each row of a training table.
+    """Read the class of each row of a training table.
 
     Parameters
     ----------
     table : Table
+        Training table.
     target : str
-        The column that holds the classes.
+        Column of the class.
 
     Returns
     -------
     labels : ndarray of str, shape (n,)
+        Class labels.
     spellings : Spellings
         Spellings of the labels.
 
     Raises
     ------
     InputError
-        If the column is absent, lacks a value, or does not hold classes.
+        If the column is absent, has missing values, or does not hold classes.
     """
     check_names(table, [target])
     cells = table.cells[target]
@@ -60,7 +62,7 @@ def read_labels(table: Table, target: str) -> tuple[np.ndarray, Spellings]:
 
 
 def known_labels(cells: pd.Series, spellings: Spellings) -> np.ndarray:
-    """Return the labels of a scored table as objects; None where they are missing."""
+    """Return the labels of a scored table as objects. Missing labels are None."""
     labels = spellings.read(cells)
     labels[is_missing(cells)] = None
     return labels

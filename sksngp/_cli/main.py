@@ -1,8 +1,8 @@
 """Entry point of the command line.
 
-Without options it compares the four classifiers on the tutorial's two moons and
-on handwritten digits; with ``--data`` it trains one of them on a user's table
-and flags the rows of another that are unlike it.
+Without options, the command compares the four classifiers on the two moons of the
+tutorial and on handwritten digits. With ``--data``, it trains a classifier on a user's
+table, and flags rows of another table that are unlike the training data.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str or None, default=None
-        Options; None takes those of the process.
+        Command-line arguments. If None, those of the process are used.
 
     Returns
     -------
     int
-        0. A wrong option or a bad file ends the process with status 2 and a
-        message of one line on standard error, an interrupt with status 130.
+        Exit status 0. An invalid option or file ends the process with status 2 and a
+        one-line message on standard error, and an interrupt with status 130.
     """
     parser = make_parser()
     options = parser.parse_args(argv)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_table(options: argparse.Namespace) -> None:
-    """Train on a user's table; check on a part of it; flag the rows of another."""
+    """Train and evaluate a classifier on a table, and flag the rows of another."""
     _check_outputs(options)
     data = read_training_data(options)
     new = None
@@ -72,13 +72,13 @@ def run_table(options: argparse.Namespace) -> None:
         score(model, new, model.classifier.ood_alpha, options.output, report)
     _write_report(report, options)
     if model is not None and options.save is not None:
-        # The last step: if it fails, the results above are not lost.
+        # Saving is the last step, so that no results are lost if it fails.
         save_model(model, options.save)
         print(f"Model saved to {options.save}", flush=True)
 
 
 def run_model(options: argparse.Namespace) -> None:
-    """Flag the rows of a table with a saved model."""
+    """Flag the rows of a table using a saved model."""
     _check_outputs(options)
     model = load_model(options.model)
     classifier = model.classifier

@@ -1,4 +1,4 @@
-"""A trained model of the command line, and its file."""
+"""Trained models of the command line, and their files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Model(Description):
-    """A fitted pipeline, and the description of its training table.
+    """Fitted pipeline and the description of its training table.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted.
+        Fitted pipeline.
     """
 
     pipeline: Pipeline
 
     @property
     def classifier(self) -> ClassifierMixin:
-        """The classifier at the end of the pipeline."""
+        """Classifier in the last step of the pipeline."""
         return self.pipeline[-1]
 
 
@@ -49,7 +49,9 @@ def save_model(model: Model, path: str) -> None:
     Parameters
     ----------
     model : Model
+        Model to save.
     path : str
+        File to write.
 
     Raises
     ------
@@ -57,7 +59,8 @@ def save_model(model: Model, path: str) -> None:
         If the file cannot be written.
     """
     pipeline = model.pipeline
-    # An attribute of the pipeline, so that the file remains a model like others.
+    # The description is stored in an attribute of the pipeline, so that
+    # `sksngp.persistence.load` can load the file as well.
     pipeline.table_ = to_text(model)
     try:
         persistence.save(pipeline, path)
@@ -66,20 +69,22 @@ def save_model(model: Model, path: str) -> None:
 
 
 def load_model(path: str) -> Model:
-    """Read a model file that `save_model` wrote.
+    """Read a model file that was written by `save_model`.
 
     Parameters
     ----------
     path : str
+        File to read.
 
     Returns
     -------
     Model
+        Trained model.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or is not such a file.
+        If the file cannot be read or was not written by `save_model`.
     """
     try:
         pipeline = persistence.load(path)
@@ -99,7 +104,7 @@ def load_model(path: str) -> Model:
 
 
 def _check_pipeline(pipeline: Any, description: Description) -> None:
-    """Raise a DescriptionError if a pipeline does not take the described columns."""
+    """Raise a DescriptionError if a pipeline and a description do not match."""
     columns = description.columns
     expected = {
         "numeric": [column.name for column in columns if column.kind != "text"],

@@ -1,4 +1,4 @@
-"""Columns whose values moved most between the training table and a scored one."""
+"""Columns with the largest shift between the training table and a scored table."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from scipy.stats import binom, ks_2samp
 from .columns import Column
 from .features import Features
 
-#: Number of columns that are named.
+#: Maximum number of columns to report.
 NUM_NAMED = 3
-#: Smallest distance between distributions, in [0, 1], of a column that is named.
+#: Minimum distance between distributions, in [0, 1], of a column to report.
 NOTABLE = 0.1
-#: A number of flags is far too high if chance exceeds it less often.
+#: Probability below which a number of flags is too high to occur by chance.
 IMPROBABLE = 1e-3
 
 
 class Move(NamedTuple):
-    """Distance between the distributions of a column, and a description of both.
+    """Shift of the distribution of a column.
 
     Parameters
     ----------
     distance : float
-        Largest difference between distribution functions for numbers, total variation
-        for text; or the difference between fractions of missing cells if larger.
+        Maximum difference between the distribution functions of numbers, or total
+        variation distance of text. If the difference between the fractions of missing
+        cells is larger, it is used instead.
     name : str
+        Name of the column.
     description : str
+        Description of both distributions.
     """
 
     distance: float
@@ -38,21 +41,22 @@ class Move(NamedTuple):
 
 
 def too_many_flags(num_flagged: int, num_rows: int, alpha: float) -> bool:
-    """Return whether far more rows are flagged than of rows like those of training.
+    """Return whether far more rows are flagged than expected in distribution.
 
     Examples
     --------
     >>> too_many_flags(120, 600, 0.05), too_many_flags(1, 2, 0.05)
     (True, False)
     """
-    # Twice the rate, as the threshold of a single fit deviates from the promise.
+    # The false positive rate of a single fit deviates from `alpha`, which only bounds
+    # its expectation. A factor of 2 allows for this.
     return bool(binom.sf(num_flagged - 1, num_rows, min(2 * alpha, 1)) < IMPROBABLE)
 
 
 def moved_columns(features: Features, columns: Sequence[Column]) -> list[Move]:
-    """Return the columns that moved most, the first of them most."""
+    """Return the columns with the largest shifts, in decreasing order."""
     moves = [_move(features.values[column.name], column) for column in columns]
-    # Others moved by chance, or much less.
+    # The shifts of other columns are due to chance, or much smaller.
     least = max(NOTABLE, max(move.distance for move in moves) / 2)
     notable = [move for move in moves if move.distance >= least]
     return sorted(notable, key=lambda move: -move.distance)[:NUM_NAMED]

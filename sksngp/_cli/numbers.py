@@ -1,4 +1,4 @@
-"""Numbers and times in cells of text."""
+"""Parsing of numbers and times in text cells."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .tables import MISSING
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Largest fraction of a column's values that may be other words than numbers or times;
-#: a single one always may.
+#: Maximum fraction of the values of a column that are not numbers or times. A single
+#: such value is always allowed.
 TOLERANCE = 0.1
 
 DECIMAL_COMMAS = "decimal commas"
-#: Values on which formats of times are tried first.
+#: Number of values on which formats of times are tried first.
 _SAMPLE = 100
 _DATES = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"),
     *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y"),
 )
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-#: Formats of times, the preferred ones first; "clock" is a time of day.
+#: Formats of times in order of preference. The format "clock" is a time of day.
 FORMATS = ("ISO8601", "clock", *(d + c for d in _DATES for c in _CLOCKS))
 
 _CLOCK = r"\d{1,2}:[0-5]\d(:[0-5]\d(\.\d+)?)?"
@@ -37,14 +37,14 @@ _DECIMAL_COMMA = re.compile(rf"{_DOTTED_THOUSANDS}|[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Parsed:
-    """Numbers in a column of text.
+    """Numbers that were parsed from a text column.
 
     Parameters
     ----------
     values : float64 ndarray of shape (n,)
-        NaN if a cell is missing or holds something else.
+        Numbers. Cells that are missing or cannot be parsed are NaN.
     wrong : bool ndarray of shape (n,)
-        True for cells that hold something else.
+        True for cells that cannot be parsed.
     style : str, default=""
         Description of an unusual notation, or the format of times.
     """
@@ -54,7 +54,7 @@ class Parsed:
     style: str = ""
 
     def tolerable(self) -> bool:
-        """Return whether few enough cells hold something else."""
+        """Return whether the number of cells that cannot be parsed is acceptable."""
         num_wrong, num_right = self.wrong.sum(), (~np.isnan(self.values)).sum()
         return num_right > num_wrong and (
             num_wrong <= max(1, TOLERANCE * (num_wrong + num_right))
@@ -62,25 +62,27 @@ class Parsed:
 
 
 def is_missing(cells: pd.Series) -> NDArray[np.bool_]:
-    """Return a mask of the cells that count as missing."""
+    """Return a mask of missing cells."""
     return cells.isin(MISSING).to_numpy()
 
 
 def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
-    """Read a column as numbers.
+    """Parse a column of numbers.
 
-    Commas within numbers mark decimals. In a file that is separated by commas they
-    mark thousands instead if each of them is followed by three digits.
+    Commas within numbers are decimal separators. In a file whose columns are separated
+    by commas, they are thousands separators if each is followed by three digits.
 
     Parameters
     ----------
     cells : Series of str
+        Cells to parse.
     separator : str, default=","
-        Separator of the file.
+        Column separator of the file.
 
     Returns
     -------
     Parsed
+        Numbers and a mask of the cells that cannot be parsed.
     """
     parsed = _to_numbers(cells)
     with_comma = cells[parsed.wrong & cells.str.contains(",")]
@@ -107,22 +109,25 @@ def _to_numbers(cells: pd.Series, style: str = "") -> Parsed:
 
 
 def parse_times(cells: pd.Series, preferred: str = "") -> Parsed | None:
-    """Read a column as dates or times: days since 1970, or hours of a day.
+    """Parse a column of dates or times.
+
+    Dates are converted to days since 1970, and times of day to hours.
 
     Parameters
     ----------
     cells : Series of str
+        Cells to parse.
     preferred : str, default=""
         Format to try first.
 
     Returns
     -------
     Parsed or None
-        None if no format fits.
+        Parsed times, or None if no format matches.
     """
     missing = is_missing(cells)
     sample = cells[~missing][:_SAMPLE]
-    # Times have digits; this spares most columns of text the formats.
+    # Times contain digits. This check avoids trying all formats on most text columns.
     if sample.empty or sample.str.contains(r"\d").mean() <= 0.5:
         return None
     for name in dict.fromkeys((preferred, *FORMATS)):
@@ -142,7 +147,7 @@ def _to_times(cells: pd.Series, name: str) -> Parsed:
         spans = pd.to_timedelta(valid.where(~short, valid + ":00"), errors="coerce")
         values = (spans / pd.Timedelta(hours=1)).to_numpy(np.float64)
     else:
-        # Without a time zone, times count as UTC.
+        # Times without a time zone are interpreted as UTC.
         times = pd.to_datetime(cells, format=name, errors="coerce", utc=True)
         since = times - pd.Timestamp(0, tz="UTC")
         values = (since / pd.Timedelta(days=1)).to_numpy(np.float64)

@@ -1,4 +1,4 @@
-"""Options of the command line, and which of them go together."""
+"""Options of the command line, and the validation of their combinations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _OF_TABLES = ("score", "output", "report")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line's options."""
+    """Create the parser of the command-line options."""
     parser = argparse.ArgumentParser(
         prog="python -m sksngp",
-        description="Classifiers that know what they don't know. Without options: "
-        "compare the four of them on the two-moons data, where the picture shows "
-        "what they are certain of, and on handwritten digits with two digits that "
-        "they have never seen.",
+        description="Classifiers with uncertainty estimates and out-of-distribution "
+        "detection. Without options, the four classifiers are compared on the two "
+        "moons, with a figure of their uncertainty, and on handwritten digits of which "
+        "two are held out from training.",
         epilog="example: python -m sksngp --data train.csv --target species "
         "--score new.csv --output flagged.csv --report flagged.html",
     )
@@ -36,24 +36,28 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add(
         "--data",
         metavar="two-moons|digits|PATH.csv",
-        help="one of the two built-in comparisons only, or a UTF-8 file with a header "
-        "to train one classifier on, separated by commas, semicolons, tabs or '|'; "
-        "numbers, decimal commas, dates, text and missing values are fine",
+        help="one of the two built-in comparisons, or a UTF-8 file with a header to "
+        "train a classifier on, with columns separated by commas, semicolons, tabs or "
+        "'|'; it may contain numbers, decimal commas, dates, text and missing values",
     )
     add(
         "--score",
         metavar="NEW.csv",
-        help="rows to classify and to flag; the columns may come in another order, "
-        "with others among them",
+        help="rows to classify and flag; the columns may be in any order, and "
+        "additional columns are ignored",
     )
     add(
         "--output",
         metavar="FLAGGED.csv",
-        help=f"where NEW.csv goes with columns {', '.join(RESULTS)} and a probability "
-        "for each class added",
+        help="file to write: NEW.csv with the additional columns "
+        f"{', '.join(RESULTS)} and a probability for each class",
     )
     add("--report", metavar="PATH.html", help="write a page with tables and figures")
-    add("--save", metavar="MODEL.sksngp", help="write the trained model (needs skops)")
+    add(
+        "--save",
+        metavar="MODEL.sksngp",
+        help="write the trained model (requires skops)",
+    )
     add(
         "--model",
         metavar="MODEL.sksngp",
@@ -62,7 +66,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add(
         "--picture",
         metavar="PATH.png",
-        help="where the picture of the two moons goes (default: sksngp-two-moons.png)",
+        help="file of the figure of the two moons (default: sksngp-two-moons.png)",
     )
 
 
@@ -79,7 +83,7 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="COLUMN",
         action="append",
-        help="train on this column even if it looks like an identifier (may be "
+        help="train on this column even if it appears to be an identifier (may be "
         "repeated)",
     )
 
@@ -89,27 +93,28 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add(
         "--classifier",
         choices=sorted(CLASSIFIERS),
-        help="what to train on PATH.csv (default: sngp)",
+        help="classifier to train on PATH.csv (default: sngp)",
     )
     add(
         "--ood-alpha",
         type=_fraction,
         metavar="FRACTION",
-        help="fraction of the rows like those of training that may be flagged, in "
-        "expectation (default: 0.05)",
+        help="maximum expected fraction of rows like the training data that are "
+        "flagged (default: 0.05)",
     )
     add(
         "--epochs",
         type=_positive,
         metavar="N",
-        help="passes over the training data (default: that of the classifiers)",
+        help="number of passes over the training data (default: that of the "
+        "classifier)",
     )
     add(
         "--random-state",
         type=_natural,
         metavar="SEED",
         default=0,
-        help="the same seed gives the same result (default: 0)",
+        help="seed of all random numbers, for reproducible results (default: 0)",
     )
 
 
@@ -140,20 +145,22 @@ def _fraction(text: str) -> float:
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End with a usage error for options that do not go together."""
+    """End the process with a usage error if options cannot be combined."""
     if options.model is not None:
         _check_options_of_model(parser, options)
     elif options.data is None or options.data in BUILT_IN:
         for name in (*_OF_TRAINING, *_OF_TABLES):
             if getattr(options, name) is not None:
-                parser.error(f"--{name} needs --data with a CSV file")
+                parser.error(f"--{name} requires --data with a CSV file")
     elif options.target is None:
-        parser.error(f"--data {options.data} needs --target, the column of the class")
+        parser.error(
+            f"--data {options.data} requires --target, the column of the class"
+        )
     elif (options.score is None) != (options.output is None):
-        parser.error("--score and --output go together")
+        parser.error("--score and --output must be used together")
     options.drop, options.keep = options.drop or [], options.keep or []
     if options.target in options.drop:
-        parser.error(f"--drop {options.target}: this is the --target")
+        parser.error(f"--drop {options.target}: the column is also the --target")
     both = [name for name in options.drop if name in options.keep]
     if both:
         parser.error(f"--drop and --keep both name {both[0]!r}")
@@ -165,9 +172,9 @@ def _check_options_of_model(
 ) -> None:
     for name in ("data", *_OF_TRAINING, "epochs"):
         if getattr(options, name) is not None:
-            parser.error(f"--{name} is for training; it does not go with --model")
+            parser.error(f"--{name} is for training and cannot be used with --model")
     if options.score is None or options.output is None:
-        parser.error("--model needs --score and --output")
+        parser.error("--model requires --score and --output")
 
 
 def _check_endings(
@@ -180,6 +187,6 @@ def _check_endings(
     if options.picture is None:
         options.picture = "sksngp-two-moons.png"
     elif options.data not in (None, "two-moons") or options.model is not None:
-        parser.error("--picture is of the two moons; it does not go with this --data")
+        parser.error("--picture requires --data two-moons, or no --data and no --model")
     elif not options.picture.lower().endswith(".png"):
         parser.error(f"--picture {options.picture}: the name must end in .png")

@@ -1,4 +1,4 @@
-"""The classifier behind imputation and one-hot encoding, and how it is split."""
+"""Pipeline of imputation, one-hot encoding and a classifier, and the split of rows."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from sklearn.preprocessing import OneHotEncoder
 
 from .columns import Column
 
-#: Values of a text column that get an indicator of their own, the most frequent first.
-#: All others share one, so that the width of the encoded table is bounded.
+#: Maximum number of indicators of a text column. The most frequent values have their
+#: own indicator, and all others share one.
 MAX_CATEGORIES = 100
 
-#: Smallest number of samples of a class for it to take part in the cross-check: a
-#: quarter of them is held out.
+#: Minimum number of rows of a class to be included in the cross-check, which holds out
+#: a quarter of them.
 MIN_ROWS = 4
 
 
 def build_pipeline(columns: Sequence[Column], classifier: ClassifierMixin) -> Pipeline:
-    """Put a classifier behind imputation and one-hot encoding.
+    """Build a pipeline of imputation, one-hot encoding and a classifier.
 
-    Missing numbers become the median, and an indicator tells that they were missing if
-    training has missing ones. For text, missing is a value of its own.
+    Missing numbers are replaced by the median, with an indicator feature if the
+    training set has missing values. In text columns, missing is a category.
 
     Parameters
     ----------
     columns : sequence of Column
+        Columns of the training table.
     classifier : classifier
+        Last step of the pipeline.
 
     Returns
     -------
     Pipeline
-        Not fitted; takes the values of `Features`.
+        Unfitted pipeline, whose input is the values of `Features`.
     """
-    # Part of the rows may lack every value of a column, which is kept nevertheless.
+    # A column may be empty in the rows that a pipeline is fitted on.
     impute_number = SimpleImputer(
         strategy="median", keep_empty_features=True, add_indicator=True
     )
@@ -48,12 +50,12 @@ def build_pipeline(columns: Sequence[Column], classifier: ClassifierMixin) -> Pi
             strategy="constant", fill_value="(missing)", keep_empty_features=True
         ),
         OneHotEncoder(
-            # As "ignore", but a value that training does not have counts as one of
-            # the rare ones if there are any.
+            # If there are infrequent categories, unknown values are encoded as one of
+            # them. Otherwise, they are ignored.
             handle_unknown="infrequent_if_exist",
             max_categories=MAX_CATEGORIES,
             sparse_output=False,
-            dtype="float64",  # model files hold the name, not the type
+            dtype="float64",  # model files may hold the name but not the type
         ),
     )
     text = [column.name for column in columns if column.kind == "text"]
@@ -67,18 +69,21 @@ def build_pipeline(columns: Sequence[Column], classifier: ClassifierMixin) -> Pi
 def split_rows(
     labels: np.ndarray, random_state: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return row numbers to train on and row numbers to hold out, stratified.
+    """Split rows into a training set and held-out rows, stratified by class.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
+        Class labels.
     random_state : int
+        Seed of the split.
 
     Returns
     -------
     (ndarray, ndarray) or None
-        A quarter is held out; classes of fewer than `MIN_ROWS` rows are only trained
-        on. None if there are no others.
+        Positions of the training rows and of the held-out rows, a quarter of all. Rows
+        of classes with fewer than `MIN_ROWS` rows are in the training set. None if all
+        classes are that small.
     """
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     common = counts[inverse] >= MIN_ROWS

@@ -1,4 +1,4 @@
-"""What the command line reports: lines on the terminal, and a page for browsers."""
+"""Report of the command line: lines on the terminal and an HTML page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ p {{ margin: 0.3em 0 }}
 
 
 class Report:
-    """Lines, which are printed at once, and tables and figures for a page.
+    """Report of lines, which are printed immediately, and of tables and figures.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Report:
         self._parts.append(f"<h2>{html.escape(title)}</h2>")
 
     def say(self, line: str) -> None:
-        """Print a line, and add it to the page."""
+        """Print a line and add it to the page."""
         print(line, flush=True)
         self._parts.append(f"<p>{html.escape(line.strip())}</p>")
 
@@ -74,7 +74,7 @@ class Report:
         self._parts.append(f'<div class="scroll">{head}>{caption}{rest}</div>')
 
     def picture(self, figure: Figure, caption: str) -> None:
-        """Add a figure to the page, as data within it."""
+        """Embed a figure in the page."""
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=100)
         data = base64.b64encode(stream.getvalue()).decode()
@@ -85,5 +85,5 @@ class Report:
         )
 
     def page(self) -> str:
-        """Return the page: one HTML file that loads nothing else."""
+        """Return the page as self-contained HTML."""
         return _PAGE.format(title=html.escape(self.title), body="\n".join(self._parts))

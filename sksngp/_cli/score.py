@@ -1,4 +1,4 @@
-"""Scoring a table: predictions, flags, and what the flags may come from."""
+"""Scoring of a table: predictions, flags, and possible causes of the flags."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .tables import InputError, Table, listed, read_table, write_atomically
 from .train import report_missing, rows_for_flags
 from .unusual import describe_cells, flag_cells, rare_events
 
-#: Columns that scoring adds, in addition to a probability for each class.
+#: Columns that scoring adds. A column for the probability of each class follows.
 RESULTS = (
     "prediction",
     "probability",
@@ -32,13 +32,13 @@ RESULTS = (
     "out_of_distribution",
     "unusual_cells",
 )
-#: Rows that the page shows.
+#: Number of rows on the page.
 NUM_ROWS_SHOWN = 20
 
 
 @dataclass
 class NewData:
-    """A table to score that was read."""
+    """Table to score and its features."""
 
     table: Table
     features: Features
@@ -51,13 +51,16 @@ class Scores:
     Parameters
     ----------
     proba : ndarray of shape (n, n_classes)
+        Class probabilities.
     prediction : ndarray of str, shape (n,)
+        Predicted classes.
     score, pvalue : ndarray of shape (n,)
         Out-of-distribution scores and their p-values.
     by_cell, flags : bool ndarray of shape (n,)
-        Rows that are flagged for their cells, and all that are flagged.
+        Masks of the rows that are flagged for unusual cells, and of all flagged rows.
     threshold : float
-        Scores above it are flagged; infinity if training had too few rows.
+        Score above which rows are flagged. It is infinite if the training table has too
+        few rows.
     """
 
     proba: NDArray[np.float64]
@@ -70,7 +73,7 @@ class Scores:
 
     @property
     def able(self) -> bool:
-        """Whether training had enough rows for flags by score."""
+        """Whether the training table has enough rows to flag rows by score."""
         return bool(np.isfinite(self.threshold))
 
 
@@ -80,18 +83,22 @@ def read_new_data(path: str, columns: Sequence[Column], classes: np.ndarray) -> 
     Parameters
     ----------
     path : str
+        File to read.
     columns : sequence of Column
+        Columns that the model uses.
     classes : ndarray of str
+        Classes of the model.
 
     Returns
     -------
     NewData
+        Table and features.
 
     Raises
     ------
     InputError
-        If the table does not match the training table, or already has a column of
-        the results.
+        If the table does not match the training table, or already has a column that
+        scoring adds.
     """
     table = read_table(path)
     names = [*RESULTS, *probability_names(classes)]
@@ -104,23 +111,27 @@ def read_new_data(path: str, columns: Sequence[Column], classes: np.ndarray) -> 
 
 
 def probability_names(classes: np.ndarray) -> list[str]:
-    """Return the names of the columns with the probabilities of the classes."""
+    """Return the names of the columns of class probabilities."""
     return [f"probability_{label}" for label in classes]
 
 
 def score(
     model: Model, new: NewData, alpha: float, output: str, report: Report
 ) -> None:
-    """Write a table with predictions and flags added, and report on the flags.
+    """Write a table with predictions and flags, and report on the flags.
 
     Parameters
     ----------
     model : Model
+        Trained model.
     new : NewData
+        Table to score.
     alpha : float
-        Fraction of rows like those of training that may be flagged.
+        Maximum expected fraction of in-distribution rows that are flagged.
     output : str
+        File to write.
     report : Report
+        Report to extend.
     """
     scores = _compute(model, new.features, alpha)
     cells = describe_cells(new.features, model.columns)
@@ -156,7 +167,7 @@ def _compute(model: Model, features: Features, alpha: float) -> Scores:
     pvalue = ood_pvalue(model.pipeline, X)
     events, rate = rare_events(model.columns, alpha)
     by_cell = flag_cells(features, events)
-    # Scores flag what is left of the promise, as `predict_ood` would.
+    # Scores are compared with the remaining false positive rate, as in `predict_ood`.
     limit = alpha - rate + 1e-9
     return Scores(
         proba=proba,
@@ -205,7 +216,7 @@ def _write(
 def _report_cells(
     model: Model, features: Features, scores: Scores, report: Report
 ) -> None:
-    """Report the cells that were filled in and the values never seen."""
+    """Report missing cells, and values that do not occur in training."""
     training = {column.name: column.missing for column in model.columns}
     report_missing(features, report, training)
     for name, unseen in features.unseen.items():
@@ -232,7 +243,7 @@ def _report_too_few(model: Model, alpha: float, report: Report) -> None:
 
 
 def _report_moves(model: Model, features: Features, report: Report) -> None:
-    """Name the columns that moved most."""
+    """Report the columns with the largest shifts."""
     moves = moved_columns(features, model.columns)
     if not moves:
         report.say(
@@ -251,7 +262,7 @@ def _report_moves(model: Model, features: Features, report: Report) -> None:
 def report_accuracy(
     truth: np.ndarray, scores: Scores, classes: np.ndarray, report: Report
 ) -> None:
-    """Report accuracy on rows with a known class, and how many others are flagged."""
+    """Report accuracy on rows of known classes, and the flags of other rows."""
     names = set(classes)
     known = np.array([label is not None and label in names for label in truth])
     missing = np.array([label is None for label in truth])
@@ -302,5 +313,5 @@ def _show(
         "unusual cells": cells[order],
     }
     summary = pd.DataFrame(results, index=shown.index)
-    # A table may have columns of these names.
+    # Column names may be duplicated, because the table may have columns of these names.
     report.table(pd.concat([summary, shown], axis=1), "The most unusual rows")

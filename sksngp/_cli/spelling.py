@@ -1,4 +1,4 @@
-"""Cells that are spelled differently and mean the same, such as "Yes" and "yes"."""
+"""Different spellings of the same value, such as "Yes" and "yes"."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A spelling that is at most this often as frequent as another one of the same word is
-#: taken for a slip; two frequent ones are kept apart.
+#: Maximum relative frequency of a spelling that is replaced by another spelling of the
+#: same word. More frequent spellings are considered different values.
 RARE = 0.1
-#: Truth values, as `meaning` returns them.
+#: Truth values as returned by `meaning`.
 TRUTH = frozenset(("true", "false"))
 
-#: Without leading zeros, which codes have.
+#: Pattern of numbers without leading zeros, which occur in codes.
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 
 
 def meaning(text: str) -> Decimal | str:
-    """Return the number that a cell holds, or its text regardless of case.
+    """Return the number in a cell, or its text in a case-insensitive form.
 
     Examples
     --------
@@ -45,18 +45,17 @@ class Spellings:
     Parameters
     ----------
     values : dict of str to str
-        The value that each spelling stands for. The most frequent spellings come
-        first.
+        Value of each spelling, in order of decreasing frequency of the spellings.
     """
 
     values: dict[str, str]
 
     @classmethod
     def learn(cls, cells: pd.Series) -> Spellings:
-        """Find the value of each spelling: the most frequent one of its meaning.
+        """Determine the value of each spelling.
 
-        Numbers and truth values of one meaning are always the same value. Other words
-        are if all but one spelling is rare.
+        The value is the most frequent spelling with the same meaning. For words other
+        than truth values, only rare spellings are replaced.
         """
         counts = cells.value_counts()
         first: dict[Decimal | str, str] = {}
@@ -69,7 +68,7 @@ class Spellings:
         return cls(values)
 
     def read(self, cells: Iterable[str]) -> np.ndarray:
-        """Return the values of cells as objects; unknown texts stay as they are."""
+        """Return the values of cells as objects. Unknown text is not changed."""
         known = dict(self.values)
         by_meaning: dict[Decimal | str, str] = {}
         for text, value in self.values.items():
@@ -80,11 +79,11 @@ class Spellings:
 
     @property
     def distinct(self) -> list[str]:
-        """The values, the most frequent first."""
+        """Unique values in order of decreasing frequency."""
         return list(dict.fromkeys(self.values.values()))
 
     def merged(self) -> list[str]:
-        """Describe spellings that are read as another one; numbers are obvious."""
+        """Describe spellings that are replaced by others, except for numbers."""
         return [
             f"{text!r} is read as {value!r}"
             for text, value in self.values.items()
@@ -92,7 +91,7 @@ class Spellings:
         ]
 
     def apart(self) -> list[str]:
-        """Describe frequent values that differ in case or blanks only."""
+        """Describe frequent values that differ only in case or whitespace."""
         groups: dict[Decimal | str, list[str]] = {}
         for value in self.distinct:
             groups.setdefault(meaning(value), []).append(value)

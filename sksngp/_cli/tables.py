@@ -1,6 +1,6 @@
-"""CSV files of the command line: reading them as text and writing results.
+"""Reading and writing of CSV files.
 
-Every cell is read as text, so that a scored table is written back with the same text.
+All cells are read as text, so that scored tables are written with unchanged text.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .._runtime import files
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Cells that count as missing, after blanks around them are stripped.
+#: Text of missing cells after stripping whitespace.
 MISSING = frozenset(
     ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 )
 
-#: Separators that are recognized, the preferred one first.
+#: Supported column separators in order of preference.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 class InputError(Exception):
-    """An invalid file or option, described in one line."""
+    """Raised if a file or an option is invalid. The message has one line."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,19 @@ class Table:
 
 
 def read_table(path: str) -> Table:
-    """Read a UTF-8 file with a header and every cell as text.
+    """Read the cells of a UTF-8 file with a header as text.
 
-    The separator is the one that divides the header into most columns.
+    The separator is the one that splits the header into the largest number of columns.
 
     Parameters
     ----------
     path : str
-        A local file; addresses are not fetched.
+        Local file. URLs are not supported.
 
     Returns
     -------
     Table
+        Content of the file.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def read_table(path: str) -> Table:
 
 
 def _find_separator(path: str) -> str:
-    """Return the separator that divides the first line into most fields."""
+    """Return the separator that splits the first line into most fields."""
 
     def num_fields(separator: str) -> int:
         with open(path, encoding="utf-8-sig", newline="") as stream:
@@ -120,8 +121,8 @@ def _find_separator(path: str) -> str:
 
 
 def _with_header(cells: pd.DataFrame, path: str) -> pd.DataFrame:
-    """Turn the first row into the names of the columns."""
-    # Short lines have no text in their last columns.
+    """Convert the first row to column names."""
+    # The last columns of short lines are missing.
     cells = cells.fillna("").apply(lambda column: column.str.strip())
     names = cells.iloc[0]
     repeated = names[names.duplicated()]
@@ -140,7 +141,7 @@ def check_names(table: Table, names: Sequence[str]) -> None:
 
 
 def _suggest(name: str, table: Table) -> str:
-    """End a message on an absent column with similar names and all names."""
+    """Return the end of a message on an absent column: a suggestion and all names."""
     near = difflib.get_close_matches(name, table.cells.columns)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if table.cells.shape[1] == 1:
@@ -155,17 +156,19 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
 
 
 def check_writable(path: str, inputs: Sequence[str | None] = ()) -> None:
-    """Raise an error if an output cannot be written, before any computation.
+    """Check that an output file can be written before any computation.
 
     Parameters
     ----------
     path : str
+        File to write.
     inputs : sequence of str or None, default=()
-        Files that must not be overwritten; None entries are ignored.
+        Files that must not be overwritten. Entries that are None are ignored.
 
     Raises
     ------
     InputError
+        If the file cannot be written, or is one of `inputs`.
     """
     target = Path(os.path.realpath(path))
     for source in inputs:
@@ -186,18 +189,19 @@ def check_writable(path: str, inputs: Sequence[str | None] = ()) -> None:
 
 
 def write_atomically(path: str, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file completely or not at all, as `_files.write_atomically` does.
+    """Write a file atomically, and convert errors to InputError.
 
     Parameters
     ----------
     path : str
+        File to write.
     write : callable
-        Called with a binary stream.
+        Function that is called with a binary stream and writes the content.
 
     Raises
     ------
     InputError
-        If the file cannot be written; an existing file is kept.
+        If the file cannot be written. An existing file remains unchanged.
     """
     try:
         files.write_atomically(path, write)

@@ -1,4 +1,4 @@
-"""Training on a table: its description, the cross-check, and the final fit."""
+"""Training on a table: description of the table, cross-check and final fit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from .. import predict_ood
-from .._data.holdout import FEWEST_IN_FOLDS
-from .._uncertainty.conformal import rows_needed
+from .._data.holdout import MIN_SAMPLES_IN_FOLDS
+from .._uncertainty.conformal import min_calibration_size
 from ..inspection import ReliabilityDisplay
 from . import classifiers
 from .columns import Choice, choose_columns, describe_styles
@@ -24,15 +24,15 @@ from .report import Report
 from .spelling import Spellings
 from .tables import Table, check_names, listed, read_table
 
-#: Titles of the columns of each kind.
+#: Names of the kinds of columns in the report.
 KINDS = {"number": "numeric", "time": "time", "text": "text"}
-#: Classes and columns that are counted in one line.
+#: Maximum number of classes or columns in a line.
 NUM_SHOWN = 20
 
 
 @dataclass
 class TrainingData:
-    """A training table that was read."""
+    """Training table, labels and features."""
 
     table: Table
     target: str
@@ -44,19 +44,22 @@ class TrainingData:
 
 
 def read_training_data(options: argparse.Namespace) -> TrainingData:
-    """Read the training table that the options name.
+    """Read the training table.
 
     Parameters
     ----------
     options : Namespace
+        Options of the command line.
 
     Returns
     -------
     TrainingData
+        Table, labels and features.
 
     Raises
     ------
     InputError
+        If the table is invalid or lacks columns named in the options.
     """
     table = read_table(options.data)
     labels, spellings = read_labels(table, options.target)
@@ -75,7 +78,7 @@ def read_training_data(options: argparse.Namespace) -> TrainingData:
 
 
 def describe(data: TrainingData, report: Report) -> None:
-    """Report what a training table was taken to be."""
+    """Report how a training table was interpreted."""
     names, counts = np.unique(data.labels, return_counts=True)
     separator = data.table.separator
     report.section("Training data")
@@ -135,7 +138,10 @@ def _describe_classes(
 def report_missing(
     features: Features, report: Report, training: dict[str, float] | None = None
 ) -> None:
-    """Report the number of missing cells by column, in training also if given."""
+    """Report the number of missing cells of each column.
+
+    If `training` is given, the fractions in the training table are reported as well.
+    """
     counts = features.missing.sum()
     counts = counts[counts > 0].sort_values(ascending=False)
     if counts.empty:
@@ -151,7 +157,7 @@ def report_missing(
 def cross_check(
     data: TrainingData, options: argparse.Namespace, report: Report
 ) -> None:
-    """Train on three quarters of the rows and report quality on the others."""
+    """Train on three quarters of the rows, and report metrics on the other rows."""
     report.section("Cross-check")
     split = split_rows(data.labels, options.random_state)
     if split is None:
@@ -179,7 +185,7 @@ def cross_check(
 def _explain(
     found: classifiers.Quality, y: np.ndarray, alpha: float, report: Report
 ) -> None:
-    """Explain the measures of the cross-check, one in a line."""
+    """Explain each metric of the cross-check in one line."""
     name, share = commonest(y)
     _, counts = np.unique(y, return_counts=True)
     shares = counts / counts.sum()
@@ -205,7 +211,7 @@ def _explain(
 def _show_classes(
     y: np.ndarray, proba: np.ndarray, classes: np.ndarray, report: Report
 ) -> None:
-    """Add the results by class and the reliability diagram to the page."""
+    """Add the results of each class and the reliability diagram to the page."""
     from matplotlib.figure import Figure
 
     predicted = classes[proba.argmax(axis=1)]
@@ -250,11 +256,11 @@ def _fit(data: TrainingData, options: argparse.Namespace, rows: np.ndarray) -> P
     classifier = classifiers.make_classifier(options.classifier or "sngp", options)
     pipeline = build_pipeline(data.choice.columns, classifier)
     with warnings.catch_warnings():
-        # Reported where the flags are.
+        # The report of the flags includes this information.
         warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
         return pipeline.fit(data.features.values.iloc[rows], data.labels[rows])
 
 
 def rows_for_flags(alpha: float) -> int:
-    """Return the smallest number of different rows with which rows are flagged."""
-    return max(rows_needed(alpha), FEWEST_IN_FOLDS)
+    """Return the minimum number of unique rows that is required to flag rows."""
+    return max(min_calibration_size(alpha), MIN_SAMPLES_IN_FOLDS)

@@ -1,4 +1,4 @@
-"""Unusual cells: missing where training has hardly any missing, or never seen there."""
+"""Unusual cells: missing values and text that are rare or absent in training."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from numpy.typing import NDArray
 from .columns import Column
 from .features import Features
 
-#: Fraction of the false positive rate that may be spent on unusual cells.
+#: Fraction of the false positive rate that is used for unusual cells.
 BUDGET = 0.5
-#: Largest fraction of missing cells in training at which one is unusual.
+#: Maximum fraction of missing cells in training for a missing cell to be unusual.
 MOSTLY_PRESENT = 0.05
 
 
 def rare_events(
     columns: Sequence[Column], alpha: float
 ) -> tuple[set[tuple[str, str]], float]:
-    """Choose the unusual cells that flag a row.
+    """Select the kinds of unusual cells for which rows are flagged.
 
-    Rows like those of training have missing cells and unknown texts now and then. The
-    rarest of these events are chosen as long as all of them together concern at most
-    half of the promised fraction of rows. The scores of the classifier then flag the
-    rest of it.
+    In-distribution rows occasionally have missing cells and unknown text. The rarest of
+    these events are selected while their total expected rate is at most half of
+    `alpha`. The remaining rate is used for flags by score.
 
     Parameters
     ----------
     columns : sequence of Column
+        Columns of the training table.
     alpha : float
-        Fraction of rows like those of training that may be flagged.
+        Maximum expected fraction of in-distribution rows that are flagged.
 
     Returns
     -------
     events : set of (str, str)
-        Name of the column, and "missing" or "never seen".
+        Names of columns, each with "missing" or "never seen".
     rate : float
-        Expected fraction of rows like those of training with one of them.
+        Bound on the expected fraction of in-distribution rows with one of these events.
     """
     rates = [(column.missing, column.name, "missing") for column in columns]
     rates += [
@@ -57,12 +57,13 @@ def rare_events(
 def describe_cells(features: Features, columns: Sequence[Column]) -> np.ndarray:
     """Describe the unusual cells of each row.
 
-    Missing cells count where at most a twentieth of the training rows lack a value.
+    A missing cell is unusual if at most 5% of the training rows have no value in its
+    column.
 
     Returns
     -------
     ndarray of str, shape (n,)
-        Such as "age is missing; city 'Rome' was never seen".
+        Descriptions such as "age is missing; city 'Rome' was never seen".
     """
     parts: list[list[str]] = [[] for _ in range(len(features.values))]
     for column in columns:
@@ -76,7 +77,7 @@ def describe_cells(features: Features, columns: Sequence[Column]) -> np.ndarray:
 
 
 def flag_cells(features: Features, events: set[tuple[str, str]]) -> NDArray[np.bool_]:
-    """Return True for rows with one of the chosen unusual cells."""
+    """Return a mask of the rows in which one of the events occurs."""
     flags = np.zeros(len(features.values), dtype=bool)
     for name, event in events:
         cells = features.missing if event == "missing" else features.unseen

@@ -1,1 +1,1 @@
-"""From `X` and `y` to projected samples that are ready to train on. No TensorFlow."""
+"""Conversion of `X` and `y` to projected samples, without TensorFlow."""

@@ -1,4 +1,4 @@
-"""Collections that may be too large for memory: Parquet datasets, dask, memory maps."""
+"""Sources for large data: pyarrow datasets, dask collections and memory maps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 class ParquetSource(RowSource):
-    """A `pyarrow.dataset.Dataset`: a row group of Parquet, or a file, at a time.
+    """Source for a `pyarrow.dataset.Dataset`.
+
+    A partition is a row group of a Parquet file, or a whole file of another format.
 
     Parameters
     ----------
     dataset : pyarrow.dataset.Dataset
+        Dataset to read.
     columns : sequence of str
         Columns to read, in this order.
     """
@@ -31,16 +34,20 @@ class ParquetSource(RowSource):
         names = dataset.schema.names
         missing = [name for name in columns if name not in names]
         if missing:
-            raise ValueError(f"The data set lacks the columns {missing}.")
+            raise ValueError(f"X must have the columns {missing}, got columns {names}.")
         repeated = sorted({name for name in columns if names.count(name) > 1})
         if repeated:
-            raise ValueError(f"The data set has several columns named {repeated}.")
+            raise ValueError(
+                "X must have unique column names, got several columns for each of "
+                f"{repeated}."
+            )
         types = {name: dataset.schema.field(name).type for name in columns}
         others = {name: str(kind) for name, kind in types.items() if not _numeric(kind)}
         if others:
             raise ValueError(
-                f"X must have numeric columns; those of other types are {others}. "
-                "Encode them, or leave them out; pass the label's name as y."
+                f"X must have numeric columns, got columns of types {others}. Encode "
+                "or drop these columns. If one of them holds the labels, pass its name "
+                "as y."
             )
         self._groups: list[Any] = []
         sizes: list[int] = []
@@ -48,7 +55,8 @@ class ParquetSource(RowSource):
         for fragment in dataset.get_fragments():
             if hasattr(fragment, "split_by_row_group"):
                 groups = fragment.split_by_row_group()
-                # A part's `count_rows` counts the rows of its file.
+                # The method `count_rows` of a row group returns the number of rows of
+                # its file.
                 sizes += [group.row_groups[0].num_rows for group in groups]
             else:
                 groups = [fragment]
@@ -56,10 +64,13 @@ class ParquetSource(RowSource):
             self._groups += groups
         super().__init__(sizes, columns)
 
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block; a missing value becomes NaN."""
-        # By the schema of all: a file may lack columns that others have.
-        table = self._groups[block].to_table(columns=self.columns, schema=self._schema)
+    def read(self, partition: int) -> np.ndarray:
+        """Read a partition. Missing values become NaN."""
+        # A file may lack columns that other files have. The schema of the dataset
+        # includes all columns.
+        table = self._groups[partition].to_table(
+            columns=self.columns, schema=self._schema
+        )
         result = np.empty((len(table), len(self.columns)))
         for index, column in enumerate(table.columns):
             result[:, index] = column.to_numpy()
@@ -67,17 +78,18 @@ class ParquetSource(RowSource):
 
 
 class DaskSource(RowSource):
-    """A `dask.array.Array` or `dask.dataframe.DataFrame`, a partition at a time.
+    """Source for a `dask.array.Array` or a `dask.dataframe.DataFrame`.
 
     Parameters
     ----------
     collection : dask collection of shape (n, n_features)
-        Partitions of unknown sizes are computed once to learn these.
+        Collection to read. If the sizes of its partitions are unknown, the partitions
+        are computed once to determine them.
 
     Raises
     ------
     ValueError
-        If it has no rows and columns, or their type is no number.
+        If the collection is not two-dimensional or not numeric.
     """
 
     def __init__(self, collection: Any) -> None:
@@ -96,35 +108,37 @@ class DaskSource(RowSource):
         if self.client is not None:
             self.num_workers = len(self.client.nthreads())
 
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block."""
-        return as_float(self.collection.partitions[int(block)].compute())
+    def read(self, partition: int) -> np.ndarray:
+        """Read a partition."""
+        return as_float(self.collection.partitions[int(partition)].compute())
 
-    def delayed(self, block: int) -> Delayed:
-        """Rows of a block, as a dask delayed."""
+    def delayed(self, partition: int) -> Delayed:
+        """Return a dask delayed object that reads a partition."""
         import dask
 
-        partition = self.collection.partitions[int(block)].to_delayed()
-        return dask.delayed(as_float)(np.ravel(partition)[0])
+        selected = self.collection.partitions[int(partition)].to_delayed()
+        return dask.delayed(as_float)(np.ravel(selected)[0])
 
 
 def is_collection(X: object) -> bool:
-    """Whether rows are of a kind that `open_source` reads block by block."""
+    """Return whether `open_source` reads this kind of input in partitions."""
     return is_dask(X) or _is_dataset(X) or _is_mapped_as_other_type(X)
 
 
 def open_source(X: Any, columns: Sequence[str] | None = None) -> RowSource:
-    """Make a source of a collection.
+    """Create a source for a collection.
 
     Parameters
     ----------
     X : dask collection, pyarrow dataset, or memory-mapped array of any numeric type
+        Collection to read.
     columns : sequence of str, default=None
-        Those of a pyarrow dataset that hold features.
+        Names of the features of a pyarrow dataset. If None, all columns are features.
 
     Returns
     -------
     RowSource
+        Source of the samples.
     """
     if is_dask(X):
         return DaskSource(X)
@@ -134,49 +148,53 @@ def open_source(X: Any, columns: Sequence[str] | None = None) -> RowSource:
 
 
 def split_label(dataset: Any, label: str) -> tuple[list[str], np.ndarray]:
-    """Split a pyarrow dataset's columns into features and the label.
+    """Split the columns of a pyarrow dataset into features and labels.
 
     Parameters
     ----------
     dataset : pyarrow.dataset.Dataset
+        Dataset with a column of labels.
     label : str
-        Name of a column.
+        Name of this column.
 
     Returns
     -------
     features : list of str
         Names of all other columns.
     labels : ndarray of shape (n,)
+        Class labels.
     """
     if not _is_dataset(dataset):
         raise ValueError(
-            f"y={label!r} names a column, which only a pyarrow.dataset.Dataset has; "
-            "pass the labels themselves."
+            f"y must be an array of labels, got {label!r}. The name of a column is "
+            "accepted only if X is a pyarrow.dataset.Dataset."
         )
     names = dataset.schema.names
     if label not in names:
-        raise ValueError(f"y={label!r} is no column of the data set; it has {names}.")
+        raise ValueError(f"y must be a column of X, one of {names}, got {label!r}.")
     labels = dataset.to_table(columns=[label]).column(0).to_pandas().to_numpy()
     return [name for name in names if name != label], labels
 
 
-def computed(values: Any) -> Any:
-    """Values of a lazy collection, such as labels; others as they are."""
+def compute_if_lazy(values: Any) -> Any:
+    """Compute the values of a lazy collection, and return other values unchanged."""
     return values.compute() if is_dask(values) else values
 
 
 def check_order(X: Any, values: Any, name: str) -> None:
-    """Check that a dask dataframe and what belongs to its rows have one order.
+    """Check that a dask dataframe and its labels or weights have the same order.
 
-    pandas pairs rows by their index, this library by their position.
+    pandas aligns rows by their index, whereas this library pairs them by position.
 
     Parameters
     ----------
     X : object
+        Samples.
     values : object
-        Labels or weights. Checked if it has an index, and if X is a dask dataframe.
+        Labels or weights. They are checked if they have an index and `X` is a dask
+        dataframe.
     name : str
-        Name of the parameter.
+        Name of the parameter `values`.
 
     Raises
     ------
@@ -191,53 +209,55 @@ def check_order(X: Any, values: Any, name: str) -> None:
         return
     if own.value_counts().sort_index().equals(index.value_counts().sort_index()):
         raise ValueError(
-            f"X and {name} have the same index in different orders, but their rows are "
-            f"paired by position. Bring {name} into the order of X, for example with "
-            f"{name}.loc[X.index.compute()], or pass {name} as an array."
+            f"X and {name} must be in the same order, because their rows are paired by "
+            "position, but their indices are permutations of each other. Reorder "
+            f"{name}, for example with {name}.loc[X.index.compute()], or pass it as an "
+            "array."
         )
 
 
 def check_table(collection: object) -> None:
-    """Check that a dask collection has rows and columns, of numbers.
+    """Check that a dask collection is two-dimensional and numeric.
 
     Raises
     ------
     ValueError
+        If this is not the case.
     """
     dimensions = getattr(collection, "ndim", None)
     if not isinstance(dimensions, int) or dimensions != 2:
-        has = f"{dimensions} dimensions" if isinstance(dimensions, int) else "neither"
+        has = f"{dimensions} dimensions" if isinstance(dimensions, int) else "none"
         raise ValueError(
-            "X must be a dask array or dataframe with rows and columns, got a "
+            "X must be a dask array or dataframe with 2 dimensions, got a "
             f"{type(collection).__name__} with {has}."
         )
     check_kinds(collection)
 
 
 def _default_client() -> Any:
-    """Client whose workers can help, if there is one.
+    """Return the default Dask client, or None if there is none.
 
-    A task on a worker has its worker's, but must not wait for other tasks: it may hold
-    the last free thread.
+    Within a task, the result is None. A task must not wait for other tasks, because
+    it may occupy the last free thread of its worker.
     """
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
     try:
         distributed.get_worker()
-    except ValueError:  # this is no task
+    except ValueError:  # this code does not run within a task
         pass
     else:
         return None
     try:
         return distributed.default_client()
-    except ValueError:  # there is none
+    except ValueError:  # there is no client
         return None
 
 
 def is_dask(X: object) -> bool:
-    """Whether X is a lazy dask collection."""
-    # Nobody has a collection of a package that was never imported.
+    """Return whether `X` is a lazy dask collection."""
+    # If dask has not been imported, X cannot be a dask collection.
     dask = sys.modules.get("dask.base")
     return dask is not None and dask.is_dask_collection(X)
 
@@ -248,7 +268,7 @@ def _is_dataset(X: object) -> bool:
 
 
 def _is_mapped_as_other_type(X: object) -> bool:
-    """Whether scikit-learn would copy a memory-mapped array to make it floats."""
+    """Return whether scikit-learn would copy a memory map to convert it to floats."""
     return (
         isinstance(X, np.memmap)
         and X.ndim == 2

@@ -1,4 +1,4 @@
-"""Predictions of dask collections: lazy, and block by block."""
+"""Lazy predictions for dask collections."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .collections import check_table, is_dask
-from .validation import flat_images
+from .validation import flatten_images
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def lazy_on_dask(method: Method) -> Method:
-    """Make a prediction method return a lazy dask array for a dask collection.
+    """Decorate a prediction method to return a lazy array for a dask collection.
 
     Parameters
     ----------
     method : callable
-        A method of a classifier that takes `X` first, and gives a value, or a row of
-        values, for each row of it.
+        Method of a classifier whose first argument is `X`. It returns an array with one
+        element, or one row, for each sample.
 
     Returns
     -------
     callable
+        Decorated method.
     """
 
     @wraps(method)
@@ -36,7 +37,7 @@ def lazy_on_dask(method: Method) -> Method:
         if not is_dask(X):
             return method(self, X, *args, **kwargs)
         check_is_fitted(self)
-        # A copy: a later fit must not change what was asked for before.
+        # A later fit must not change lazy predictions that already exist.
         return _lazily(copy.copy(self), method.__name__, X, args, kwargs)
 
     return cast(Method, predict)
@@ -48,7 +49,7 @@ def _lazily(
     import dask
     import dask.array
 
-    X = flat_images(model, X, reset=False)
+    X = flatten_images(model, X, reset=False)
     check_table(X)
     if hasattr(X, "columns"):
         template = pd.DataFrame(np.empty((0, len(X.columns))), columns=X.columns)
@@ -60,7 +61,8 @@ def _lazily(
         parts, sizes = X.to_delayed().ravel(), X.chunks[0]
     validate_data(model, template, reset=False, skip_check_array=True)
     nothing = _like_result(model, method)
-    shared = dask.delayed(model, traverse=False)  # one key: a worker gets it once
+    # All tasks share one key, so that each worker receives the model once.
+    shared = dask.delayed(model, traverse=False)
     blocks = [
         dask.array.from_delayed(
             dask.delayed(_predict_block)(shared, method, part, args, kwargs),
@@ -81,7 +83,7 @@ def _predict_block(
 
 
 def _like_result(model: Any, method: str) -> np.ndarray:
-    """What a method says of no rows."""
+    """Return an empty array with the shape and the dtype of a method's result."""
     if method in ("predict_proba", "predict_log_proba"):
         return np.empty((0, len(model.classes_)))
     kinds = {"predict": model.classes_.dtype, "predict_ood": np.dtype(bool)}

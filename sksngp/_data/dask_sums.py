@@ -1,7 +1,7 @@
 """Sums over projected samples on the workers of a Dask cluster.
 
-A task depends on nothing but its arguments. If its worker dies, the task runs again on
-another worker, with the same result.
+A task depends only on its arguments. If a worker dies, its tasks run again on another
+worker and return the same results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .rows import Rows, add
+from .rows import Rows, add_sums
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -20,47 +20,52 @@ if TYPE_CHECKING:
     from .streamed_rows import StreamedRows
 
 
-def total(
+def sum_over_samples(
     rows: StreamedRows, function: Callable[[Rows], tuple[Any, ...]]
 ) -> tuple[Any, ...]:
-    """Sum of what `function` says of each block, added up in pairs on the workers.
+    """Return the sums over all samples that `function` computes.
+
+    The sums of the partitions are added in pairs on the workers.
 
     Parameters
     ----------
     rows : StreamedRows
-        With a source that has a client.
+        Samples whose source has a Dask client.
     function : callable
-        From `Rows` to a tuple of arrays; shipped once to each worker.
+        Function that takes `Rows` and returns a tuple of arrays, which are sums over
+        these samples. It is sent once to each worker.
 
     Returns
     -------
     tuple of ndarray
+        Sums over all samples.
     """
     import dask
 
     shipped = dask.delayed(function, pure=False)
     read = reader(rows)
     parts = [
-        dask.delayed(_apply)(shipped, read(block))
-        for block in np.flatnonzero(np.diff(rows.source.starts)).tolist()
+        dask.delayed(_apply)(shipped, read(partition))
+        for partition in np.flatnonzero(np.diff(rows.source.starts)).tolist()
     ]
     while len(parts) > 1:
         odd = parts[-1:] if len(parts) % 2 else []
         pairs = zip(parts[::2], parts[1::2], strict=False)
-        parts = [dask.delayed(add)(*pair) for pair in pairs] + odd
+        parts = [dask.delayed(add_sums)(*pair) for pair in pairs] + odd
     return rows.source.client.compute(parts[0]).result()
 
 
 def reader(rows: StreamedRows) -> Callable[[int], Delayed]:
-    """Function that gives a block's `Rows` as a dask delayed."""
+    """Return a function that reads a partition as `Rows`, as a dask delayed object."""
     import dask
 
-    projection = dask.delayed(rows.projection, traverse=False)  # one key for all
+    # All tasks share one key, so that each worker receives the projection once.
+    projection = dask.delayed(rows.projection, traverse=False)
 
-    def read(block: int) -> Delayed:
-        part = rows.source.rows(block)
+    def read(partition: int) -> Delayed:
+        part = rows.source.rows(partition)
         return dask.delayed(_project)(
-            rows.source.delayed(block),
+            rows.source.delayed(partition),
             rows.labels[part],
             rows.weights[part],
             projection,

@@ -1,4 +1,4 @@
-"""Held-out sets and folds, which depend on the values of samples alone."""
+"""Held-out sets and folds, which are determined by the values of the samples."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import RowSource, row_blocks, select
+from .sources import RowSource, iter_chunks, select_samples
 
-#: Largest share of the rows that is held out to reach `at_least`.
-LARGEST_SHARE = 0.25
-#: Fewest unique samples that are divided into folds.
-FEWEST_IN_FOLDS = 20
-#: Samples that make up larger fractions of the data and of their class are in no fold.
-LARGEST_IN_FOLDS = 0.05
-LARGEST_IN_FOLDS_OF_CLASS = 0.2
+#: Maximum fraction of the samples to hold out in order to reach `at_least`.
+MAX_HELD_OUT_FRACTION = 0.25
+#: Minimum number of unique samples to divide into folds.
+MIN_SAMPLES_IN_FOLDS = 20
+#: Samples that exceed both of these fractions, of the data and of their class, are not
+#: assigned to a fold.
+MAX_FRACTION_IN_FOLDS = 0.05
+MAX_CLASS_FRACTION_IN_FOLDS = 0.2
 
 
 def hold_out(
@@ -27,33 +28,35 @@ def hold_out(
     at_least: int = 0,
     seed: int = 0,
 ) -> np.ndarray:
-    """Choose rows to hold out of training, by their content.
+    """Select held-out samples by their values.
 
-    Rows are ranked within their class by a keyed hash of their values, so equal
-    rows always fall on the same side: repeating a row or giving it a weight
-    leads to the same split, and no held-out row has a twin in training. Every
-    class keeps at least one distinct row for training; while some class has
-    another, at least one row is held out.
+    The samples of each class are ranked by a keyed hash of their values, so that equal
+    samples are always in the same set. Consequently, repeating a sample has the same
+    effect as increasing its weight, and the training set contains no duplicates of
+    held-out samples. At least one unique sample of each class remains in the training
+    set. At least one sample is held out if a class has two unique samples.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     labels : int ndarray of shape (n,)
+        Indices of classes.
     fraction : float in [0, 1)
-        Share of each class's distinct rows, rounded up. A row that several
-        classes have in common is held out if each of them would do so, which
-        can make the share smaller.
+        Fraction of the unique samples of each class to hold out, rounded up. A sample
+        that occurs in several classes is held out only if it is selected in each of
+        them, which can decrease the fraction.
     at_least : int, default=0
-        Number of distinct rows below which holding out is of no use. The share
-        is raised to reach it, up to a quarter of the rows; where that is too
-        few, no row is held out.
+        Minimum number of unique samples to hold out. The fraction is increased, up to
+        a quarter of the samples, to reach this number. If this is not possible, no
+        sample is held out.
     seed : int, default=0
         Key of the hash.
 
     Returns
     -------
     bool ndarray of shape (n,)
-        True for held-out rows.
+        True for held-out samples.
 
     Examples
     --------
@@ -67,9 +70,9 @@ def hold_out(
         return none
     distinct, index = np.unique(digests(X, seed), return_inverse=True)
     share = max(fraction, at_least / len(distinct))
-    if share > max(fraction, LARGEST_SHARE):
+    if share > max(fraction, MAX_HELD_OUT_FRACTION):
         return none
-    rows, sizes = _distinct_rows_by_class(labels, index)
+    rows, sizes = _unique_samples_by_class(labels, index)
     chosen = _choose(rows, sizes, len(distinct), share)
     return chosen[index] if chosen.sum() >= at_least else none
 
@@ -82,28 +85,33 @@ def folds(
     *,
     seed: int = 0,
 ) -> NDArray[np.intp] | None:
-    """Assign samples to stratified folds by their content.
+    """Assign samples to stratified folds by their values.
 
     Unique samples are sorted by class and, within a class, by a keyed hash of their
-    values, and take turns. Equal samples therefore share a fold, and a sample of
-    weight 2 is assigned like a sample that is given twice. A sample that makes up a
-    large part of the data belongs to no fold, since a model that is fitted without it
-    says little about a model that is fitted with it.
+    values, and are assigned to the folds in turn. Equal samples are therefore in the
+    same fold, and a sample of weight 2 is equivalent to two equal samples. A sample
+    that makes up a large fraction of the data is not assigned to a fold, because a
+    model fitted without the sample carries little information about a model fitted
+    with it.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     labels : int ndarray of shape (n,)
+        Indices of classes.
     weights : float64 ndarray of shape (n,)
+        Sample weights.
     num_folds : int
+        Number of folds.
     seed : int, default=0
         Key of the hash.
 
     Returns
     -------
     int ndarray of shape (n,) or None
-        Fold of each sample; -1 for samples in no fold. None if fewer than
-        `FEWEST_IN_FOLDS` unique samples belong to folds.
+        Fold of each sample, or -1 for samples without a fold. None if fewer than
+        `MIN_SAMPLES_IN_FOLDS` unique samples can be assigned to folds.
 
     Examples
     --------
@@ -117,13 +125,14 @@ def folds(
     total = np.bincount(index, weights)
     label = np.full(len(distinct), np.iinfo(np.int32).max, np.int32)
     np.minimum.at(label, index, labels)
-    # Class weights may make a few samples heavy, but not in their class.
+    # With class weights, a few samples of a small class may have a large fraction of
+    # the total weight, but not of the weight of their class.
     of_class = np.bincount(label, total)[label]
-    common = (total > (LARGEST_IN_FOLDS + 1e-9) * total.sum()) & (
-        total > (LARGEST_IN_FOLDS_OF_CLASS + 1e-9) * of_class
+    common = (total > (MAX_FRACTION_IN_FOLDS + 1e-9) * total.sum()) & (
+        total > (MAX_CLASS_FRACTION_IN_FOLDS + 1e-9) * of_class
     )
     rare = np.flatnonzero(~common)
-    if len(rare) < max(FEWEST_IN_FOLDS, num_folds):
+    if len(rare) < max(MIN_SAMPLES_IN_FOLDS, num_folds):
         return None
     fold = np.full(len(distinct), -1)
     fold[rare[np.argsort(label[rare], kind="stable")]] = (
@@ -140,12 +149,14 @@ def weights_of_equals(
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     weights : float64 ndarray of shape (n,)
+        Sample weights.
 
     Returns
     -------
     float64 ndarray of shape (n,)
-        For each sample the weight of all samples that are equal to it.
+        Sum of the weights of all samples that are equal to each sample.
 
     Examples
     --------
@@ -164,32 +175,33 @@ def cutoffs(
     num_classes: int,
     seed: int,
 ) -> np.ndarray:
-    """Largest hash of each class's held-out rows, for `hold_out_below`.
+    """Return the largest hash of the held-out samples of each class.
 
     Parameters
     ----------
     X, labels, seed
-        As passed to `hold_out`.
+        Arguments that were passed to `hold_out`.
     held_out : bool ndarray of shape (n,)
-        What it returned.
+        Result of `hold_out`.
     num_classes : int
+        Number of classes.
 
     Returns
     -------
     uint64 ndarray of shape (num_classes,)
-        0 for a class without held-out rows.
+        Cutoffs for `hold_out_below`, 0 for a class without held-out samples.
     """
     largest = np.zeros(num_classes, np.uint64)
-    np.maximum.at(largest, labels[held_out], digests(select(X, held_out), seed))
+    np.maximum.at(largest, labels[held_out], digests(select_samples(X, held_out), seed))
     return largest
 
 
-def cutoff_of_share(fraction: float) -> int:
-    """Cutoff below which a share `fraction` of all hashes lies.
+def cutoff_for_fraction(fraction: float) -> int:
+    """Return the cutoff that is larger than a fraction `fraction` of all hashes.
 
     Examples
     --------
-    >>> cutoff_of_share(0.5) == 2**63
+    >>> cutoff_for_fraction(0.5) == 2**63
     True
     """
     return min(int(fraction * 2.0**64), 2**64 - 1)
@@ -198,23 +210,28 @@ def cutoff_of_share(fraction: float) -> int:
 def hold_out_below(
     X: np.ndarray | RowSource, labels: np.ndarray, cutoffs: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Hold out the rows whose hash is at most their class's cutoff.
+    """Hold out the samples whose hash is at most the cutoff of their class.
 
-    A row's side does not depend on the rows beside it: further training, whether on
-    the same rows, on more or on chunks, holds out none that was trained on.
+    Whether a sample is held out does not depend on the other samples. If training is
+    continued, on the same samples, on more samples or on batches, samples that were
+    used for training are never held out.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     labels : int ndarray of shape (n,)
+        Indices of classes.
     cutoffs : uint64 ndarray of shape (num_classes,)
+        Cutoff of each class.
     seed : int
         Key of the hash.
 
     Returns
     -------
     bool ndarray of shape (n,)
-        Equal rows are on one side: held out if each of their classes would do so.
+        True for held-out samples. Equal samples of several classes are held out only
+        if their hash is at most the cutoff of each of these classes.
 
     Examples
     --------
@@ -233,10 +250,13 @@ def hold_out_below(
     return (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
 
 
-def _distinct_rows_by_class(
+def _unique_samples_by_class(
     labels: np.ndarray, index: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of each class's distinct rows, end to end, and their numbers."""
+    """Return the concatenated indices of the unique samples of each class.
+
+    Also returns the number of unique samples of each class.
+    """
     size = int(index.max()) + 1
     label, rows = np.divmod(np.unique(labels.astype(np.int64) * size + index), size)
     return rows, np.bincount(label)
@@ -245,12 +265,16 @@ def _distinct_rows_by_class(
 def _choose(
     rows: np.ndarray, sizes: np.ndarray, size: int, share: float
 ) -> NDArray[np.bool_]:
-    """Of `size` distinct rows the first `share` of each class that they occur in."""
+    """Select the first fraction `share` of the unique samples of each class.
+
+    A sample of several classes must be selected in each of them.
+    """
     needed = np.zeros(size, dtype=bool)
-    needed[rows[np.repeat(sizes, sizes) == 1]] = True  # a class's only row
+    needed[rows[np.repeat(sizes, sizes) == 1]] = True  # the only sample of a class
     chosen = ~needed
     for own in np.split(rows, np.cumsum(sizes)[:-1]):
-        # The tolerance keeps 100 * 0.07 = 7.000000000000001 from becoming 8.
+        # The tolerance prevents 100 * 0.07 = 7.000000000000001 from being rounded up
+        # to 8.
         count = max(math.ceil(share * len(own) - 1e-9), 1)
         candidates = own[~needed[own]]
         chosen[candidates[min(count, len(own) - 1) :]] = False
@@ -258,11 +282,11 @@ def _choose(
 
 
 def digests(X: np.ndarray | RowSource, seed: int) -> np.ndarray:
-    """Keyed hashes of rows' values, uint64 of shape (n,)."""
+    """Compute keyed hashes of the values of samples, uint64 of shape (n,)."""
     key = seed.to_bytes(8, "little")
     hashes = np.empty(len(X), np.uint64)
-    for rows, chunk in row_blocks(X):
-        # Adding zero turns -0.0, an equal value, into 0.0.
+    for rows, chunk in iter_chunks(X):
+        # Adding zero converts -0.0 to 0.0, because the two are equal.
         values = chunk.astype(np.float64, order="C") + 0.0
         joined = b"".join(
             hashlib.blake2b(row, digest_size=8, key=key).digest() for row in values

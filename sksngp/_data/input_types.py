@@ -1,4 +1,4 @@
-"""Types of features and labels that NumPy would turn into other values."""
+"""Checks for data types of features and labels that NumPy would convert incorrectly."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: Names of the types of dates and times in NumPy, pandas, polars and Arrow.
+#: Pattern for the names of date and time types in NumPy, pandas, polars and Arrow.
 TEMPORAL = re.compile(r"(dictionary<values=)?(date|time|duration|period|month)", re.I)
-#: Types of single dates and times. Those of pandas, but for periods, derive from them.
+#: Types of date and time values. The types of pandas, except for periods, are
+#: subclasses of them.
 TEMPORAL_CELLS = (
     datetime.date,
     datetime.time,
@@ -27,16 +28,19 @@ TEMPORAL_CELLS = (
 def check_features(X: Any) -> None:
     """Reject dates, times and masked values.
 
-    Converted to floats, a date would be a number of days, seconds or nanoseconds,
-    depending on its type, and a missing date or a masked value a number like others.
+    Conversion to floats would replace a date by a number of days, seconds or
+    nanoseconds, depending on its type, and a missing date or a masked value by an
+    arbitrary number.
 
     Parameters
     ----------
     X : array-like or dataframe
+        Samples.
 
     Raises
     ------
     ValueError
+        If `X` contains dates, times or masked values.
     """
     check_not_masked(X, "X")
     temporal = dict(_temporal_columns(X))
@@ -50,21 +54,29 @@ def check_features(X: Any) -> None:
 
 
 def check_not_masked(values: Any, name: str) -> None:
-    """Reject masked values, whose masks scikit-learn would drop.
+    """Reject masked values, because scikit-learn would ignore their masks.
+
+    Parameters
+    ----------
+    values : array-like
+        Values to check.
+    name : str
+        Name of the parameter, for the error message.
 
     Raises
     ------
     ValueError
+        If a value is masked.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise ValueError(
-            f"{name} must not have masked values. Leave out these samples, or fill the "
-            "values with filled()."
+            f"{name} must not have masked values. Drop these samples, or replace the "
+            "masked values with filled()."
         )
 
 
 def _temporal_columns(X: Any) -> Iterator[tuple[Any, str]]:
-    """Yield names, or numbers, and types of columns of dates and times."""
+    """Yield the names or positions, and the types, of columns of dates and times."""
     if hasattr(X, "schema") and hasattr(X, "column_names"):  # a pyarrow Table
         columns = [(field.name, field.type) for field in X.schema]
     elif hasattr(X, "columns") and hasattr(X, "dtypes"):
@@ -85,7 +97,7 @@ def _temporal_columns_of_array(X: Any) -> Iterator[tuple[Any, str]]:
     if isinstance(X, list | tuple):
         try:
             X = np.asarray(X)
-        except ValueError:  # scikit-learn explains what is wrong with it
+        except ValueError:  # scikit-learn raises an informative error later
             return
     kind = getattr(X, "dtype", None)
     if kind is not None and TEMPORAL.match(str(kind)):
@@ -96,7 +108,7 @@ def _temporal_columns_of_array(X: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
-    """Yield the name of a column of objects and the type of its first date or time."""
+    """Yield the name of an object column and the type of its first date or time."""
     for cell in column:
         if isinstance(cell, TEMPORAL_CELLS) or type(cell).__name__ == "Period":
             yield name, type(cell).__name__
@@ -104,25 +116,26 @@ def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
 
 
 def plain_labels(y: Any) -> Any:
-    """Convert labels of nullable, Arrow and object types to types of NumPy.
+    """Convert labels of nullable, Arrow and object types to NumPy types.
 
-    scikit-learn converts nullable integers and booleans to float64, in which integers
-    above 2**53 are no longer distinct, and rejects objects.
+    scikit-learn converts nullable integers and booleans to float64, which cannot
+    represent all integers above 2**53, and rejects objects.
 
     Parameters
     ----------
     y : array-like of shape (n,)
-        Without missing values.
+        Class labels without missing values.
 
     Returns
     -------
     array-like of shape (n,)
-        Integers, booleans or floats as an array of them; others as they are.
+        Array of integers, booleans or floats. Labels of other types are returned
+        unchanged.
 
     Raises
     ------
     ValueError
-        If values are masked, or integers beyond 64 bits.
+        If values are masked, or integers exceed 64 bits.
 
     Examples
     --------

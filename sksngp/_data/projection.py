@@ -1,15 +1,16 @@
-"""The frozen input layer: standardised columns, projected to the network's width.
+"""Frozen input layer: standardization, and projection to the width of the network.
 
-The tutorial's network opens with a frozen random dense layer. Being frozen and
-linear it needs computing once per row, not once per row and epoch, and it can
-be chosen to keep distances, which the Gaussian-process output relies on:
+The first layer of the network in the tutorial is a frozen random dense layer. Since the
+layer is frozen and linear, its output is computed once for each sample rather than once
+per epoch. The layer can also be chosen to preserve distances, which the Gaussian
+process output layer relies on:
 
-- with at most `num_hidden` columns it is a random isometry times a constant:
-  ratios of distances between rows are kept exactly;
-- with more columns it keeps the `num_hidden` directions of largest variance,
-  randomly rotated: no linear map to that width keeps squared distances better.
-  A random projection costs 1 to 2 points of accuracy on images
-  (``benchmarks/defaults.py``).
+- With at most `num_hidden` features, the layer is a random isometry times a constant,
+  and ratios of distances between samples are preserved exactly.
+- With more features, the layer projects onto the `num_hidden` directions of largest
+  variance and applies a random rotation. No other linear map to this width preserves
+  squared distances better. A random projection would decrease the accuracy on images
+  by 1 to 2 percentage points (``benchmarks/defaults.py``).
 """
 
 from __future__ import annotations
@@ -23,41 +24,44 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
 
-from .sources import CHUNK_FLOATS, RowSource, row_blocks, select, slices
+from .sources import CHUNK_FLOATS, RowSource, iter_chunks, select_samples, slices
 
-#: Rounds of subspace iteration for the leading directions of wide inputs.
+#: Number of subspace iterations to find the directions of largest variance.
 SUBSPACE_ITERATIONS = 4
-#: Standardised values are cut off here, so that no later product overflows.
+#: Bounds to which standardized values are clipped, so that later products do not
+#: overflow.
 LARGEST = {"float32": 1e15, "float64": 1e100}
-#: Standardised values grow logarithmically from here on.
+#: Absolute standardized value above which values grow logarithmically.
 TAIL = 8.0
-#: Values farther from the median than so many robust standard deviations count as if
-#: they were there when the mean and the scale of a column are computed.
+#: Number of robust standard deviations around the median. Values outside this range are
+#: clipped to it when the mean and the scale of a feature are computed.
 OUTLYING = 10.0
-#: Pairs of quantiles whose distance gives the robust standard deviation: the first that
-#: differ, as columns may have one value nearly everywhere.
+#: Levels of the lower quantiles. The first pair of lower and upper quantiles that
+#: differ determines the robust standard deviation, because nearly all values of a
+#: feature may be equal.
 QUANTILES = (0.25, 0.1, 0.05, 0.02)
-#: Samples that the quantiles are computed from.
+#: Approximate number of samples from which the quantiles are computed.
 QUANTILE_SAMPLES = 10_000
-#: Numbers of rows that are predicted at once.
+#: Sizes of prediction blocks.
 BLOCK_SIZES = (64, 256, 1024)
 
 
 @dataclass(frozen=True)
 class InputProjection:
-    """Standardisation and frozen projection of rows.
+    """Standardization and frozen projection of samples.
 
     Parameters
     ----------
     scaler : StandardScaler or None
-        Fitted; None leaves columns as they are. One of fewer columns than rows have
-        is that of images' channels.
+        Fitted scaler. For images, it has one mean and one scale for each channel. If
+        None, features are not standardized.
     kernel : float64 ndarray of shape (members, n_features, num_hidden) or None
-        None leaves columns in their places, for all members the same.
+        Matrix of the projection for each ensemble member. If None, samples are not
+        projected, and all ensemble members have the same input.
     tail : float or None, default=None
-        Absolute standardised value z from which on it is replaced by
-        ``tail + log(1 + z - tail)``: a few extreme cells do not dominate a network's
-        input, and stay extreme. None leaves values as they are.
+        Bound on absolute standardized values z. A larger z is replaced by
+        ``tail + log(1 + z - tail)``. A few extreme values then do not dominate the
+        input of the network, but remain extreme. If None, values are not changed.
     """
 
     scaler: StandardScaler | None
@@ -65,46 +69,46 @@ class InputProjection:
     tail: float | None = None
 
     def row_floats(self, num_columns: int) -> int:
-        """How many floats a row of so many columns has when it is projected."""
+        """Return the number of floats of a projected sample."""
         return num_columns if self.kernel is None else self.kernel[:, 0].size
 
     def __call__(
         self, X: np.ndarray | RowSource, dtype: DTypeLike = np.float64
     ) -> np.ndarray:
-        """Project rows, chunk by chunk.
+        """Project samples chunk by chunk.
 
         Parameters
         ----------
         X : ndarray or RowSource of shape (n, n_features)
+            Samples.
         dtype : dtype, default=float64
-            Of the result; the arithmetic is float64.
+            Data type of the result. Computations use float64.
 
         Returns
         -------
-        ndarray of shape (n, num_hidden) or, with several members, (members, n,
-        num_hidden)
+        ndarray of shape (n, num_hidden) or (members, n, num_hidden)
+            Projected samples. The first dimension is omitted if there is one ensemble
+            member.
         """
         if self.kernel is None:
             return self._unprojected(X, dtype)
         members, n_features, width = self.kernel.shape
         projected = np.empty((members, len(X), width), dtype)
-        for rows, chunk in row_blocks(X, max(n_features, members * width)):
-            np.matmul(
-                self._standardise(chunk, dtype),
-                self.kernel,
-                out=projected[:, rows],
-                casting="same_kind",
-            )
+        for rows, chunk in iter_chunks(X, max(n_features, members * width)):
+            # With an output of another type, matmul would not use BLAS.
+            projected[:, rows] = self._standardize(chunk, dtype) @ self.kernel
         return projected[0] if members == 1 else projected
 
     def _unprojected(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
         rows = np.empty(X.shape, dtype)
-        for part, chunk in row_blocks(X):
-            rows[part] = self._standardise(chunk, dtype)
+        for part, chunk in iter_chunks(X):
+            rows[part] = self._standardize(chunk, dtype)
         return rows
 
-    def _standardise(self, rows: np.ndarray, dtype: DTypeLike) -> NDArray[np.float64]:
-        return standardise(self.scaler, rows, LARGEST[np.dtype(dtype).name], self.tail)
+    def _standardize(self, rows: np.ndarray, dtype: DTypeLike) -> NDArray[np.float64]:
+        return standardize_samples(
+            self.scaler, rows, LARGEST[np.dtype(dtype).name], self.tail
+        )
 
     def rescaled(
         self,
@@ -112,9 +116,10 @@ class InputProjection:
         weights: np.ndarray,
         before: StandardScaler | None = None,
     ) -> InputProjection:
-        """Take the column means and variances of other rows; keep the kernel.
+        """Return a copy whose scaler is fitted to other samples.
 
-        With `before`, the rows that it was fitted on count as well.
+        If `before` is given, the samples it was fitted to are included as well. The
+        kernel does not change.
         """
         if self.scaler is None:
             return self
@@ -133,25 +138,31 @@ def fit_projection(
     rng: np.random.Generator,
     channels: int | None = None,
 ) -> InputProjection:
-    """Fit the standardisation and choose the projection.
+    """Fit the standardization and the projection.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Training samples.
     weights : ndarray of shape (n,)
-        A row of weight 2 counts as two, one of weight 0 as none.
+        Sample weights. A sample of weight 2 is equivalent to two equal samples, and
+        samples of weight 0 are ignored.
     num_hidden : int or None
-        Width of the network; None for one that takes the columns as they are.
+        Width of the network. If None, samples are not projected.
     members : int
-        Number of networks; each gets a rotation of its own.
+        Number of ensemble members. Each has its own random rotation.
     standardize : bool
+        Whether to standardize features.
     rng : numpy.random.Generator
+        Generator of the random rotations.
     channels : int, default=None
-        Of images, whose pixels have one mean and scale for each channel.
+        Number of channels of images. The pixels of a channel share one mean and one
+        scale. If None, each feature has its own.
 
     Returns
     -------
     InputProjection
+        Fitted projection.
     """
     scaler = tail = None
     if standardize:
@@ -160,7 +171,7 @@ def fit_projection(
     if num_hidden is None:
         return InputProjection(scaler, None, tail)
     if X.shape[1] <= num_hidden:
-        # The gain a Glorot-uniform layer of this shape has on average.
+        # This is the average gain of a Glorot-uniform layer of this shape.
         gain = np.sqrt(2 * num_hidden / (num_hidden + X.shape[1]))
         kernel = [
             gain * _random_orthonormal(rng, num_hidden, X.shape[1]).T
@@ -175,13 +186,17 @@ def fit_projection(
     return InputProjection(scaler, np.stack(kernel), tail)
 
 
-def standardise(
+def standardize_samples(
     scaler: StandardScaler | None,
     X: np.ndarray,
     largest: float = LARGEST["float64"],
     tail: float | None = None,
 ) -> NDArray[np.float64]:
-    """Standardised float64 copy of X, logarithmic from `tail`, cut off at `largest`."""
+    """Return a standardized float64 copy of samples.
+
+    Absolute values above `tail` grow logarithmically, and values are clipped to
+    +-`largest`.
+    """
     rows = _row_major(X)
     if scaler is not None:
         pixels = rows.reshape(-1, len(scaler.mean_))
@@ -197,10 +212,13 @@ def standardise(
     return rows
 
 
-def scaler_of_columns(
+def scaler_by_column(
     scaler: StandardScaler, num_columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale of each column, of those of images' channels."""
+    """Return the mean and the scale of each feature.
+
+    For images, those of the channels are repeated for each pixel.
+    """
     pixels = num_columns // len(scaler.mean_)
     return np.tile(scaler.mean_, pixels), np.tile(scaler.scale_, pixels)
 
@@ -208,30 +226,35 @@ def scaler_of_columns(
 def padded_blocks(
     X: np.ndarray | RowSource, width: int, budget: int = CHUNK_FLOATS
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of rows to predict, padded with zeros to one of `BLOCK_SIZES`.
+    """Divide samples into prediction blocks, padded with zeros to `BLOCK_SIZES`.
 
-    Matrix products of other shapes may add their terms in another order. With
-    few shapes, none of them narrow, a row's prediction is the same to the last
-    bit whichever rows are predicted beside it.
+    The order in which a matrix product adds its terms may depend on the shapes of the
+    matrices. With a few fixed block sizes that are not too small, the prediction for a
+    sample is the same bit for bit, whichever samples are predicted at the same time.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     width : int
-        Floats that one row needs; a block's stay within `budget`, but for the
-        smallest of blocks.
+        Number of floats needed for each sample.
+    budget : int, default=CHUNK_FLOATS
+        Maximum number of floats needed for a block. Blocks of the smallest size may
+        exceed it.
 
     Yields
     ------
     rows : slice
+        Positions of the samples in the block.
     block : ndarray of shape (size, n_features)
-        These rows, then rows of zeros.
+        Samples, followed by rows of zeros.
     """
-    # Below the number of rows, so that few rows, too, make work for two cores.
+    # Use block sizes smaller than the number of samples, so that small inputs are also
+    # split across cores.
     sizes = [
         size for size in BLOCK_SIZES if size * width <= budget and size < len(X)
     ] or BLOCK_SIZES[:1]
-    for read, chunk in row_blocks(X):
+    for read, chunk in iter_chunks(X):
         for part in slices(len(chunk), sizes[-1]):
             block = chunk[part]
             size = next(size for size in sizes if size >= len(block))
@@ -250,7 +273,7 @@ def _fit_scaler(
 ) -> StandardScaler:
     channels = channels or X.shape[1]
     low, high = _ordinary_range(X, weights, channels)
-    for rows, chunk in row_blocks(X):
+    for rows, chunk in iter_chunks(X):
         if weights[rows].any():
             pixels = _row_major(chunk).reshape(-1, channels)
             scaler.partial_fit(
@@ -263,12 +286,12 @@ def _fit_scaler(
 def _ordinary_range(
     X: np.ndarray | RowSource, weights: np.ndarray, channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds, column by column, of values that are not outlying."""
+    """Compute the range of values that are not outliers for each channel."""
     known = np.flatnonzero(weights)
     chosen = np.zeros(len(weights), bool)
     chosen[known[:: -(-len(known) // QUANTILE_SAMPLES)]] = True
     pixels = np.concatenate(
-        [_row_major(chunk) for _, chunk in row_blocks(select(X, chosen))]
+        [_row_major(chunk) for _, chunk in iter_chunks(select_samples(X, chosen))]
     ).reshape(-1, channels)
     weights = np.repeat(weights[chosen], X.shape[1] // channels)
     shares = np.array([0.5, *QUANTILES, *(1.0 - np.array(QUANTILES))])
@@ -279,8 +302,8 @@ def _ordinary_range(
             QUANTILES, *np.split(np.array(quantiles), 2), strict=True
         ):
             if last > first:
-                reach = OUTLYING * (last - first) / (-2.0 * ndtri(share))
-                low[column], high[column] = median - reach, median + reach
+                deviation = OUTLYING * (last - first) / (-2.0 * ndtri(share))
+                low[column], high[column] = median - deviation, median + deviation
                 break
     return low, high
 
@@ -288,7 +311,7 @@ def _ordinary_range(
 def _quantiles(
     values: np.ndarray, weights: np.ndarray, shares: np.ndarray
 ) -> np.ndarray:
-    """Quantiles of values that weigh as much as if they were repeated."""
+    """Compute weighted quantiles. A weight of 2 is equivalent to two equal values."""
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weights[order])
     found = np.searchsorted(total, shares * total[-1] * (1.0 - 1e-9))
@@ -296,16 +319,16 @@ def _quantiles(
 
 
 def _row_major(X: np.ndarray) -> NDArray[np.float64]:
-    """Float64 copy in C order: sums round differently in another order."""
+    """Return a float64 copy in C order, because rounding depends on the order."""
     return X.astype(np.float64, order="C")
 
 
 def _random_orthonormal(
     rng: np.random.Generator, size: int, columns: int
 ) -> NDArray[np.float64]:
-    """`columns` random orthonormal columns of length `size`."""
+    """Return a random matrix with orthonormal columns, of shape (size, columns)."""
     q, r = np.linalg.qr(rng.standard_normal((size, columns)))
-    return q * np.sign(np.diag(r))  # the signs make the distribution uniform
+    return q * np.sign(np.diag(r))  # uniform distribution of the columns
 
 
 def _principal_subspace(
@@ -316,16 +339,16 @@ def _principal_subspace(
     width: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Orthonormal basis of (nearly) the directions of largest weighted variance."""
+    """Approximate an orthonormal basis of the directions of largest variance."""
     center = np.zeros(X.shape[1])
     if scaler is None:
-        total = sum(weights[rows] @ _row_major(chunk) for rows, chunk in row_blocks(X))
+        total = sum(weights[rows] @ _row_major(chunk) for rows, chunk in iter_chunks(X))
         center = total / weights.sum()
     basis = _random_orthonormal(rng, X.shape[1], width)
     for _ in range(SUBSPACE_ITERATIONS):
         image = np.zeros_like(basis)
-        for rows, chunk in row_blocks(X):
-            centred = standardise(scaler, chunk, tail=tail) - center
-            image += centred.T @ ((centred @ basis) * weights[rows, None])
+        for rows, chunk in iter_chunks(X):
+            centered = standardize_samples(scaler, chunk, tail=tail) - center
+            image += centered.T @ ((centered @ basis) * weights[rows, None])
         basis, _ = np.linalg.qr(image)
     return basis

@@ -1,4 +1,4 @@
-"""Projected samples with their labels: what networks and posteriors are fitted on."""
+"""Projected samples with labels and weights, on which networks are trained."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from .sources import CHUNK_FLOATS, slices
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that are held in memory.
+    """Projected samples in memory.
 
     Parameters
     ----------
     projected : ndarray of shape (n, num_hidden) or (members, n, num_hidden)
+        Projected samples, one projection for each ensemble member.
     labels : int32 ndarray of shape (n,)
+        Indices of classes.
     weights : float64 ndarray of shape (n,)
+        Sample weights.
     """
 
     projected: np.ndarray
@@ -30,42 +33,46 @@ class Rows:
     def chunks(
         self, width: int, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, slice]]:
-        """Read the rows from front to back.
+        """Iterate over the samples in order, in chunks.
 
         Parameters
         ----------
         width : int
-            Floats that a row needs; a chunk's stay within a budget.
+            Number of floats that the caller needs for each sample. A chunk has as many
+            samples as need at most `CHUNK_FLOATS` floats.
         size : int, default=None
-            Rows of a chunk instead.
+            Number of samples of a chunk. If given, `width` is ignored.
 
         Yields
         ------
         projected : ndarray of shape (..., size, num_hidden)
+            Projected samples of the chunk.
         part : slice
-            Which rows they are.
+            Positions of these samples.
         """
         for part in slices(
             len(self.labels), size or max(1, CHUNK_FLOATS // max(width, 1))
         ):
             yield self.projected[..., part, :], part
 
-    def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
-        """Read the rows for an epoch of training: all at once."""
+    def shuffle_buffers(self, rng: np.random.Generator) -> Iterator[Rows]:
+        """Yield the only shuffle buffer of an epoch, which holds all samples."""
         yield self
 
-    def total(self, function: Callable[[Rows], tuple[Any, ...]]) -> tuple[Any, ...]:
-        """What `function`, which sums over rows, says of these."""
+    def sum_over_samples(
+        self, function: Callable[[Rows], tuple[Any, ...]]
+    ) -> tuple[Any, ...]:
+        """Return the sums over all samples that `function` computes."""
         return function(self)
 
 
-def add(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sums of the arrays of two tuples."""
+def add_sums(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Add two tuples of arrays element by element."""
     return tuple(map(operator.add, left, right))
 
 
-def joined(parts: list[Rows]) -> Rows:
-    """Rows of several parts."""
+def concatenate(parts: list[Rows]) -> Rows:
+    """Concatenate the samples of several `Rows`."""
     if len(parts) == 1:
         return parts[0]
     return Rows(

@@ -1,9 +1,9 @@
-"""Sample weights: counts of equal samples, or importances of any unit.
+"""Sample weights, which are interpreted as counts or as importances.
 
-Integers are counts: a sample of weight 2 stands for two equal samples, and data of
-twice the weight determine the posterior twice as precisely. All other weights, and all
-class weights, are importances. Their unit means nothing, so they are divided by their
-mean.
+Integers are counts: a sample of weight 2 is equivalent to two equal samples, and
+doubling all weights doubles the precision that the data add to the posterior. All other
+weights, and all class weights, are importances. Only their ratios matter, and they are
+divided by their mean.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: All larger float64 numbers are integers, and no counts.
-LARGEST_COUNT = 2.0**53
-#: Integers with a larger mean may be importances that were rounded.
-LARGEST_CLEAR_MEAN = 10.0
+#: Maximum count. All larger float64 numbers are integers, and are not counts.
+MAX_COUNT = 2.0**53
+#: Mean above which integers may be rounded importances rather than counts.
+MAX_UNAMBIGUOUS_MEAN = 10.0
 
 
 class WeightTotals(NamedTuple):
-    """Totals of the weights seen so far, which define the unit of importances.
+    """Totals of all weights so far, which determine the unit of importances.
 
     Parameters
     ----------
     weight : float
-        Sum of the weights, after `scale`.
+        Sum of the weights after multiplication by `scale`.
     size : float
-        Number of samples, in which counts are included.
+        Number of samples. A sample with a count is included as many times.
     counts : bool
         Whether sample weights are counts.
     scale : float
-        What importances are multiplied by when they arrive: it brings the first of them
-        to the mean of the weights before.
+        Factor by which new importances are multiplied. It is chosen such that the mean
+        of the first importances equals the mean of the previous weights.
     """
 
     weight: float = 0.0
@@ -43,13 +43,13 @@ class WeightTotals(NamedTuple):
 
     @property
     def unit(self) -> float:
-        """Mean weight of a sample: 1 for counts without class weights."""
+        """Mean weight of a sample, which is 1 for counts without class weights."""
         return self.weight / self.size if self.size else 1.0
 
     def plus(
         self, weights: NDArray[np.float64], counts: NDArray[np.float64]
     ) -> WeightTotals:
-        """Return the totals after further samples."""
+        """Return the totals including further samples."""
         return self._replace(
             weight=self.weight + float(weights.sum()),
             size=self.size + float(counts.sum()),
@@ -57,15 +57,17 @@ class WeightTotals(NamedTuple):
 
 
 def are_counts(weights: NDArray[np.float64]) -> bool:
-    """Return whether weights are counts: integers of at most `LARGEST_COUNT`.
+    """Return whether weights are counts, that is, integers up to `MAX_COUNT`.
 
     Parameters
     ----------
     weights : float64 ndarray of shape (n,)
+        Sample weights.
 
     Returns
     -------
     bool
+        True if all weights are counts.
 
     Examples
     --------
@@ -73,30 +75,30 @@ def are_counts(weights: NDArray[np.float64]) -> bool:
     >>> are_counts(np.array([1.0, 0.0, 3.0])), are_counts(np.array([0.5, 1.0]))
     (True, False)
     """
-    return bool((weights == np.rint(weights)).all() and weights.max() <= LARGEST_COUNT)
+    return bool((weights == np.rint(weights)).all() and weights.max() <= MAX_COUNT)
 
 
 def warn_of_ambiguous_counts(weights: NDArray[np.float64], stacklevel: int) -> None:
-    """Warn of large counts, which may be meant as importances.
+    """Warn about large counts, which may be intended as importances.
 
     Parameters
     ----------
     weights : float64 ndarray of shape (n,)
         Counts.
     stacklevel : int
-        Number of frames between the caller of this function and the user's call.
+        Stack level of the user's call, relative to the caller of this function.
 
     Warns
     -----
     UserWarning
-        If the mean exceeds `LARGEST_CLEAR_MEAN`.
+        If the mean of the weights exceeds `MAX_UNAMBIGUOUS_MEAN`.
     """
-    if weights.mean() > LARGEST_CLEAR_MEAN:
+    if weights.mean() > MAX_UNAMBIGUOUS_MEAN:
         warnings.warn(
             "The integers in sample_weight have a mean above "
-            f"{LARGEST_CLEAR_MEAN:g} and are used as counts: each sample stands for "
-            "as many equal samples, and the classifier becomes as certain as if all "
-            "of them had been observed. If only the ratios of the weights matter, pass "
+            f"{MAX_UNAMBIGUOUS_MEAN:g} and are used as counts: each sample is "
+            "equivalent to as many equal samples, and the uncertainty decreases "
+            "accordingly. If only the ratios of the weights matter, pass "
             "sample_weight / sample_weight.mean().",
             UserWarning,
             stacklevel=stacklevel + 1,
@@ -104,7 +106,7 @@ def warn_of_ambiguous_counts(weights: NDArray[np.float64], stacklevel: int) -> N
 
 
 def in_units(weights: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
-    """Divide weights by a unit; positive ones remain positive.
+    """Divide weights by a unit, keeping positive weights positive.
 
     Examples
     --------
@@ -120,24 +122,25 @@ def effective_weights(
 ) -> NDArray[np.float64]:
     """Scale weights so that they sum to the effective number of samples.
 
-    With counts ``c_i`` and importances ``u_i``, that number is Kish's (1965, Survey
-    Sampling, section 11.7)
+    For counts ``c_i`` and importances ``u_i``, the effective number of samples is that
+    of Kish (1965, Survey Sampling, section 11.7),
 
-        (sum_i c_i u_i)^2 / sum_i c_i u_i^2:
+        (sum_i c_i u_i)^2 / sum_i c_i u_i^2,
 
-    the number of equally important samples whose mean has the same variance. A few
-    important samples among many therefore are little evidence.
+    the number of samples of equal importance whose mean has the same variance. If a few
+    samples are much more important than all others, this number is small.
 
     Parameters
     ----------
     weights : float64 ndarray of shape (n,)
-        ``c_i u_i``, positive.
+        Positive products ``c_i u_i``.
     counts : float64 ndarray of shape (n,)
-        ``c_i``, positive.
+        Positive counts ``c_i``.
 
     Returns
     -------
     float64 ndarray of shape (n,)
+        Scaled weights.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""Sources of samples, which are read block by block.
+"""Sources of samples that are read in partitions.
 
-A `RowSource` hands out its rows block by block. NumPy arrays, memory-mapped ones too,
-need no source as long as they are only read from front to back: `row_blocks` slices
-them. Training reads rows in random order, and reads an array by `ArraySource`.
+A `RowSource` reads its samples one partition at a time. NumPy arrays, including
+memory-mapped arrays, need no source if they are read in order only, because
+`iter_chunks` can slice them. Training reads samples in random order, and uses an
+`ArraySource` for an array that is too large for memory.
 """
 
 from __future__ import annotations
@@ -22,40 +23,41 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from pyarrow.dataset import Dataset
 
-#: What classifiers take as `X`. Dataframes and Dask collections count as array-like.
+#: Types that classifiers accept as `X`. Dataframes and dask collections are array-like.
 MatrixLike: TypeAlias = "ArrayLike | Dataset"
 
-#: Floats of a chunk that is worked on at once, but for a single row.
+#: Maximum number of floats of a chunk, unless a single sample has more.
 CHUNK_FLOATS = 2**22
-#: Bytes of rows that are copied, or held projected, at once. Whatever needs fewer is
-#: handled as a whole.
+#: Maximum size in bytes of samples that are copied, or projected and kept in memory.
+#: Larger data are processed in parts.
 IN_MEMORY_BYTES = 2**28
-#: Rows of an array that training reads at one place.
-ARRAY_BLOCK = 1024
+#: Number of samples in a partition of an array.
+ARRAY_PARTITION_SIZE = 1024
 
 
 class RowSource(ABC):
-    """Rows in blocks of known sizes.
+    """Base class of sources, whose samples are read in partitions of known sizes.
 
     Parameters
     ----------
     sizes : sequence of int
-        Rows of each block.
+        Number of samples in each partition.
     columns : sequence
-        Names, or numbers, of the columns.
+        Names or positions of the features.
 
     Attributes
     ----------
     shape : tuple of int
-        Rows and columns.
-    starts : int64 ndarray of shape (n_blocks + 1,)
-        The first row of each block, then the number of rows.
+        Number of samples and number of features.
+    starts : int64 ndarray of shape (n_partitions + 1,)
+        Position of the first sample of each partition, followed by the number of
+        samples.
     client : distributed.Client or None
-        Whose workers can read blocks; a source that has one implements `delayed`,
-        which is `read`, later and on a worker.
+        Dask client whose workers can read partitions. A source with a client
+        implements `delayed`, which reads a partition on a worker.
     num_workers : int
-        How many these were when the source was made: the cut of work into parts must
-        not change when one dies.
+        Number of workers when the source was created. The division of work into parts
+        depends on it and must not change if a worker dies.
     """
 
     client: Any
@@ -75,52 +77,56 @@ class RowSource(ABC):
         return self.shape[0]
 
     @abstractmethod
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block: float32 or float64 of shape (size, n_features)."""
+    def read(self, partition: int) -> np.ndarray:
+        """Read a partition as a floating-point array of shape (size, n_features)."""
 
-    def delayed(self, block: int) -> Delayed:
-        """Rows of a block, read where the task runs: a dask delayed."""
+    def delayed(self, partition: int) -> Delayed:
+        """Return a dask delayed object that reads a partition on a worker."""
         import dask
 
-        return dask.delayed(self.read)(block)
+        return dask.delayed(self.read)(partition)
 
-    def rows(self, block: int) -> slice:
-        """Rows of a block, as places in the whole."""
-        return slice(int(self.starts[block]), int(self.starts[block + 1]))
+    def rows(self, partition: int) -> slice:
+        """Return the positions of the samples of a partition."""
+        return slice(int(self.starts[partition]), int(self.starts[partition + 1]))
 
     def template(self) -> pd.DataFrame | np.ndarray:
-        """No rows, with the columns' names where they have some."""
+        """Return an empty table with the names of the features, if they have names."""
         if any(isinstance(name, str) for name in self.columns):
             return pd.DataFrame(np.empty((0, self.shape[1])), columns=self.columns)
         return np.empty((0, self.shape[1]))
 
 
 class ArraySource(RowSource):
-    """An array, read in blocks of `ARRAY_BLOCK` rows.
+    """Source that reads an array in partitions of `ARRAY_PARTITION_SIZE` samples.
 
     Parameters
     ----------
     array : ndarray of shape (n, n_features)
-        Of any numeric type.
+        Array of any numeric type.
     """
 
     def __init__(self, array: np.ndarray) -> None:
-        sizes = [part.stop - part.start for part in slices(len(array), ARRAY_BLOCK)]
-        super().__init__(sizes, range(array.shape[1]))
+        parts = slices(len(array), ARRAY_PARTITION_SIZE)
+        super().__init__(
+            [part.stop - part.start for part in parts], range(array.shape[1])
+        )
         self._array = array
 
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block."""
-        return as_float(self._array[self.rows(block)])
+    def read(self, partition: int) -> np.ndarray:
+        """Read a partition."""
+        return as_float(self._array[self.rows(partition)])
 
 
 class Selection(RowSource):
-    """Some rows of a source.
+    """Selection of samples from a source.
 
     Parameters
     ----------
     source : RowSource
+        Source of n samples.
     mask : bool ndarray of shape (n,)
+        True for the samples to select.
     """
 
     def __init__(self, source: RowSource, mask: NDArray[np.bool_]) -> None:
@@ -130,67 +136,75 @@ class Selection(RowSource):
         self.source, self.mask = source, mask
         self.client, self.num_workers = source.client, source.num_workers
 
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block."""
-        if self.starts[block] == self.starts[block + 1]:
+    def read(self, partition: int) -> np.ndarray:
+        """Read the selected samples of a partition."""
+        if self.starts[partition] == self.starts[partition + 1]:
             return np.empty((0, self.shape[1]))
-        return self.source.read(block)[self.mask[self.source.rows(block)]]
+        return self.source.read(partition)[self.mask[self.source.rows(partition)]]
 
-    def delayed(self, block: int) -> Delayed:
-        """Rows of a block, as a dask delayed."""
+    def delayed(self, partition: int) -> Delayed:
+        """Return a dask delayed object that reads the selected samples."""
         import dask
 
-        chosen = self.mask[self.source.rows(block)]
-        return dask.delayed(getitem)(self.source.delayed(block), chosen)
+        chosen = self.mask[self.source.rows(partition)]
+        return dask.delayed(getitem)(self.source.delayed(partition), chosen)
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` of n rows, in order."""
+    """Divide n positions into consecutive slices of at most `size`."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
 
-def row_blocks(
+def iter_chunks(
     X: np.ndarray | RowSource, width: int | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Read rows from front to back.
+    """Iterate over samples in order, in chunks.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     width : int, default=n_features
-        Floats that a row needs; a chunk's stay within `CHUNK_FLOATS`.
+        Number of floats that the caller needs for each sample. A chunk has as many
+        samples as need at most `CHUNK_FLOATS` floats.
 
     Yields
     ------
     rows : slice
+        Positions of the samples in the chunk.
     chunk : ndarray of shape (rows.stop - rows.start, n_features)
+        Samples.
     """
     size = max(1, CHUNK_FLOATS // max(width or X.shape[1], 1))
     if isinstance(X, np.ndarray):
         for part in slices(len(X), size):
             yield part, X[part]
         return
-    for block in range(len(X.starts) - 1):
-        rows = X.read(block)
-        first = int(X.starts[block])
+    for partition in range(len(X.starts) - 1):
+        rows = X.read(partition)
+        first = int(X.starts[partition])
         for part in slices(len(rows), size):
             yield slice(first + part.start, first + part.stop), rows[part]
 
 
-def select(
+def select_samples(
     X: np.ndarray | RowSource, mask: NDArray[np.bool_]
 ) -> np.ndarray | RowSource:
-    """Some rows: copied, or where they are too many, read when they are needed.
+    """Select samples by a mask.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     mask : bool ndarray of shape (n,)
+        True for the samples to select.
 
     Returns
     -------
     ndarray or RowSource
+        Selected samples: a copy, or a source that reads them when needed if they
+        exceed `IN_MEMORY_BYTES`.
     """
     if isinstance(X, RowSource):
         return Selection(X, mask)
@@ -200,7 +214,7 @@ def select(
 
 
 def check_kinds(rows: Any) -> None:
-    """Refuse types that NumPy would make floats of by leaving something out."""
+    """Reject data types whose conversion to floats would lose information."""
     check_features(rows)
     if hasattr(rows, "columns"):
         kinds = dict(rows.dtypes)
@@ -208,10 +222,11 @@ def check_kinds(rows: Any) -> None:
         kinds = {"all": rows.dtype}
     others = {name: str(kind) for name, kind in kinds.items() if kind.kind == "c"}
     if others:
-        raise ValueError(f"X must hold real numbers; columns of other types: {others}.")
+        raise ValueError(f"X must hold real numbers, got columns of types {others}.")
 
 
 def as_float(rows: Any) -> np.ndarray:
+    """Convert a table to a C-contiguous array of float32 or float64."""
     check_kinds(rows)
     if hasattr(rows, "columns"):
         single = (rows.dtypes == np.float32).all()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import RowSource, row_blocks, select
+from .sources import RowSource, iter_chunks, select_samples
 
 #: Rows that are remembered, and fewest where rows are long.
 MOST_ROWS = 2000
@@ -196,4 +196,4 @@ def _most_of_each(place: NDArray[np.intp], limit: int) -> int:
 def _blocks(X: np.ndarray | RowSource, mask: NDArray[np.bool_]) -> list[np.ndarray]:
     if not mask.any():
         return []
-    return [block for _, block in row_blocks(select(X, mask))]
+    return [block for _, block in iter_chunks(select_samples(X, mask))]

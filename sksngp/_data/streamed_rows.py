@@ -1,4 +1,4 @@
-"""Projected samples that are read when they are needed."""
+"""Projected samples that are read from their source when needed."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ import numpy as np
 
 from . import dask_sums
 from .projection import InputProjection
-from .rows import Rows, add, joined
+from .rows import Rows, add_sums, concatenate
 from .sources import IN_MEMORY_BYTES, ArraySource, RowSource
 
-#: Share of `IN_MEMORY_BYTES` that a shard may take: its blocks, these joined, tensors
-#: of them, and the shard before are in memory at once.
-SHARD_SHARE = 1 / 4
-#: Rows that are summed over at once.
-GROUP_ROWS = 2**16
+#: Maximum size of a shuffle buffer as a fraction of `IN_MEMORY_BYTES`. Its partitions,
+#: the concatenated samples, their tensors and the previous buffer are in memory at the
+#: same time.
+BUFFER_FRACTION = 1 / 4
+#: Maximum number of samples to sum over at once, unless a partition is larger.
+GROUP_SIZE = 2**16
 
 
 @dataclass(frozen=True)
 class StreamedRows:
-    """Rows that are read and projected anew whenever they are needed.
+    """Samples that are read and projected again in each pass over the data.
 
     Parameters
     ----------
     source : RowSource of shape (n, n_features)
+        Source of the samples.
     projection : InputProjection
+        Projection to apply to the samples.
     dtype : str
-        Of the projected rows.
-    labels, weights
-        As for `Rows`.
+        Data type of the projected samples.
+    labels, weights : ndarray of shape (n,)
+        Labels and weights as in `Rows`.
     """
 
     source: RowSource
@@ -44,14 +47,15 @@ class StreamedRows:
     def chunks(
         self, width: int, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, slice]]:
-        """Read the rows from front to back; as `Rows.chunks`.
+        """Iterate over the samples in order, in chunks, as `Rows.chunks` does.
 
-        Chunks of a given size go across blocks; others stay within one.
+        Chunks of a given size may extend over several partitions. All other chunks
+        lie within one partition.
         """
         first = 0
-        rest: list[Rows] = []  # of a chunk that goes on in the next block
-        for block in range(len(self.source.starts) - 1):
-            rows = joined([*rest, self._block(block)])
+        rest: list[Rows] = []  # start of a chunk that extends into the next partition
+        for partition in range(len(self.source.starts) - 1):
+            rows = concatenate([*rest, self._read_partition(partition)])
             rest, last = [], first + len(rows.labels) == len(self.labels)
             for projected, part in rows.chunks(width, size):
                 if size and part.stop - part.start < size and not last:
@@ -62,65 +66,73 @@ class StreamedRows:
             else:
                 first += len(rows.labels)
 
-    def shards(self, rng: np.random.Generator) -> Iterator[Rows]:
-        """Read the rows for an epoch of training, some blocks at a time.
+    def shuffle_buffers(self, rng: np.random.Generator) -> Iterator[Rows]:
+        """Iterate over the shuffle buffers of an epoch.
 
-        Blocks come in random order, and a shard joins as many as memory allows, so
-        that data sorted by class or time are mixed; training shuffles within a shard.
+        Partitions are read in random order, and a buffer holds as many of them as
+        memory allows. Data that are sorted by class or time are thus mixed. Training
+        shuffles the samples within a buffer.
         """
         row_bytes = _row_bytes(self.source, self.projection, self.dtype)
         sizes = np.diff(self.source.starts)
-        allowed = SHARD_SHARE * IN_MEMORY_BYTES
-        shard: list[int] = []
-        held = 0
-        for block in rng.permutation(len(sizes)):
-            if shard and (held + sizes[block]) * row_bytes > allowed:
-                yield self._read(shard)
-                shard, held = [], 0
-            if sizes[block]:
-                shard.append(block)
-                held += sizes[block]
-        if shard:
-            yield self._read(shard)
+        allowed = BUFFER_FRACTION * IN_MEMORY_BYTES
+        buffer: list[int] = []
+        buffer_size = 0
+        for partition in rng.permutation(len(sizes)):
+            if buffer and (buffer_size + sizes[partition]) * row_bytes > allowed:
+                yield self._read(buffer)
+                buffer, buffer_size = [], 0
+            if sizes[partition]:
+                buffer.append(partition)
+                buffer_size += sizes[partition]
+        if buffer:
+            yield self._read(buffer)
 
-    def total(self, function: Callable[[Rows], tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Sum of what `function` says of parts of the rows.
+    def sum_over_samples(
+        self, function: Callable[[Rows], tuple[Any, ...]]
+    ) -> tuple[Any, ...]:
+        """Return the sums over all samples that `function` computes.
 
         Parameters
         ----------
         function : callable
-            From `Rows` to a tuple of arrays that are sums over these; to be pickled,
-            where workers compute it.
+            Function that takes `Rows` and returns a tuple of arrays, which are sums
+            over these samples. If the source has a Dask client, the function must be
+            picklable and runs on the workers.
 
         Returns
         -------
         tuple of ndarray
+            Sums over all samples.
         """
         if self.source.client is not None:
-            return dask_sums.total(self, function)
-        parts = (function(self._read(group)) for group in self._neighbours())
-        return reduce(add, parts)  # one by one: a part may be as large as a model
+            return dask_sums.sum_over_samples(self, function)
+        parts = (function(self._read(group)) for group in self._groups())
+        # One sum is computed at a time, because each may be as large as a model.
+        return reduce(add_sums, parts)
 
-    def _neighbours(self) -> Iterator[list[int]]:
-        """Blocks in order, joined where they are small."""
+    def _groups(self) -> Iterator[list[int]]:
+        """Group consecutive small partitions."""
         group: list[int] = []
-        for block in np.flatnonzero(np.diff(self.source.starts)).tolist():
+        for partition in np.flatnonzero(np.diff(self.source.starts)).tolist():
             if (
                 group
-                and self.source.starts[block + 1] - self.source.starts[group[0]]
-                > GROUP_ROWS
+                and self.source.starts[partition + 1] - self.source.starts[group[0]]
+                > GROUP_SIZE
             ):
                 yield group
                 group = []
-            group.append(block)
+            group.append(partition)
         yield group
 
-    def _read(self, blocks: list[int]) -> Rows:
-        return joined([self._block(block) for block in blocks])
+    def _read(self, partitions: list[int]) -> Rows:
+        return concatenate(
+            [self._read_partition(partition) for partition in partitions]
+        )
 
-    def _block(self, block: int) -> Rows:
-        part = self.source.rows(block)
-        projected = self.projection(self.source.read(block), self.dtype)
+    def _read_partition(self, partition: int) -> Rows:
+        part = self.source.rows(partition)
+        projected = self.projection(self.source.read(partition), self.dtype)
         return Rows(projected, self.labels[part], self.weights[part])
 
 
@@ -131,19 +143,25 @@ def project(
     projection: InputProjection,
     dtype: str,
 ) -> Rows | StreamedRows:
-    """Project rows, now or, where they would not fit in memory, when they are read.
+    """Project samples immediately if they fit in memory, or else when they are read.
 
     Parameters
     ----------
     X : ndarray or RowSource of shape (n, n_features)
+        Samples.
     labels : int32 ndarray of shape (n,)
+        Indices of classes.
     weights : float64 ndarray of shape (n,)
+        Sample weights.
     projection : InputProjection
+        Projection to apply to the samples.
     dtype : str
+        Data type of the projected samples.
 
     Returns
     -------
     Rows or StreamedRows
+        `Rows` if the projected samples need at most `IN_MEMORY_BYTES`.
     """
     if len(X) * _row_bytes(X, projection, dtype) <= IN_MEMORY_BYTES:
         return Rows(projection(X, dtype), labels, weights)

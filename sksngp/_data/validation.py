@@ -1,4 +1,4 @@
-"""Checks of data, made before any work starts."""
+"""Validation of data and parameters."""
 
 from __future__ import annotations
 
@@ -22,58 +22,69 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .collections import check_order, computed, is_collection, open_source, split_label
+from .collections import (
+    check_order,
+    compute_if_lazy,
+    is_collection,
+    open_source,
+    split_label,
+)
 from .input_types import check_features, check_not_masked, plain_labels
 from .sample_weight import WeightTotals, are_counts, in_units, warn_of_ambiguous_counts
-from .sources import RowSource, row_blocks, select
+from .sources import RowSource, iter_chunks, select_samples
 
-#: Sums of squares of rows must not overflow with their weights.
-LARGEST_WEIGHT = 1e100
-#: Every step and every prediction computes a logit for each class.
-MOST_CLASSES = 100_000
-#: In place of labels where none are to be checked.
+#: Maximum sample weight. Weighted sums of squares must not overflow.
+MAX_WEIGHT = 1e100
+#: Maximum number of classes. Each optimizer step and each prediction computes one logit
+#: for each class.
+MAX_CLASSES = 100_000
+#: Placeholder for `y` if there are no labels to check.
 NO_LABELS = object()
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def checks_parameters(method: Method) -> Method:
-    """Make a method check the estimator's parameters first.
+    """Decorate a method to validate the parameters of its estimator first.
 
-    scikit-learn's decorator has no types; this one keeps those of the method.
+    In contrast to the decorator of scikit-learn, the type of the method is preserved.
     """
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 @overload
-def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray | RowSource: ...
+def check_samples(estimator: Any, X: Any, *, reset: bool) -> np.ndarray | RowSource: ...
 
 
 @overload
-def check_rows(
+def check_samples(
     estimator: Any, X: Any, y: Any, *, reset: bool
 ) -> tuple[np.ndarray | RowSource, np.ndarray]: ...
 
 
-def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> Any:
-    """Check `X`, and `y` where given, as scikit-learn does, and the range of `X`.
+def check_samples(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> Any:
+    """Validate `X` and optionally `y` like scikit-learn, and check the range of `X`.
 
     Parameters
     ----------
     estimator : estimator
-        Its `dtype` decides the range; names and number of columns are set on it
-        if `reset`, and compared with it if not.
+        Classifier whose `dtype` determines the range of `X`.
     X : array-like of shape (n, n_features)
+        Input samples.
     y : array-like of shape (n,), optional
+        Class labels.
     reset : bool
+        Whether to store the names and the number of features in `estimator`. If False,
+        they are compared with the stored values.
 
     Returns
     -------
-    X : float32 or float64 ndarray of shape (n, n_features)
+    X : float32 or float64 ndarray of shape (n, n_features), or RowSource
+        Validated samples.
     y : ndarray of shape (n,)
-        Only if given.
+        Validated labels. Only returned if `y` is given.
     """
-    X = flat_images(estimator, X, reset)
+    X = flatten_images(estimator, X, reset)
     check_features(X)
     if is_collection(X):
         return _check_collection(estimator, X, y, reset)
@@ -86,7 +97,7 @@ def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> An
             "sklearn.decomposition.TruncatedSVD in a Pipeline, or pass X.toarray()."
         )
     if getattr(X, "shape", ())[1:] == (0,):
-        X = np.empty(X.shape)  # of a frame without columns scikit-learn asks a dtype
+        X = np.empty(X.shape)  # scikit-learn cannot infer a dtype without columns
     checked = validate_data(
         estimator,
         X,
@@ -100,28 +111,33 @@ def check_rows(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) -> An
     return checked
 
 
-def flat_images(estimator: Any, X: Any, reset: bool) -> Any:
-    """Rows of pixels of images (n, h, w, c), whose shape the estimator remembers."""
+def flatten_images(estimator: Any, X: Any, reset: bool) -> Any:
+    """Flatten images of shape (n, h, w, c), and store or check their shape.
+
+    Other input is returned unchanged.
+    """
     if isinstance(X, list | tuple) and _depth(X) > 2:
         X = np.asarray(X)
     shape = getattr(X, "shape", ())
     if len(shape) == 3:
         raise ValueError(
             f"Found array with dim 3, of shape {shape}. {type(estimator).__name__} "
-            "expects rows, or images of shape (n_samples, height, width, channels): "
-            "numpy.expand_dims(X, -1) of grey images, numpy.expand_dims(X, 0) of one."
+            "expects an array of shape (n_samples, n_features) or images of shape "
+            "(n_samples, height, width, channels). Use numpy.expand_dims(X, -1) for "
+            "grayscale images and numpy.expand_dims(X, 0) for a single image."
         )
     is_images = len(shape) == 4 and all(isinstance(length, int) for length in shape)
     given = estimator.image_shape
     if reset and given is not None and not _is_image_shape(given):
         raise ValueError(
-            "image_shape must be (height, width, channels), three positive integers, "
-            f"got {given}."
+            "image_shape must be a tuple (height, width, channels) of positive "
+            f"integers, got {given}."
         )
     known = given if reset else getattr(estimator, "image_shape_", None)
     if is_images and known is not None and tuple(known) != shape[1:]:
         raise ValueError(
-            f"X holds images of shape {shape[1:]}; expected are those of shape {known}."
+            f"X must hold images of shape {tuple(known)}, got images of shape "
+            f"{shape[1:]}."
         )
     if reset:
         estimator.image_shape_ = shape[1:] if is_images else given
@@ -132,7 +148,7 @@ def flat_images(estimator: Any, X: Any, reset: bool) -> Any:
 
 
 def _depth(nested: Any) -> int:
-    """How many lists lie in each other, as far as the first elements tell."""
+    """Return the number of dimensions of nested lists, judged by the first elements."""
     depth = 0
     while isinstance(nested, list | tuple) and len(nested):
         depth, nested = depth + 1, nested[0]
@@ -152,13 +168,13 @@ def _check_image_size(estimator: Any, rows: np.ndarray | RowSource) -> None:
     shape = getattr(estimator, "image_shape_", None)
     if shape is not None and rows.shape[1] != prod(shape):
         raise ValueError(
-            f"image_shape={shape} has {prod(shape)} pixel values; rows of X have "
+            f"X must have {prod(shape)} features for image_shape={shape}, got "
             f"{rows.shape[1]}."
         )
 
 
 def _check_collection(estimator: Any, collection: Any, y: Any, reset: bool) -> Any:
-    """As `check_rows`, a block at a time."""
+    """Validate a collection like `check_samples`, one chunk at a time."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
     if isinstance(y, str):
         known, y = split_label(collection, y)
@@ -169,29 +185,31 @@ def _check_collection(estimator: Any, collection: Any, y: Any, reset: bool) -> A
         y = _check_y(y, estimator=estimator)
         check_consistent_length(source, y)
     _check_image_size(estimator, source)
-    for _, chunk in row_blocks(source):
+    for _, chunk in iter_chunks(source):
         check_array(chunk, dtype=None, input_name="X", estimator=estimator)
         _check_magnitude(estimator, chunk)
-    if not len(source):  # scikit-learn's words for it
+    if not len(source):  # raise the error of scikit-learn
         check_array(np.empty(source.shape), input_name="X", estimator=estimator)
     return source if y is NO_LABELS else (source, y)
 
 
 def _check_magnitude(estimator: Any, X: np.ndarray) -> None:
-    # Standardisation squares float64 values; float32 weights meet raw columns.
+    # Standardization squares values in float64. Without standardization, values are
+    # multiplied by float32 weights.
     largest = np.finfo(np.float32).max if estimator.dtype == "float32" else 1e150
     magnitude = np.maximum(X.max(axis=0), -X.min(axis=0))
     if (magnitude > largest).any():
         column = int(np.argmax(magnitude))
         names = getattr(estimator, "feature_names_in_", None)
         raise ValueError(
-            f"Column {column if names is None else repr(names[column])} of X holds a "
-            f"value of magnitude {magnitude[column]:.3g}, beyond the largest that "
-            f"dtype={estimator.dtype!r} allows, {largest:.3g}. Rescale the column."
+            "The absolute values of X must not exceed "
+            f"{largest:.3g} with dtype={estimator.dtype!r}, got "
+            f"{magnitude[column]:.3g} in feature "
+            f"{column if names is None else repr(names[column])}. Rescale the feature."
         )
 
 
-def check_training_rows(
+def check_training_samples(
     estimator: Any,
     X: Any,
     y: Any,
@@ -208,50 +226,55 @@ def check_training_rows(
     np.ndarray,
     NDArray[np.float64],
 ]:
-    """Check rows to train on.
+    """Validate training samples.
 
     Parameters
     ----------
     estimator : estimator
-        Its `class_weight` is multiplied into the weights; see also `check_rows`. The
-        totals of its weights are set on it.
+        Classifier. The weights are multiplied by its `class_weight`, and their totals
+        are stored in it. See also `check_samples`.
     X : array-like of shape (n, n_features)
+        Input samples.
     y : array-like of shape (n,)
+        Class labels.
     sample_weight : array-like of shape (n,) or None
+        Sample weights. If None, all samples have equal weight.
     known_classes : ndarray or None
-        Sorted classes that `y` must not go beyond; None takes those in `y`.
-        More than `MOST_CLASSES` are refused.
+        Sorted classes, which must include all labels. If None, the classes are those
+        in `y`. There may be at most `MAX_CLASSES`.
     reset : bool
+        Whether the samples start a new fit. See `check_samples`.
     streaming : bool, default=False
-        Whether these rows are of a stream, which they continue unless `reset`. Their
-        weights are then not divided by their unit, which is known at its end only.
+        Whether the samples are a batch of a stream. Their weights are then not divided
+        by the unit, because the unit is known only at the end of the stream.
 
     Returns
     -------
-    X : ndarray of shape (m, n_features)
-        Without rows of weight 0.
+    X : ndarray or RowSource of shape (m, n_features)
+        Samples of positive weight.
     labels : int32 ndarray of shape (m,)
         Indices into `classes`.
     weights : float64 ndarray of shape (m,)
-        Positive products of counts and importances, which have mean 1 unless
+        Positive products of counts and importances. Their mean is 1 per count unless
         `streaming`.
     index : int ndarray of shape (m,)
-        Positions of these rows in the `X` that was passed.
+        Positions of these samples in the original `X`.
     classes : ndarray of shape (n_classes,)
+        Sorted classes.
     counts : float64 ndarray of shape (m,)
-        Number of equal samples that each row stands for; see
+        Number of equal samples that each sample represents. See
         `sksngp._data.sample_weight`.
     """
     class_weight = estimator.class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight)
-    y, sample_weight = computed(y), computed(sample_weight)
+    y, sample_weight = compute_if_lazy(y), compute_if_lazy(sample_weight)
     check_order(X, y, "y")
     check_order(X, sample_weight, "sample_weight")
     if not isinstance(y, str):  # the name of a column
         check_labels(y, "y")
     y = plain_labels(y)
-    X, y = check_rows(estimator, X, y, reset=reset)
+    X, y = check_samples(estimator, X, y, reset=reset)
     check_classification_targets(y)
     totals = WeightTotals()
     if streaming and not reset:
@@ -278,24 +301,24 @@ def check_training_rows(
 def _check_weights(
     sample_weight: Any, X: np.ndarray | RowSource, totals: WeightTotals
 ) -> tuple[NDArray[np.float64], WeightTotals]:
-    """Check sample weights, and decide whether they are counts."""
+    """Validate sample weights, and determine whether they are counts."""
     check_not_masked(sample_weight, "sample_weight")
     weights = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
-    if weights.max() > LARGEST_WEIGHT:
+    if weights.max() > MAX_WEIGHT:
         raise ValueError(
-            f"sample_weight must not exceed {LARGEST_WEIGHT:.3g}, got "
+            f"sample_weight must not exceed {MAX_WEIGHT:.3g}, got "
             f"{weights.max():.3g}. Divide the weights by their mean."
         )
-    if sample_weight is None:  # each sample counts once, or is of mean importance
+    if sample_weight is None:  # each sample has a count of 1 or the mean importance
         return weights * (1.0 if totals.counts else totals.unit), totals
     counts = totals.counts and are_counts(weights)
     if counts:
-        # The user's call stands above this function, two more, fit and its wrapper.
+        # The user's call is above this function, two others, `fit` and its wrapper.
         warn_of_ambiguous_counts(weights, stacklevel=6)
         return weights, totals
-    if totals.counts:  # what came before had another unit
+    if totals.counts:  # previous weights had a different unit
         totals = totals._replace(
             counts=False, scale=totals.unit / max(float(weights.mean()), 1e-300)
         )
@@ -303,19 +326,22 @@ def _check_weights(
 
 
 def check_labels(labels: Any, name: str) -> None:
-    """Refuse labels that are missing, and text among other types.
+    """Reject missing labels, and strings mixed with other types.
 
-    NumPy would make text of a list of these: a class "nan", or "1" for the number.
+    NumPy would convert a list of such labels to strings, for example to a class "nan",
+    or to "1" for the number 1.
 
     Parameters
     ----------
     labels : array-like of shape (n,)
+        Class labels.
     name : str
-        The parameter's.
+        Name of the parameter, for the error message.
 
     Raises
     ------
     ValueError
+        If labels are missing or have several types.
     """
     if labels is None:
         return
@@ -325,13 +351,13 @@ def check_labels(labels: Any, name: str) -> None:
             return
     if _any_missing(labels):
         raise ValueError(
-            f"{name} contains NaN or None. Leave out the rows without a label, or make "
-            "a class of them."
+            f"{name} contains NaN or None. Drop the samples without a label, or assign "
+            "them to a class of their own."
         )
     types = set(map(type, labels))
     if len({issubclass(kind, str) for kind in types}) > 1:
         names = ", ".join(sorted(kind.__name__ for kind in types))
-        raise ValueError(f"{name} mixes types: {names}. Pass labels of one type.")
+        raise ValueError(f"{name} must hold labels of one type, got {names}.")
 
 
 def _any_missing(labels: Any) -> bool:
@@ -340,7 +366,7 @@ def _any_missing(labels: Any) -> bool:
     return any(
         label is None
         or (isinstance(label, float | np.floating) and np.isnan(label))
-        or type(label).__name__ in ("NAType", "NaTType")  # pandas', not imported here
+        or type(label).__name__ in ("NAType", "NaTType")  # types of pandas
         for label in labels
     )
 
@@ -351,11 +377,11 @@ def _weighted(
     weights: np.ndarray,
     index: NDArray[np.intp],
 ) -> tuple[np.ndarray | RowSource, np.ndarray, np.ndarray, NDArray[np.intp]]:
-    """Leave out rows of weight 0; no copy if there are none."""
+    """Drop samples of weight 0, without a copy if there are none."""
     if weights.all():
         return X, labels, weights, index
     kept = weights > 0
-    return select(X, kept), labels[kept], weights[kept], index[kept]
+    return select_samples(X, kept), labels[kept], weights[kept], index[kept]
 
 
 def _class_weights(
@@ -364,11 +390,11 @@ def _class_weights(
     labels: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Each row's weight for its class; "balanced" among the classes with rows."""
+    """Return the class weight of each sample."""
     if class_weight != "balanced":
         of_class = compute_class_weight(class_weight, classes=classes, y=classes)
         return of_class[labels]
-    # scikit-learn's rule divides by zero for a class without rows.
+    # The formula of scikit-learn divides by zero for a class without samples.
     totals = np.bincount(labels, weights)
     return weights.sum() / (np.count_nonzero(totals) * totals[labels])
 
@@ -378,12 +404,12 @@ def _check_class_weight(class_weight: dict[Any, Any]) -> None:
         is_number = isinstance(weight, Real)
         if not is_number or not 0 <= weight < np.inf:
             raise ValueError(
-                "The weights in class_weight must be finite numbers of at least 0, "
+                "The weights in class_weight must be finite and non-negative numbers, "
                 f"got {weight!r} for class {label!r}."
             )
-        if weight > LARGEST_WEIGHT:
+        if weight > MAX_WEIGHT:
             raise ValueError(
-                f"The weights in class_weight must not exceed {LARGEST_WEIGHT:.3g}, "
+                f"The weights in class_weight must not exceed {MAX_WEIGHT:.3g}, "
                 f"got {weight!r} for class {label!r}. Only their ratios matter."
             )
 
@@ -392,27 +418,26 @@ def _check_left(labels: np.ndarray, class_weight: object, first: bool) -> None:
     left, needed = len(np.unique(labels)), 2 if first else 1
     if left < needed:
         raise ValueError(
-            f"class_weight={class_weight!r} leaves rows of {left} of the classes in y "
-            f"with a weight above 0; at least {needed} must have some."
+            f"At least {needed} of the classes in y must have a positive weight, got "
+            f"{left} with class_weight={class_weight!r}."
         )
 
 
 def _check_classes(present: np.ndarray, classes: np.ndarray, first: bool) -> None:
-    if len(classes) > MOST_CLASSES:
+    if len(classes) > MAX_CLASSES:
         raise ValueError(
-            f"{'y' if first else 'classes'} holds {len(classes)} classes, more than "
-            f"the {MOST_CLASSES} that are allowed. A quantity needs a regressor; the "
-            "names of rows are nothing to predict; else put classes into groups."
+            f"{'y' if first else 'classes'} must have at most {MAX_CLASSES} classes, "
+            f"got {len(classes)}. Use a regressor if y is continuous, drop y if it "
+            "identifies samples, or merge classes."
         )
     unseen = np.setdiff1d(present, classes)
     if len(unseen):
         raise ValueError(
-            f"y holds the classes {reprlib.repr(unseen.tolist())}, which are not among "
-            f"the known ones: {reprlib.repr(classes.tolist())}."
+            f"The labels in y must be among the classes "
+            f"{reprlib.repr(classes.tolist())}, got {reprlib.repr(unseen.tolist())}."
         )
     if len(present if first else classes) < 2:
         raise ValueError(
-            "A classifier needs rows of at least two classes; y (with positive "
-            f"sample_weight) holds {len(present)} class: "
-            f"{reprlib.repr(present.tolist())}."
+            "y must have at least two classes with positive sample_weight, got "
+            f"{len(present)} class: {reprlib.repr(present.tolist())}."
         )

@@ -1,49 +1,45 @@
-"""What a network is made of, and the arrays it starts from.
+"""Settings that determine a compiled network, and the arrays it starts from.
 
-Everything here is NumPy; `sksngp._tensorflow.residual_network` builds the graph.
+An `Architecture` is the interface of a kind of network outside of TensorFlow. The kinds
+are listed in `sksngp._networks.kinds`; `sksngp._tensorflow.network` has the counterpart
+of this interface, which builds the graph.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import prod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._runtime.blas import one_thread
-from .custom_function import Body
+from .memory_needs import Need
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """What a compiled network depends on; the key of the network pool.
+class Architecture(ABC):
+    """Settings of a compiled network; the key of the network pool.
 
     Parameters
     ----------
     num_outputs : int
-        Number of logits K.
+        Number of logits, one per class.
     num_layers, num_hidden : int
-        Number and width of the residual blocks.
+        Number of residual blocks, and width of the hidden representation.
     num_inducing : int or None, default=None
-        Number of random features of the Gaussian-process output; None gives
-        dense logits and hidden layers without spectral normalisation.
+        Number of random features of the Gaussian-process output layer. If None, the
+        output layer is dense, and hidden layers have no spectral normalization.
     members : int, default=1
-        Number of networks stacked into one graph.
+        Number of ensemble members.
     dropout : bool, default=True
-        Whether training draws dropout masks at all.
+        Whether dropout masks are drawn in training.
     optimizer : str, default="adam"
-        Name of the optimiser.
+        Name of the optimizer.
     dtype : str, default="float32"
-        Floating type of weights and activations.
+        Floating-point type of weights and activations.
     mixed : {"bfloat16", "float16"} or None, default=None
-        Floating type in which hidden layers compute instead.
-    body : Body or None, default=None
-        What takes the place of the residual blocks; `num_hidden` is then the number of
-        its features, and `num_layers` 0.
-    normalised : bool, default=True
-        Whether layers of a body below a Gaussian process are wrapped in spectral
-        normalisation.
+        Floating-point type of the computations in hidden layers, if it differs.
     """
 
     num_outputs: int
@@ -55,124 +51,149 @@ class Architecture:
     optimizer: str = "adam"
     dtype: str = "float32"
     mixed: str | None = None
-    body: Body | None = None
-    normalised: bool = True
+
+    #: Whether the layers of ensemble members are stacked. If True, samples have an axis
+    #: of members; otherwise all members receive the same samples.
+    stacks_members: ClassVar[bool]
+    #: Whether some arrays are known to Keras layers only; see
+    #: `sksngp._tensorflow.backend.built_weights`.
+    has_built_layers: ClassVar[bool]
+    #: Whether the network processes images, which are scaled by channel.
+    takes_images: ClassVar[bool]
+    #: Whether all prediction blocks have one size. Sums in convolutions depend on the
+    #: size of a block.
+    has_fixed_block_size: ClassVar[bool]
+    #: Whether `draw_masks` returns masks, which exported Keras models can hold.
+    masks_are_arrays: ClassVar[bool]
+    #: Number of samples that are validated at once.
+    validation_chunk: ClassVar[int]
+    #: Factor of the mean squared distance at which SNGP trains the network.
+    training_kernel_factor: ClassVar[float]
 
     @property
+    @abstractmethod
     def num_columns(self) -> int:
-        """Length of the rows that the network takes."""
-        return self.num_hidden if self.body is None else prod(self.body.input_shape)
+        """Number of values of a sample that the network receives."""
+
+    @property
+    @abstractmethod
+    def projection_width(self) -> int | None:
+        """Width of the input projection; None if inputs are not projected."""
+
+    @property
+    @abstractmethod
+    def row_floats(self) -> int:
+        """Number of floats that one sample requires in a prediction."""
+
+    @abstractmethod
+    def hidden_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a member's hidden arrays that `draw_hidden` returns."""
+
+    @abstractmethod
+    def draw_hidden(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw the hidden arrays of a member that Keras layers do not initialize."""
+
+    @abstractmethod
+    def draw_masks(
+        self, rng: np.random.Generator, num_samples: int, rate: float
+    ) -> np.ndarray:
+        """Draw the dropout masks, or seeds of masks, of Monte Carlo dropout."""
+
+    @property
+    @abstractmethod
+    def mask_spec(self) -> tuple[tuple[int | None, ...], str]:
+        """Shape and type of the result of `draw_masks`; None is any number."""
+
+    @abstractmethod
+    def memory_needs(
+        self, *, num_rows: int, num_columns: int, batch_size: int | None
+    ) -> list[Need]:
+        """Return the memory requirements of training, without the samples.
+
+        Parameters
+        ----------
+        num_rows : int
+            Number of training samples, which bounds the size of mini-batches.
+        num_columns : int
+            Number of features.
+        batch_size : int or None
+
+        Returns
+        -------
+        list of Need
+        """
+
+    def channels(self, image_shape: tuple[int, ...] | None) -> int | None:
+        """Return the number of channels that are scaled; None to scale features."""
+        if not self.takes_images or image_shape is None:
+            return None
+        return image_shape[-1]
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the arrays that `initial_weights` draws, by name."""
+        hidden, inducing = self.num_hidden, self.num_inducing
+        shapes = self.hidden_shapes()
+        if inducing is not None:
+            shapes["random_features/kernel"] = (hidden, inducing)
+            shapes["random_features/bias"] = (inducing,)
+        fan_in = hidden if inducing is None else inducing
+        shapes["output/kernel"] = (fan_in, self.num_outputs)
+        shapes["output/bias"] = (self.num_outputs,)
+        if self.members == 1:
+            return shapes
+
+        def of_members(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+            if self.stacks_members and name.endswith("bias"):
+                shape = (1, *shape)  # broadcasts over samples
+            return (self.members, *shape)
+
+        return {name: of_members(name, shape) for name, shape in shapes.items()}
+
+    def initial_weights(
+        self, rng: np.random.Generator, output_bias: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Draw the arrays of a new network.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            The only source of randomness.
+        output_bias : ndarray of shape (num_outputs,)
+            Initial output bias: the log prior of the classes.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays with the names and shapes of `weight_shapes`.
+        """
+        drawn = [self._draw_member(rng, output_bias) for _ in range(self.members)]
+        return {
+            name: np.stack([arrays[name] for arrays in drawn])
+            .reshape(shape)
+            .astype(self.dtype)
+            for name, shape in self.weight_shapes().items()
+        }
+
+    def _draw_member(
+        self, rng: np.random.Generator, output_bias: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        hidden, inducing = self.num_hidden, self.num_inducing
+        weights = self.draw_hidden(rng)
+        if inducing is not None:
+            weights["random_features/kernel"] = rng.standard_normal((hidden, inducing))
+            weights["random_features/bias"] = rng.uniform(0, 2 * np.pi, inducing)
+        fan_in = hidden if inducing is None else inducing
+        weights["output/kernel"] = glorot_uniform(rng, fan_in, len(output_bias))
+        weights["output/bias"] = np.asarray(output_bias)
+        return weights
 
 
 def glorot_uniform(
     rng: np.random.Generator, fan_in: int, fan_out: int
 ) -> NDArray[np.float64]:
-    """Uniform on +-sqrt(6 / (fan_in + fan_out)), float64 (fan_in, fan_out)."""
+    """Draw a float64 array of shape (fan_in, fan_out).
+
+    Values are uniform on +-sqrt(6 / (fan_in + fan_out)).
+    """
     limit = np.sqrt(6.0 / (fan_in + fan_out))
     return rng.uniform(-limit, limit, size=(fan_in, fan_out))
-
-
-def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Shapes of a network's arrays, by name, as `initial_weights` draws them.
-
-    Parameters
-    ----------
-    architecture : Architecture
-
-    Returns
-    -------
-    dict of str to tuple of int
-    """
-    hidden, inducing = architecture.num_hidden, architecture.num_inducing
-    outputs = architecture.num_outputs
-    shapes: dict[str, tuple[int, ...]] = {}
-    for block in range(architecture.num_layers):
-        shapes[f"hidden_{block}/kernel"] = (hidden, hidden)
-        shapes[f"hidden_{block}/bias"] = (hidden,)
-        if inducing is not None:
-            shapes[f"hidden_{block}/u"] = shapes[f"hidden_{block}/v"] = (1, hidden)
-    if inducing is not None:
-        shapes["random_features/kernel"] = (hidden, inducing)
-        shapes["random_features/bias"] = (inducing,)
-    shapes["output/kernel"] = (hidden if inducing is None else inducing, outputs)
-    shapes["output/bias"] = (outputs,)
-    members = architecture.members
-    if members == 1:
-        return shapes
-    stacked = architecture.body is None  # then layers take rows of all members at once
-    return {
-        name: (members, *((1, *shape) if name.endswith("bias") and stacked else shape))
-        for name, shape in shapes.items()
-    }
-
-
-def initial_weights(
-    architecture: Architecture, rng: np.random.Generator, output_bias: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Draw the arrays of a new network.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    rng : numpy.random.Generator
-        The only source of randomness.
-    output_bias : ndarray of shape (K,)
-        Where the output bias starts: the log prior of the classes.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Names and shapes as in `ResidualNetwork.weights`.
-    """
-    members = [
-        _member_weights(architecture, rng, output_bias)
-        for _ in range(architecture.members)
-    ]
-    if architecture.members == 1:
-        return {name: w.astype(architecture.dtype) for name, w in members[0].items()}
-    shapes = weight_shapes(architecture)
-    stacked = {name: np.stack([w[name] for w in members]) for name in members[0]}
-    return {
-        name: w.reshape(shapes[name]).astype(architecture.dtype)
-        for name, w in stacked.items()
-    }
-
-
-def _member_weights(
-    architecture: Architecture, rng: np.random.Generator, output_bias: np.ndarray
-) -> dict[str, np.ndarray]:
-    hidden, inducing = architecture.num_hidden, architecture.num_inducing
-    weights: dict[str, np.ndarray] = {}
-    for block in range(architecture.num_layers):
-        weights[f"hidden_{block}/kernel"] = glorot_uniform(rng, hidden, hidden)
-        weights[f"hidden_{block}/bias"] = np.zeros(hidden)
-        if inducing is not None:
-            weights[f"hidden_{block}/u"] = rng.standard_normal((1, hidden))
-            weights[f"hidden_{block}/v"] = rng.standard_normal((1, hidden))
-    if inducing is not None:
-        weights["random_features/kernel"] = rng.standard_normal((hidden, inducing))
-        weights["random_features/bias"] = rng.uniform(0, 2 * np.pi, inducing)
-    fan_in = hidden if inducing is None else inducing
-    weights["output/kernel"] = glorot_uniform(rng, fan_in, len(output_bias))
-    weights["output/bias"] = np.asarray(output_bias)
-    return weights
-
-
-@one_thread()
-def project_spectral_norm(
-    weights: dict[str, np.ndarray], bound: float
-) -> dict[str, np.ndarray]:
-    """Scale hidden kernels whose spectral norm exceeds `bound` down to it.
-
-    Training follows the norm with one power iteration a step, which may lag
-    behind; the singular values computed here are exact. Returns a new dict.
-    """
-    projected = dict(weights)
-    for name, kernel in weights.items():
-        if name.startswith("hidden_") and name.endswith("/kernel"):
-            gram = kernel.T.astype(np.float64) @ kernel
-            norm = np.sqrt(np.linalg.eigvalsh(gram)[-1])
-            if norm > bound:
-                # The margin keeps rounding from lifting the norm above the bound.
-                projected[name] = kernel * kernel.dtype.type((1 - 1e-6) * bound / norm)
-    return projected

@@ -1,1 +1,1 @@
-"""Model files: what they may hold, and how they are checked."""
+"""Content and validation of model files."""

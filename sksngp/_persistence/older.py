@@ -1,4 +1,4 @@
-"""Model files of earlier formats, read as if they had been written today."""
+"""Conversion of model files from earlier formats to the current format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 from .structure import SCHEMA, open_archive, read_schema
 
-#: Modules of format 1 whose classes are elsewhere since format 2.
+#: Modules of classes in format 1, and the modules of these classes in format 2.
 MOVED = {
     "sksngp._records": "sksngp._persistence.records",
     "sksngp.body": "sksngp._networks.custom_function",
@@ -21,23 +21,24 @@ MOVED = {
 }
 
 
-def with_present_names(archive: bytes) -> bytes:
-    """Return an archive of format 1 with the names that its classes have now.
+def with_current_names(archive: bytes) -> bytes:
+    """Convert the class names in an archive of format 1 to the current names.
 
     Parameters
     ----------
     archive : bytes
-        Not checked yet. May have other bytes in front of it.
+        Archive that has not been checked. It may be preceded by other bytes.
 
     Returns
     -------
     bytes
-        An archive that `sksngp._persistence.structure.check_archive` must still check.
+        Converted archive, which `sksngp._persistence.structure.check_archive` must
+        check.
 
     Raises
     ------
     ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile
-        If `archive` exceeds a bound or is not what skops writes.
+        If the archive exceeds a bound or does not have the structure that skops writes.
     """
     renewed = io.BytesIO()
     with open_archive(archive) as old, ZipFile(renewed, "w", ZIP_STORED) as new:

@@ -1,9 +1,10 @@
-"""Objects of other libraries that are stored as the call that makes them.
+"""Records of objects of other libraries, stored as constructor calls.
 
-The attributes of a frozen distribution hold source code, which SciPy would execute, and
-compiled code relies on those of a spline. A file holds a record of the name and
-arguments instead, and the object is made from these when the file is loaded. Objects
-may also leave parts out of files, by a method ``_for_file``.
+Restoring the attributes of some objects from a file would be unsafe: those of a frozen
+distribution include source code that SciPy would execute, and compiled code relies on
+those of a spline. A file therefore stores a record of a name and arguments, from which
+the object is created when the file is loaded. Objects can also omit parts of themselves
+from files by defining a method ``_for_file``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .trusted import DISTRIBUTIONS, trusted_functions
 
 
 class Record:
-    """A stored call; calling the class with its arguments returns the object."""
+    """Base class of stored calls. Calling a subclass returns the recorded object."""
 
     arguments: tuple[Any, ...]
 
     @classmethod
     def of(cls, *arguments: Any) -> Record:
-        """Make a record, which skops stores as ``cls(*arguments)``."""
+        """Create a record, which skops stores as ``cls(*arguments)``."""
         record = object.__new__(cls)
         record.arguments = arguments
         return record
@@ -37,18 +38,18 @@ class Record:
 
 
 class DistributionRecord(Record):
-    """A frozen distribution of `scipy.stats`."""
+    """Record of a frozen distribution of `scipy.stats`."""
 
     def __new__(cls, name: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         if name not in DISTRIBUTIONS:
             raise ValueError(f"The distribution {name!r} is not trusted.")
         if not all(isinstance(value, Real) for value in (*args, *kwds.values())):
-            raise ValueError(f"Parameters of {name!r} must be numbers.")
+            raise ValueError(f"The parameters of {name!r} must be numbers.")
         return getattr(stats, name)(*args, **kwds)
 
 
 class FunctionRecord(Record):
-    """A function, by its public name."""
+    """Record of a function, identified by its public name."""
 
     def __new__(cls, name: str) -> Any:
         if name not in trusted_functions():
@@ -57,7 +58,7 @@ class FunctionRecord(Record):
 
 
 class SplineRecord(Record):
-    """A `scipy.interpolate.BSpline`, whose constructor checks its arrays."""
+    """Record of a `scipy.interpolate.BSpline`. Its constructor validates the arrays."""
 
     def __new__(
         cls,
@@ -77,7 +78,7 @@ class SplineRecord(Record):
         )
 
 
-#: Names of the records as files have them.
+#: Names of the record classes in files.
 RECORDS = frozenset(
     f"{record.__module__}.{record.__qualname__}"
     for record in (DistributionRecord, FunctionRecord, SplineRecord)
@@ -85,7 +86,7 @@ RECORDS = frozenset(
 
 
 def record_of(value: Any) -> Record | None:
-    """Make the record of an object that is stored as one."""
+    """Return the record of an object, or None if the object is not stored as one."""
     if isinstance(value, BSpline):
         return SplineRecord.of(value.t, value.c, value.k, value.extrapolate, value.axis)
     if isinstance(value, stats._distn_infrastructure.rv_frozen):
@@ -99,18 +100,18 @@ def record_of(value: Any) -> Record | None:
 
 
 def with_records(model: Any) -> Any:
-    """Return a model in which records stand for the objects that have them.
+    """Return a model in which objects are replaced by their records.
 
-    Only what holds such an object is copied.
+    Only objects that contain a replaced object are copied.
     """
     return _with_replacements(model, record_of, {})
 
 
 def for_file(model: Any) -> Any:
-    """Return a model without what its objects leave out of files.
+    """Return a model without the parts that are omitted from files.
 
-    An object with a method ``_for_file`` is replaced by the result. Only what holds
-    another object then is copied.
+    An object with a method ``_for_file`` is replaced by the result of this method. Only
+    objects that contain a replaced object are copied.
     """
     return _with_replacements(model, _reduced, {})
 
@@ -130,14 +131,15 @@ def _with_replacements(
     Parameters
     ----------
     value : object
-        A model, or a part of one.
+        Model, or a part of a model.
     replace : callable
+        Function that returns the replacement of a part, or None.
     memo : dict
-        Original and replacement of each part, by the identity of the original.
+        Original and replacement of each part. The keys are identities of originals.
     """
     if id(value) in memo:
         return memo[id(value)][1]
-    memo[id(value)] = value, value  # also where it holds itself
+    memo[id(value)] = value, value  # an object may contain itself
     replaced = replace(value)
     if replaced is None:
         replaced = _with_parts(
@@ -148,7 +150,7 @@ def _with_replacements(
 
 
 def _with_parts(value: Any, replaced: Callable[[Any], Any]) -> Any:
-    """Return an object with its parts replaced; itself if all are the same."""
+    """Return a copy with replaced parts, or the object itself if no part changes."""
     if isinstance(value, dict):
         items = {key: replaced(part) for key, part in value.items()}
         if all(items[key] is part for key, part in value.items()):

@@ -1,9 +1,9 @@
-"""Checks of a model's objects: what their methods rely on, and do not check.
+"""Validation of the objects in a loaded model.
 
-A file sets attributes without the constructors that would check them. Classifiers of
-this package must have arrays that fit together. Of other objects, parameters must be
-valid, must not open files or start many processes, and indices that compiled code uses
-must be in range.
+Attributes are restored from a file without the constructors that would validate them.
+The arrays of classifiers of this package must be consistent. The parameters of all
+objects must be valid, and must not open files or start many processes. Indices that
+compiled code uses must be in range.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import OneHotEncoder
 
 from .._base import BaseNetworkClassifier
-from .._networks.architecture import Architecture
+from .._networks.custom_architecture import CustomArchitecture
 from .._networks.custom_function import Body
 from .._wide_resnet import WideResNet
 
-#: Most processes or threads that an estimator may ask for.
+#: Maximum absolute value of the parameter `n_jobs` of an estimator.
 MAX_JOBS = 256
-#: Length of the state of NumPy's MT19937.
+#: Length of the state of the generator MT19937 of NumPy.
 _TWISTER_LENGTH = 624
 
 _CHOICES: dict[str, tuple[object, ...]] = {
@@ -45,8 +45,8 @@ _SMALLEST = {
 
 
 def objects(model: Any) -> Iterator[Any]:
-    """Each object in a model, once: the model, its attributes, theirs and so on."""
-    seen: dict[int, Any] = {}  # the objects stay, so that identities stay theirs
+    """Yield the model and all objects that it contains directly or indirectly, once."""
+    seen: dict[int, Any] = {}  # references keep identities from being reused
     waiting = [model]
     while waiting:
         part = waiting.pop()
@@ -68,7 +68,7 @@ def _parts(part: Any) -> list[Any]:
         part, type | types.FunctionType | types.ModuleType | types.MethodType
     ):
         return []
-    if type(part).__module__.startswith("scipy."):  # made by its own constructor
+    if type(part).__module__.startswith("scipy."):  # created by its constructor
         return []
     return list(getattr(part, "__dict__", {}).values())
 
@@ -82,12 +82,12 @@ def fitted_classifiers(model: Any) -> list[BaseNetworkClassifier]:
     ]
 
 
-def faults(part: Any) -> Iterator[str]:
-    """Say what is wrong with an object, without what it holds."""
+def find_errors(part: Any) -> Iterator[str]:
+    """Yield descriptions of the errors in an object, excluding its parts."""
     if isinstance(part, BaseEstimator):
-        yield from _parameter_faults(part)
+        yield from _parameter_errors(part)
     if isinstance(part, BaseNetworkClassifier) and hasattr(part, "weights_"):
-        yield from _classifier_faults(part)
+        yield from _classifier_errors(part)
     if isinstance(part, np.random.RandomState):
         position = part.get_state(legacy=False)["state"]["pos"]
         if not 0 <= position <= _TWISTER_LENGTH:
@@ -95,25 +95,25 @@ def faults(part: Any) -> Iterator[str]:
     if isinstance(part, CountVectorizer) and hasattr(part, "vocabulary_"):
         columns = sorted(part.vocabulary_.values())
         if columns != list(range(len(columns))):
-            yield "vocabulary_ does not number its terms"
+            yield "vocabulary_ does not map its terms to consecutive integers"
     if isinstance(part, OneHotEncoder) and hasattr(part, "categories_"):
-        yield from _encoder_faults(part)
+        yield from _encoder_errors(part)
 
 
-def _parameter_faults(estimator: BaseEstimator) -> Iterator[str]:
+def _parameter_errors(estimator: BaseEstimator) -> Iterator[str]:
     if hasattr(estimator, "_parameter_constraints"):
         estimator._validate_params()  # its error names the parameter
     if getattr(estimator, "memory", None) is not None:
-        yield "memory must be None in a model file, as it names a folder"
+        yield "memory must be None in a model file, because it names a folder"
     if getattr(estimator, "input", "content") != "content":
-        yield "input must be 'content' in a model file, as others read local files"
+        yield "input must be 'content' in a model file, to avoid reading local files"
     jobs = getattr(estimator, "n_jobs", None)
     if jobs is not None and not abs(int(jobs)) <= MAX_JOBS:
         yield f"n_jobs is {jobs}, above {MAX_JOBS}"
 
 
-def _encoder_faults(encoder: OneHotEncoder) -> Iterator[str]:
-    """Its output has as many columns as it says, and it indexes these unchecked."""
+def _encoder_errors(encoder: OneHotEncoder) -> Iterator[str]:
+    """Check attributes that a OneHotEncoder uses as column indices without a check."""
     sizes = [len(categories) for categories in encoder.categories_]
     if list(encoder._n_features_outs) != list(encoder._compute_n_features_outs()):
         yield "_n_features_outs differs from its categories"
@@ -128,39 +128,39 @@ def _encoder_faults(encoder: OneHotEncoder) -> Iterator[str]:
 
 
 def _is_grouping(groups: np.ndarray, size: int) -> bool:
-    """Whether an array numbers the groups of so many categories."""
+    """Return whether an array assigns each category to one of consecutive groups."""
     if groups.shape != (size,) or groups.dtype.kind not in "iu":
         return False
     numbers = np.unique(groups)
     return np.array_equal(numbers, np.arange(len(numbers)))
 
 
-def _classifier_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
-    """What is wrong with the arrays of a fitted classifier."""
-    counts = list(_architecture_faults(classifier))
+def _classifier_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
+    """Yield descriptions of the errors in a fitted classifier."""
+    counts = list(_architecture_errors(classifier))
     yield from counts
-    if counts:  # the shapes of as many arrays may not be computed
+    if counts:  # computing the expected shapes would use the invalid numbers
         return
     for name, fitted in classifier._fitted_arrays().items():
-        fault = fitted.fault()
-        if fault:
-            yield f"{name} {fault}"
+        error = fitted.error()
+        if error:
+            yield f"{name} {error}"
     classes = classifier.classes_
     if not isinstance(classes, np.ndarray) or classes.dtype.kind not in "biufUSOM":
         yield "classes_ are not labels"
     elif not np.array_equal(np.unique(classes), classes):
-        yield "classes_ are not in order, or some occur twice"
+        yield "classes_ are not sorted or not unique"
     if not float(classifier.ood_threshold_) >= 0:
         yield f"ood_threshold_ is {classifier.ood_threshold_}"
 
 
-def _architecture_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
-    """Counts must be those of the arrays before anything is computed by them."""
+def _architecture_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
+    """Check the numbers in `architecture_` before they are used in computations."""
     architecture, weights = classifier.architecture_, classifier.weights_
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
-        yield "weights_ holds something else than arrays"
+        yield "weights_ holds objects that are not arrays"
         return
-    unknown = architecture.keys() - {field.name for field in fields(Architecture)}
+    unknown = architecture.keys() - {field.name for field in fields(CustomArchitecture)}
     if unknown:
         yield f"architecture_ has the field {min(unknown, key=str)!r}"
     for name, value in architecture.items():
@@ -177,20 +177,20 @@ def _architecture_faults(classifier: BaseNetworkClassifier) -> Iterator[str]:
         yield f"members is {members}, but arrays have other lengths"
     body = architecture.get("body")
     if body is not None:
-        yield from _body_faults(body, classifier)
+        yield from _body_errors(body, classifier)
 
 
-def _body_faults(body: Any, classifier: BaseNetworkClassifier) -> Iterator[str]:
+def _body_errors(body: Any, classifier: BaseNetworkClassifier) -> Iterator[str]:
     if not isinstance(body, Body) or not isinstance(body.network, WideResNet):
-        yield "the network is no WideResNet; other code cannot be stored"
+        yield "the network is not a WideResNet, and other code cannot be stored"
         return
     network, weights = body.network, classifier.weights_
     if not network.depth <= 4 + len(weights):
         yield f"depth is {network.depth} of {len(weights)} arrays"
     if all(array.shape[-1:] != (64 * network.width,) for array in weights.values()):
-        yield f"width is {network.width}, but no array is so wide"
+        yield f"width is {network.width}, but no array has this width"
     size = 1
     for length in body.input_shape:
         size *= length
     if len(body.input_shape) != 3 or size != classifier.n_features_in_:
-        yield f"the network is for images of shape {body.input_shape}"
+        yield f"the network expects images of shape {body.input_shape}"

@@ -1,10 +1,13 @@
-"""Checks of a model file's archive, before anything in it is built.
+"""Validation of the archive of a model file before any object is created.
 
-The archive is that of skops: `schema.json`, a tree of nodes, and a file for each array.
-Whoever can write a file controls all of it. What a load costs is therefore bounded
-here: entries are stored uncompressed and end to end, arrays have as many bytes as their
-header says, the tree has few levels and nodes, and nodes that share an identity are
-equal, so that a file cannot stand for more than it holds.
+The archive has the format of skops: `schema.json`, a tree of nodes, and one file for
+each array. An attacker may control all of its content. The cost of loading is therefore
+bounded by the size of the file:
+
+- Entries are uncompressed and do not overlap.
+- The size of an array agrees with its header.
+- The depth and the number of nodes of the tree are limited.
+- Nodes with the same identity are equal.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ import numpy as np
 from .records import RECORDS
 from .trusted import NAMED_TYPES, SCALARS, function_names, trusted_classes
 
-#: Bounds on a file.
+#: Bounds on the content of a file.
 MAX_ENTRIES = 20_000
 MAX_SCHEMA_BYTES = 2**25
 MAX_NODES = 60_000
 MAX_DEPTH = 100
-#: Longest number in a schema, and longest header of an array.
+#: Maximum length of a number in a schema, and of the header of an array.
 MAX_DIGITS = 400
 MAX_HEADER_BYTES = 10_000
 
@@ -37,23 +40,23 @@ Node = dict[str, Any]
 
 
 class UntrustedError(ValueError):
-    """Types that are not trusted."""
+    """Raised if an archive holds types that are not trusted."""
 
 
 def check_archive(data: bytes) -> None:
-    """Check an archive of skops, and the types in it.
+    """Check the structure of a skops archive and the types in it.
 
     Parameters
     ----------
     data : bytes
-        May have other bytes in front of the archive.
+        Archive, which may be preceded by other bytes.
 
     Raises
     ------
     UntrustedError
         If the archive holds types that are not trusted.
     ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile
-        If it is not what skops writes, or exceeds a bound.
+        If the archive exceeds a bound or does not have the structure that skops writes.
     """
     with open_archive(data) as archive:
         schema = read_schema(archive)
@@ -66,16 +69,17 @@ def check_archive(data: bytes) -> None:
 
 
 def open_archive(data: bytes) -> ZipFile:
-    """Open an archive after its entries were checked.
+    """Check the entries of an archive and open it.
 
     Parameters
     ----------
     data : bytes
-        May have other bytes in front of the archive.
+        Archive, which may be preceded by other bytes.
 
     Returns
     -------
     ZipFile
+        Opened archive.
 
     Raises
     ------
@@ -90,7 +94,10 @@ def open_archive(data: bytes) -> ZipFile:
 
 
 def used_types(data: bytes) -> list[str]:
-    """Names of all types and functions in an archive that was checked."""
+    """Return the names of all types and functions in an archive.
+
+    The archive must have been checked.
+    """
     with ZipFile(io.BytesIO(data)) as archive:
         found, waiting = set(), [read_schema(archive)]
     while waiting:
@@ -118,29 +125,34 @@ def _check_entries(entries: list[ZipInfo], size: int) -> None:
 
 
 def read_schema(archive: ZipFile) -> Any:
+    """Parse the schema of an archive if it does not exceed the bounds."""
     size = archive.getinfo(SCHEMA).file_size
     if size > MAX_SCHEMA_BYTES:
-        raise ValueError(f"its schema has {size} bytes; at most {MAX_SCHEMA_BYTES}")
+        raise ValueError(
+            f"its schema must have at most {MAX_SCHEMA_BYTES} bytes, got {size}"
+        )
     text = archive.read(SCHEMA)
-    # Before it is parsed: many short lists take far more memory than their text.
+    # These counts are checked before parsing, because many short lists use much more
+    # memory than their text.
     if sum(map(text.count, (b"{", b"["))) > 4 * MAX_NODES:
-        raise ValueError(f"its schema has too many parts; at most {MAX_NODES} nodes")
+        raise ValueError(f"its schema has too many parts for {MAX_NODES} nodes")
     if text.count(b",") > 10 * MAX_NODES:
-        raise ValueError(f"its schema has too many values; at most {MAX_NODES} nodes")
+        raise ValueError(f"its schema has too many values for {MAX_NODES} nodes")
     return json.loads(text)
 
 
 class _Tree:
-    """A walk through the nodes of a schema.
+    """Validator of the tree of nodes in a schema.
 
     Parameters
     ----------
     archive : ZipFile
+        Archive of the schema.
 
     Attributes
     ----------
     untrusted : set of str
-        Types met so far that are not trusted.
+        Types found so far that are not trusted.
     """
 
     def __init__(self, archive: ZipFile) -> None:
@@ -151,7 +163,7 @@ class _Tree:
         self.users: dict[str, int] = {}
 
     def check(self, node: Any, depth: int) -> bytes:
-        """Check a node and all below; return a digest of what they stand for."""
+        """Check a node and its descendants, and return a digest of their content."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise ValueError(f"it has more than {MAX_NODES} nodes")
@@ -171,17 +183,18 @@ class _Tree:
                 part if isinstance(part, bytes) else self.check(part, depth + 1)
             )
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
-        # Skops builds the first of nodes that share an identity, and uses it for all.
+        # For nodes with the same identity, skops uses the object of the first node.
         if identity and self.digests.setdefault(identity, digest) != digest:
-            raise ValueError("an identity stands for two different objects")
+            raise ValueError("two different objects have the same identity")
         return digest
 
-    def trust(self, name: str, trusted: Any) -> None:
+    def check_trusted(self, name: str, trusted: Any) -> None:
+        """Record a type as untrusted unless it is in `trusted`."""
         if name not in trusted:
             self.untrusted.add(name)
 
     def array(self, node: Node) -> bytes:
-        """Check the header of an array; return what identifies its content."""
+        """Check the header of an array, and return bytes that identify its content."""
         name, identity = node["file"], node.get("__id__")
         if not isinstance(name, str) or not identity:
             raise ValueError("an array has no identity")
@@ -192,7 +205,7 @@ class _Tree:
             dtype, shape, start = _array_header(stream)
         if entry.file_size - start != dtype.itemsize * _product(shape):
             raise ValueError(
-                f"the array in {name[:80]!r} has another size than it says"
+                f"the size of the array in {name[:80]!r} differs from its header"
             )
         return f"{entry.CRC} {entry.file_size}".encode()
 
@@ -218,7 +231,8 @@ def _product(shape: tuple[int, ...]) -> int:
     return size
 
 
-# What each loader of skops takes from its node: digests of values, and child nodes.
+# For each loader of skops, a function checks a node and yields the digests of its
+# values and its child nodes.
 
 Parts = Iterator[bytes | Any]
 
@@ -230,40 +244,40 @@ def _json(tree: _Tree, node: Node, name: str) -> Parts:
     if not text.startswith('"') and len(text) > MAX_DIGITS:
         raise ValueError("a value is too long")
     if not isinstance(json.loads(text), str | int | float | None):
-        raise ValueError("a value is neither a number nor text")
+        raise ValueError("a value is not a number or text")
     yield text.encode("utf-8", "surrogatepass")
 
 
 def _object(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, trusted_classes())
+    tree.check_trusted(name, trusted_classes())
     if node.get("content") is not None:
         yield node["content"]
 
 
 def _record(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, RECORDS)
+    tree.check_trusted(name, RECORDS)
     yield node["content"]
 
 
 def _function(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, function_names())
+    tree.check_trusted(name, function_names())
     yield from ()
 
 
 def _type(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, NAMED_TYPES)
+    tree.check_trusted(name, NAMED_TYPES)
     yield from ()
 
 
 def _dict(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, {"builtins.dict", *_DICTIONARIES})
+    tree.check_trusted(name, {"builtins.dict", *_DICTIONARIES})
     content, types = node["content"], node["key_types"]
     if types["__loader__"] != "ListNode" or len(types["content"]) != len(content):
         raise ValueError("keys and their types differ in number")
     for kind in types["content"]:
         if kind["__loader__"] != "TypeNode":
             raise ValueError("the type of a key is not a type")
-        tree.trust(f"{kind['__module__']}.{kind['__class__']}", _KEYS)
+        tree.check_trusted(f"{kind['__module__']}.{kind['__class__']}", _KEYS)
     yield types
     for key, part in content.items():
         yield key.encode("utf-8", "surrogatepass")
@@ -272,7 +286,7 @@ def _dict(tree: _Tree, node: Node, name: str) -> Parts:
 
 def _sequence(*trusted: str) -> Callable[[_Tree, Node, str], Parts]:
     def parts(tree: _Tree, node: Node, name: str) -> Parts:
-        tree.trust(name, trusted)
+        tree.check_trusted(name, trusted)
         if not isinstance(node["content"], list):
             raise ValueError("the items of a sequence are not a list")
         yield from node["content"]
@@ -282,35 +296,35 @@ def _sequence(*trusted: str) -> Callable[[_Tree, Node, str], Parts]:
 
 def _array(tree: _Tree, node: Node, name: str) -> Parts:
     if node["type"] == "numpy":
-        tree.trust(name, {"numpy.ndarray", *SCALARS})
+        tree.check_trusted(name, {"numpy.ndarray", *SCALARS})
         yield tree.array(node)
     else:
-        tree.trust(name, {"numpy.ndarray"})
+        tree.check_trusted(name, {"numpy.ndarray"})
         if node["type"] != "json" or not isinstance(node["content"], list):
-            raise ValueError("an array has neither numbers nor objects")
+            raise ValueError("an array does not consist of numbers or objects")
         yield node["shape"]
         yield from node["content"]
 
 
 def _masked_array(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, {"numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray"})
+    tree.check_trusted(name, {"numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray"})
     yield node["content"]["data"]
     yield node["content"]["mask"]
 
 
 def _wrapped(*trusted: str) -> Callable[[_Tree, Node, str], Parts]:
     def parts(tree: _Tree, node: Node, name: str) -> Parts:
-        tree.trust(name, trusted)
+        tree.check_trusted(name, trusted)
         yield node["content"]
 
     return parts
 
 
 def _slice(tree: _Tree, node: Node, name: str) -> Parts:
-    tree.trust(name, {"builtins.slice"})
+    tree.check_trusted(name, {"builtins.slice"})
     for end in ("start", "stop", "step"):
         if not isinstance(node["content"][end], str | int | None):
-            raise ValueError("the end of a slice is neither a number nor text")
+            raise ValueError("the end of a slice is not a number or text")
         yield repr(node["content"][end]).encode("utf-8", "surrogatepass")
 
 

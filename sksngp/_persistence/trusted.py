@@ -1,10 +1,11 @@
-"""What a model file may hold, listed by hand.
+"""Types and functions that are trusted in model files.
 
-A type is listed if its objects do no harm whatever a file makes of their attributes:
-their methods are Python and NumPy, which check indices and shapes, or
-`sksngp._persistence.sound` checks what their compiled code relies on. Missing are
-therefore trees and forests, histogram gradient boosting, support vector machines with
-kernels, neighbors, clusterers, and transformers that hash or solve in compiled code.
+A type is trusted if its objects are harmless for arbitrary values of their attributes.
+Either their methods use Python and NumPy, which check indices and shapes, or
+`sksngp._persistence.sound` validates the attributes that their compiled code relies on.
+The list therefore excludes trees and forests, histogram gradient boosting, support
+vector machines with kernels, neighbors, clusterers, and transformers that hash or solve
+in compiled code.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-#: Classes by the module that has them. Names that an older version of scikit-learn
-#: lacks are passed over.
+#: Trusted classes of each module. Names that do not exist in the installed version of
+#: scikit-learn are ignored.
 CLASSES = {
     "sksngp": """
         DeepEnsembleClassifier MCDropoutClassifier ResNetClassifier SNGPClassifier
@@ -27,7 +28,7 @@ CLASSES = {
     "sksngp._uncertainty.posterior": "Posterior",
     "sksngp._data.projection": "InputProjection",
     "sksngp._uncertainty.surprisal": "Surprisal",
-    # Pipelines and what combines classifiers
+    # Pipelines and meta-estimators
     "sklearn.calibration": """
         CalibratedClassifierCV _CalibratedClassifier _SigmoidCalibration
         _TemperatureScaling
@@ -95,7 +96,7 @@ CLASSES = {
     "sklearn.model_selection._split": "_CVIterableWrapper",
 }
 
-#: Functions that parameters may name, by the module that has them.
+#: Trusted functions of each module, which parameters may refer to.
 FUNCTIONS = {
     "numpy": """
         absolute arcsin arcsinh arctan cbrt ceil cos cosh deg2rad degrees exp exp2 expm1
@@ -123,14 +124,14 @@ FUNCTIONS = {
     """,
 }
 
-#: Distributions of `scipy.stats` that a randomized search may draw from, frozen.
+#: Distributions of `scipy.stats` that randomized searches may use in frozen form.
 DISTRIBUTIONS = """
     bernoulli beta binom cauchy chi2 expon gamma geom halfnorm laplace loggamma logistic
     lognorm loguniform norm pareto poisson powerlaw randint reciprocal t trapezoid
     triang truncnorm uniform weibull_min
 """.split()
 
-#: Names of modules under which ufuncs, which do not know theirs, occur in older files.
+#: Modules of ufuncs in older files. Ufuncs do not store the name of their module.
 UFUNC_MODULES = (
     "numpy",
     "numpy.core._multiarray_umath",
@@ -139,7 +140,7 @@ UFUNC_MODULES = (
     "numpy.core.umath",
 )
 
-#: Types of values and of keys.
+#: Types of scalar values and of keys.
 SCALARS = [
     f"builtins.{name}" for name in ("bool", "complex", "float", "int", "str")
 ] + [
@@ -149,7 +150,7 @@ SCALARS = [
         int32 int64 longlong str_ timedelta64 uint8 uint16 uint32 uint64 ulonglong
     """.split()
 ]
-#: Types that a parameter or attribute may name, in addition.
+#: Types that a parameter or an attribute may refer to.
 NAMED_TYPES = [
     *SCALARS,
     "builtins.NoneType",
@@ -166,7 +167,7 @@ NAMED_TYPES = [
 
 
 def _members(listed: dict[str, str]) -> Iterator[tuple[str, Any]]:
-    """Public name and object of what is listed and there."""
+    """Yield the public names and the objects of all listed members that exist."""
     for module, names in listed.items():
         for name in names.split():
             found = getattr(import_module(module), name, None)
@@ -176,7 +177,7 @@ def _members(listed: dict[str, str]) -> Iterator[tuple[str, Any]]:
 
 @cache
 def trusted_classes() -> frozenset[str]:
-    """Names of the classes as files have them, those of their defining modules."""
+    """Return the names of the trusted classes in files, with their defining modules."""
     return frozenset(
         f"{found.__module__}.{found.__qualname__}" for _, found in _members(CLASSES)
     )
@@ -184,13 +185,13 @@ def trusted_classes() -> frozenset[str]:
 
 @cache
 def trusted_functions() -> dict[str, Any]:
-    """Functions by public name."""
+    """Return the trusted functions by public name."""
     return dict(_members(FUNCTIONS))
 
 
 @cache
 def function_names() -> frozenset[str]:
-    """Names of the functions as files of skops have them."""
+    """Return the names of the trusted functions in files of skops."""
     names = set(trusted_functions())
     for name, function in trusted_functions().items():
         own = name.rpartition(".")[2]

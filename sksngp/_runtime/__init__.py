@@ -1,1 +1,1 @@
-"""The machine: devices, threads, memory of the interpreter, files and progress."""
+"""Devices, threads, garbage collection, files and progress reports."""

@@ -1,4 +1,4 @@
-"""Python's cycle collector, paused while many objects are created."""
+"""Control of Python's cyclic garbage collector."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause Python's cycle collector while many objects are made that stay.
+    """Disable the cyclic garbage collector while many long-lived objects are created.
 
-    It would go through all of them again and again: half a second of the first
-    fit in a process. Leaves a collector alone that is off already.
+    The collector would traverse these objects repeatedly, which takes half a second in
+    the first fit of a process. If the collector is already disabled, the context has no
+    effect.
     """
     if not gc.isenabled():
         yield

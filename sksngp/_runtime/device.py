@@ -1,4 +1,4 @@
-"""Where networks compute: on the processor or on a graphics card."""
+"""Selection of the device on which networks compute: the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -11,49 +11,52 @@ _NAMES = re.compile("cpu(:0)?|gpu(:[0-9]{1,3})?", re.IGNORECASE)
 
 
 def check_device(device: str | None) -> None:
-    """Refuse what is no name of a device.
+    """Check that a device name is valid.
 
     Parameters
     ----------
     device : str or None
+        Parameter `device` of a classifier.
 
     Raises
     ------
     ValueError
-        If it is none of None, "cpu", "gpu" and "gpu:" with a number.
+        If `device` is not None, "cpu", "gpu" or "gpu:" followed by a number.
 
     Examples
     --------
     >>> check_device("gpu:0")
     >>> check_device("cuda")
     Traceback (most recent call last):
-    ValueError: device must be None, 'cpu', 'gpu' or 'gpu:' and a number, got 'cuda'.
+    ValueError: device must be None, 'cpu', 'gpu' or 'gpu:<number>', got 'cuda'.
     """
     if device is None:
         return
     if not isinstance(device, str) or not _NAMES.fullmatch(device):
         raise ValueError(
-            f"device must be None, 'cpu', 'gpu' or 'gpu:' and a number, got {device!r}."
+            f"device must be None, 'cpu', 'gpu' or 'gpu:<number>', got {device!r}."
         )
 
 
 def available_device(device: str | None) -> str | None:
-    """A device's name for TensorFlow, or the processor's where there is no such device.
+    """Return the TensorFlow name of a device, or of the CPU if it is not available.
 
     Parameters
     ----------
     device : str or None
-        As the classifiers' parameter.
+        Parameter `device` of a classifier.
 
     Returns
     -------
     str or None
-        None leaves the choice to TensorFlow, which takes the first graphics card.
+        Name of the device. If None, TensorFlow selects the device, which is the first
+        GPU if there is one.
 
     Warns
     -----
     UserWarning
-        If the device isn't there; a model that was trained on one works without.
+        If the device is not available. A model that was trained on a GPU can still
+        make predictions on the CPU.
     """
     check_device(device)
     if device is None:
@@ -64,12 +67,13 @@ def available_device(device: str | None) -> str | None:
         return name
     import tensorflow as tf
 
-    there = [found.name for found in tf.config.list_logical_devices()]
-    if f"/device:{name}" in there:
+    available = [found.name for found in tf.config.list_logical_devices()]
+    if f"/device:{name}" in available:
         return name
     warnings.warn(
-        f"device={device!r} isn't there: TensorFlow finds {', '.join(there)}. The CPU "
-        "does the work, which takes longer and gives the same up to rounding.",
+        f"device={device!r} is not available; TensorFlow finds {', '.join(available)}. "
+        "Falling back to the CPU, which is slower but gives the same results up to "
+        "rounding.",
         UserWarning,
         stacklevel=2,
     )
@@ -77,16 +81,17 @@ def available_device(device: str | None) -> str | None:
 
 
 def on_device(name: str | None) -> AbstractContextManager[Any]:
-    """Context in which tensors and variables are made on a device.
+    """Return a context in which tensors and variables are created on a device.
 
     Parameters
     ----------
     name : str or None
-        From `available_device`; None changes nothing.
+        Result of `available_device`. If None, the context has no effect.
 
     Returns
     -------
     context manager
+        Context of the device.
     """
     if name is None:
         return nullcontext()

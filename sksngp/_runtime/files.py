@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Atomic file writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO
 
 
 def scratch_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The file that a path means, through links, and a new name beside it."""
+    """Resolve the links of a path, and return an unused name in the same folder."""
     target = Path(os.path.realpath(path))
     return target, target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
 
@@ -23,25 +23,30 @@ def scratch_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 def write_atomically(
     path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]
 ) -> None:
-    """Write a file so that a crash, a kill or a full disk leaves the old one whole.
+    """Write a file atomically.
+
+    If the process crashes or is killed, or the disk is full, a previous file remains
+    unchanged.
 
     Parameters
     ----------
     path : str or path-like
-        A link is written through. An old file's permissions are kept.
+        File to write. If the path is a link, its target is replaced. The permissions of
+        an existing file are preserved.
     write : callable
-        Called with a binary stream.
+        Function that is called with a binary stream and writes the content.
 
     Raises
     ------
     OSError
-        If the file cannot be written, or is a pipe, device or folder; what was there
-        before is kept.
+        If the file cannot be written, or the path is a pipe, device or folder. A
+        previous file then remains unchanged.
 
     Notes
     -----
-    A writer that is killed leaves a scratch file, which the next writer of the same
-    file removes. Those of writers at work are locked, and stay.
+    The content is written to a temporary file first. If the process is killed, this
+    file remains until the next call for the same path removes it. Temporary files that
+    are still being written are locked and therefore not removed.
     """
     target, scratch = scratch_beside(path)
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
@@ -54,36 +59,37 @@ def write_atomically(
             os.fsync(stream.fileno())
             if target.exists():
                 shutil.copymode(target, scratch)
-            os.replace(scratch, target)  # while it is locked
+            os.replace(scratch, target)  # within the context, while the file is locked
     finally:
         scratch.unlink(missing_ok=True)
     _flush_folder(target.parent)
 
 
 def _locked(scratch: Path) -> IO[bytes]:
-    """A new file that `_remove_abandoned` leaves alone while it is open."""
+    """Create a file that `_remove_abandoned` does not remove while it is open."""
     while True:
         stream = open(scratch, "xb")
-        with suppress(OSError):  # some file systems have no locks
+        with suppress(OSError):  # some file systems do not support locks
             fcntl.flock(stream, fcntl.LOCK_SH)
         if scratch.exists():
             return stream
-        stream.close()  # it was removed before it was locked
+        stream.close()  # another process removed the file before it was locked
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove scratch files of this file that no process writes to."""
+    """Remove temporary files of `target` that no process is writing to."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{32}}\.tmp")
     for scratch in target.parent.iterdir() if target.parent.is_dir() else ():
         if pattern.fullmatch(scratch.name):
-            # Another process may remove it first, and others' files are not ours.
+            # Another process may remove the file first, and the file may belong to
+            # another user.
             with suppress(OSError), open(scratch, "rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 scratch.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name last through a power failure."""
+    """Write the entries of a folder to disk, so that they survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

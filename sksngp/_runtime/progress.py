@@ -1,4 +1,4 @@
-"""Progress of long computations on standard error."""
+"""Progress reports on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG_INTERVAL = 10.0
 
 @dataclass
 class _Job:
-    """Networks that are trained one after another, and their common report."""
+    """Sequence of networks to train with a common progress report."""
 
     stack: contextlib.ExitStack
     networks: int = 1
@@ -24,15 +24,15 @@ class _Job:
     report: _Bar | _Lines | None = None
 
 
-#: The job of the calling thread.
+#: Job of the calling thread.
 _job: ContextVar[_Job | None] = ContextVar("job", default=None)
 
 
 @contextlib.contextmanager
 def one_report() -> Iterator[None]:
-    """Combine the calls of `progress` in this context into one report.
+    """Combine all calls of `progress` within this context into one report.
 
-    A fit may train several networks. They share one bar, or lines at common intervals.
+    A fit may train several networks. They share a progress bar or a log.
 
     Examples
     --------
@@ -70,8 +70,8 @@ def progress(
     """Report the progress of `total` steps on standard error.
 
     A terminal or a notebook shows a progress bar. Any other stream, such as a file,
-    receives a line every `LOG_INTERVAL` seconds and a last line at the end. Inside
-    `one_report`, bar and last line are those of the whole job.
+    receives one line every `LOG_INTERVAL` seconds and one line at the end. Within
+    `one_report`, the bar and the last line are shared by all networks.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ def progress(
     enabled : bool, default=True
         Whether to report anything.
     clock : callable, default=time.monotonic
-        Function that returns the time in seconds. Used for lines only.
+        Function that returns the time in seconds. It is only used for log lines.
 
     Yields
     ------
     report : callable
-        Function to call at the end of each step. Its keyword arguments are values
-        to show, as strings.
+        Function to call at the end of each step. Its keyword arguments are the strings
+        to display.
 
     Examples
     --------
@@ -113,32 +113,33 @@ def progress(
 
 
 def shows_bars(stream: TextIO) -> bool:
-    """Whether a stream can move its cursor back: a terminal or a Jupyter cell."""
+    """Return whether a stream can display a bar: a terminal or a Jupyter cell."""
     if type(stream).__module__.startswith("ipykernel."):
         return True
     try:
         return stream.isatty()
-    except (AttributeError, ValueError):  # not a complete stream, or closed
+    except (AttributeError, ValueError):  # incomplete or closed stream
         return False
 
 
 class _Bar:
-    """Progress as a bar, whose length is the number of steps of all networks."""
+    """Progress bar over the steps of all networks."""
 
     def __init__(self, unit: str, stream: TextIO, clock: Callable[[], float]) -> None:
-        from tqdm.auto import tqdm  # only when needed: the import takes a while
+        from tqdm.auto import tqdm  # imported late because the import is slow
 
         self._bar: Any = tqdm(unit=unit, file=stream)
         self._network: dict[str, str] = {}
 
     def begin(self, network: int, networks: int, total: int) -> None:
-        """Start the steps of a network; later ones are expected to take as many."""
+        """Start a network. Later networks are expected to have as many steps."""
         if networks > 1:
             self._network = {"network": f"{network}/{networks}"}
         self._bar.total = self._bar.n + total * (networks - network + 1)
         self._bar.refresh()
 
     def report(self, **values: str) -> None:
+        """Advance by one step and display values."""
         self._bar.set_postfix(self._network | values, refresh=False)
         self._bar.update()
 
@@ -147,7 +148,7 @@ class _Bar:
 
 
 class _Lines:
-    """Progress as lines of a log."""
+    """Progress report as lines of a log."""
 
     def __init__(self, unit: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._unit, self._stream, self._clock = unit, stream, clock
@@ -158,12 +159,13 @@ class _Lines:
         self._is_current = True
 
     def begin(self, network: int, networks: int, total: int) -> None:
-        """Start the steps of a network."""
+        """Start a network."""
         if networks > 1:
             self._network = [f"network {network}/{networks}"]
         self._done, self._total = 0, total
 
     def report(self, **values: str) -> None:
+        """Advance by one step, and write a line if the last one is old enough."""
         self._done += 1
         self._values = values
         self._is_current = False
@@ -184,7 +186,7 @@ class _Lines:
             *(f"{name}={value}" for name, value in self._values.items()),
         ]
         self._is_current = True
-        # As with a bar, a log that cannot be written must not stop the work.
+        # A log that cannot be written must not interrupt the computation.
         with contextlib.suppress(AttributeError, OSError, ValueError):
             self._stream.write(", ".join(parts) + "\n")
             self._stream.flush()

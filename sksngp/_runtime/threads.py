@@ -1,4 +1,4 @@
-"""Number of threads of this process, and calls in as many."""
+"""Number of threads of the process, and parallel function calls."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 
 def num_threads() -> int:
-    """How many threads this process was given."""
-    given = os.environ.get("OMP_NUM_THREADS", "")  # by joblib's workers or a user
+    """Return the number of threads that this process may use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")  # set by joblib or by the user
     if given.isdigit() and int(given) > 0:
         return int(given)
     if hasattr(os, "sched_getaffinity"):
@@ -23,10 +23,11 @@ def num_threads() -> int:
 def run_in_threads(
     function: Callable[..., object], items: Iterable[tuple[Any, ...]]
 ) -> None:
-    """Call a function for each tuple of arguments, one thread a core.
+    """Call a function for each tuple of arguments, using one thread per core.
 
-    TensorFlow and NumPy release the interpreter's lock while they compute. An
-    exception in one call ends them all.
+    Threads run in parallel because TensorFlow and NumPy release the global interpreter
+    lock while they compute. If a call raises an exception, no further calls start, and
+    the exception is raised.
     """
     threads = num_threads()
     others = iter(items)
@@ -40,7 +41,7 @@ def run_in_threads(
 
     def work() -> None:
         while True:
-            with lock:  # items are made as they are needed: memory stays flat
+            with lock:  # items are created only when needed, which saves memory
                 item = next(waiting, None)
             if item is None or failed:
                 return

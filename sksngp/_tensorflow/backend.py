@@ -1,7 +1,7 @@
-"""Start TensorFlow, and answer what only a built network tells.
+"""Start TensorFlow, and describe networks that must be built for it.
 
-Together with `pool`, this module is the door from the rest of the package to the
-modules that import TensorFlow.
+Together with `pool`, this module is the interface between the rest of the package and
+the modules that import TensorFlow.
 """
 
 from __future__ import annotations
@@ -46,22 +46,36 @@ def describe(body: Body, mixed: str | None = None) -> Body:
     Raises
     ------
     ValueError
-        If the function does not build a model from rows of its shape to features.
+        If the function does not build a model that maps samples of the given shape to
+        hidden representations.
     """
     start()
-    from . import custom_network
+    from . import custom_build
 
-    return Body(body.network, body.input_shape, custom_network.describe(body, mixed))
+    return Body(body.network, body.input_shape, custom_build.describe(body, mixed))
 
 
-def initial_body_weights(
+def built_weights(
     architecture: Architecture, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of newly built custom networks, stacked if there are several.
+    """Return the initial arrays that only Keras layers know.
 
-    The layers of Keras draw from generators of their own. Layers without a seed receive
-    one from `rng`, and no global state changes. Weights that the function loads stay.
+    Layers without a seed receive one from `rng`, and no global state changes. Weights
+    that a user's function loads are kept.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to ndarray
+        Arrays by name, with an axis of members if there are several. Empty if the
+        architecture draws all of its arrays.
     """
+    if not architecture.has_built_layers:
+        return {}
     start()
     from .custom_network import member_weights
 
@@ -71,11 +85,21 @@ def initial_body_weights(
     return {name: np.stack([w[name] for w in members]) for name in members[0]}
 
 
-@lru_cache(maxsize=64)
-def body_weight_shapes(
+def weight_shapes(
     architecture: Architecture,
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shape and type of each array of a custom network, by name."""
+    """Return the shape and type of each array of a network, by name."""
+    drawn = architecture.weight_shapes().items()
+    shapes = {name: (shape, architecture.dtype) for name, shape in drawn}
+    if architecture.has_built_layers:
+        shapes.update(_built_shapes(architecture))
+    return shapes
+
+
+@lru_cache(maxsize=64)
+def _built_shapes(
+    architecture: Architecture,
+) -> dict[str, tuple[tuple[int, ...], str]]:
     start()
     from .custom_network import weight_shapes
 

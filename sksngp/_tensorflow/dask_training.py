@@ -1,14 +1,14 @@
 """Training on the workers of a Dask cluster.
 
-Work is cut into tasks that depend on nothing but their arguments, and how it is cut on
-nothing but the number of workers when a fit starts. A task whose worker dies runs again
-on another, with the same result.
+The work is divided into tasks that depend only on their arguments. The division depends
+only on the number of workers at the start of a fit. If a worker dies, its task runs
+again on another worker, with the same result.
 
-Training is local SGD (Stich 2019, arXiv 1805.09767; Lin et al. 2020, arXiv 1808.07217):
-from common weights each group of blocks trains by itself for `ROUND_ROWS` rows, then
-weights and the optimiser's moments are averaged. Averaging the gradient of each step
-instead would send as many bytes every few milliseconds
-(``benchmarks/scaling_workers.py``).
+Training is local SGD (Stich 2019, arXiv 1805.09767; Lin et al. 2020, arXiv 1808.07217).
+Starting from common weights, each group of partitions trains independently for
+`ROUND_ROWS` samples. Then the weights and the moments of the optimizer are averaged.
+Averaging the gradient of each step instead would send the same number of bytes every
+few milliseconds (``benchmarks/scaling_workers.py``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._data.dask_sums import reader
-from .._data.rows import Rows, joined
+from .._data.rows import Rows, concatenate
 from .._data.streamed_rows import StreamedRows
 from . import pool
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-#: Rows that a group of blocks trains on before weights are averaged: 512 steps of 128.
+#: Number of samples per group between averages: 512 mini-batches of 128.
 ROUND_ROWS = 2**16
 
 
@@ -38,16 +38,16 @@ def epochs(
     batch_size: int | None,
     seed: int,
 ) -> Callable[[int], float]:
-    """Function that trains for an epoch on the workers, and returns the mean loss.
+    """Return a function that trains for an epoch on the workers.
 
     Parameters
     ----------
     compiled : CompiledNetwork
-        From and to whose state it trains.
+        Network whose state is trained.
     rows : StreamedRows
-        With a source that has a client.
+        Training set, whose source has a client.
     unit : float
-        What weights of rows are divided by.
+        Divisor of the weights of samples.
     batch_size : int or None
         As for `CompiledNetwork.epoch`.
     seed : int
@@ -56,7 +56,7 @@ def epochs(
     Returns
     -------
     callable
-        From the epoch's place among the others to the loss.
+        Maps the number of the epoch to the mean loss.
     """
     import dask
 
@@ -90,7 +90,7 @@ def epochs(
 def _rounds(
     sizes: np.ndarray, groups: int, rng: np.random.Generator
 ) -> Iterator[list[list[int]]]:
-    """Blocks in random order, dealt to groups of about `ROUND_ROWS` rows."""
+    """Yield partitions in random order, in groups of about `ROUND_ROWS` samples."""
     group: list[int] = []
     dealt: list[list[int]] = []
     held = 0
@@ -109,7 +109,7 @@ def _rounds(
         yield dealt
 
 
-# What workers do
+# Tasks of workers
 
 
 def _train(
@@ -120,8 +120,8 @@ def _train(
     batch_size: int | None,
     seed: int,
 ) -> tuple[dict[str, Any], float, int]:
-    """State after a pass over blocks, the mean loss, and the number of rows."""
-    rows = joined(blocks)
+    """Return the state after a pass, the mean loss and the number of samples."""
+    rows = concatenate(blocks)
     with pool.lease(**network) as compiled:
         compiled.load_state(state)
         loss = compiled.epoch(
@@ -131,7 +131,7 @@ def _train(
 
 
 def _average(states: Sequence[dict[str, Any]], shares: np.ndarray) -> dict[str, Any]:
-    """State whose arrays are averages; counts of steps and settings are the first's."""
+    """Average the arrays of states; the first state gives step counts and settings."""
     first = states[0]
 
     def average(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,8 +13,9 @@ import tensorflow as tf
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import above_rounding
 from .._uncertainty.surprisal import PART_WEIGHTS, Surprisal
-from .custom_network import ResidualNetwork, network_of
 from .input_graph import standardised
+from .network import Network
+from .networks import network_type
 
 #: What the served function returns, by name.
 OUTPUTS = (
@@ -100,21 +101,21 @@ def _labels(classes: np.ndarray) -> tf.Tensor:
 
 def _networks(
     architecture: Architecture, weights: dict[str, np.ndarray]
-) -> list[ResidualNetwork]:
-    """One network, or of several that can't be stacked, each."""
-    members = architecture.members
-    if architecture.body is None or members == 1:
-        network = network_of(architecture)
+) -> list[Network]:
+    """Return one network of all members, or a list if they cannot be stacked."""
+    members, kind = architecture.members, network_type(architecture)
+    if architecture.stacks_members or members == 1:
+        network = kind(architecture)
         network.load(weights)
         return [network]
-    networks = [network_of(replace(architecture, members=1)) for _ in range(members)]
+    networks = [kind(replace(architecture, members=1)) for _ in range(members)]
     for member, network in enumerate(networks):
         network.load({name: array[member] for name, array in weights.items()})
     return networks
 
 
 def _graph_of(classifier: Any) -> _Graph:
-    if classifier.architecture_.get("num_inducing") is None:
+    if classifier._fitted_architecture.num_inducing is None:
         return _SampledGraph(classifier)
     return _GaussianProcessGraph(classifier)
 
@@ -125,11 +126,11 @@ class _Graph(ABC):
     variables: list[tf.Variable]
 
     def __init__(self, classifier: Any) -> None:
-        self.architecture = Architecture(**classifier.architecture_)
+        self.architecture = classifier._fitted_architecture
         self.networks = _networks(self.architecture, classifier.weights_)
         self.network, self.variables = self.networks[0], []
         for network in self.networks:
-            for name, value in classifier._scalars().items():
+            for name, value in classifier._network_variables().items():
                 getattr(network, name).assign(value)
             scalars = network.input_scale, network.dropout_rate
             self.variables += [*network.weights.values(), *scalars]
@@ -149,7 +150,7 @@ class _Graph(ABC):
         return tf.cast(projected, self.architecture.dtype)
 
     def entropy(self, proba: tf.Tensor) -> tf.Tensor:
-        """As `uncertainty.normalised_entropy`."""
+        """As `uncertainty.normalized_entropy`."""
         terms = -proba * tf.math.log(tf.where(proba > 0, proba, 1.0))
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 
@@ -159,14 +160,10 @@ class _SampledGraph(_Graph):
 
     def __init__(self, classifier: Any) -> None:
         super().__init__(classifier)
-        masks = getattr(classifier, "masks_", None)
-        dtype = self.architecture.dtype
-        if masks is not None and self.architecture.body is None:
-            masks = tf.constant(masks, dtype)
-        self.masks = masks
-        # One network has no epistemic uncertainty; it is scored by its entropy.
-        self.single = masks is None and self.architecture.members == 1
-        self.score = classifier._ood_score
+        self.masks = getattr(classifier, "masks_", None)
+        # One network has no epistemic uncertainty; its score is the entropy.
+        self.single = self.masks is None and self.architecture.members == 1
+        self.score = classifier._ood_score_kind
         self.temperature = classifier.temperature_
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -188,16 +185,10 @@ class _SampledGraph(_Graph):
         return found | {"probabilities": proba, "ood_score": found[self.score]}
 
     def logits(self, projected: tf.Tensor) -> tf.Tensor:
-        """Of one network, or of each sample."""
-        network = self.network
-        if self.architecture.body is None:
-            if self.masks is not None:
-                projected = projected[None]
-            return network.output(network.hidden(projected, self.masks))[0]
-        if self.masks is not None:  # seeds
-            samples = [network.hidden(projected, tf.constant(s)) for s in self.masks]
-            return tf.stack([network.output(hidden)[0] for hidden in samples])
-        logits = [net.output(net.hidden(projected))[0] for net in self.networks]
+        """Return the logits of the network or of each of its samples."""
+        if self.masks is not None:
+            return self.network.sampled_logits(projected, self.masks)
+        logits = [network.logits(projected) for network in self.networks]
         return logits[0] if len(logits) == 1 else tf.stack(logits)
 
 
@@ -290,7 +281,7 @@ class _DistanceGraph:
         distance = classifier.input_distance_
         self.scale = distance.posterior.scale
         arrays = distance.kernel, distance.bias, distance.whitening
-        dtype = classifier.architecture_["dtype"]
+        dtype = classifier._fitted_architecture.dtype
         self.variables = [
             tf.Variable(array, trainable=False, dtype=dtype) for array in arrays
         ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from .._data.projection import LARGEST, InputProjection, scaler_of_columns
+from .._data.projection import LARGEST, InputProjection, scaler_by_column
 
 
 def standardised(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf.Tensor:
-    """Standardise rows as `projection.standardise` does.
+    """Standardise rows as `projection.standardize_samples` does.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def standardised(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf
     tf.Tensor, float64 of shape (n, n_features)
     """
     if projection.scaler is not None:  # Keras' own layer takes a tiny scale for zero
-        mean, scale = scaler_of_columns(projection.scaler, rows.shape[1])
+        mean, scale = scaler_by_column(projection.scaler, rows.shape[1])
         rows = (rows - mean) / scale
     rows = tf.clip_by_value(rows, -LARGEST[dtype], LARGEST[dtype])
     if projection.tail is None:

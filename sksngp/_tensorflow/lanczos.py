@@ -13,7 +13,7 @@ from .._runtime.blas import one_thread
 Vector: TypeAlias = NDArray[np.floating]
 
 
-@one_thread()
+@one_thread
 def largest_eigenvalue(
     multiply: Callable[[Vector], Vector],
     start: Vector,

@@ -19,7 +19,7 @@ import tensorflow as tf
 import tf_keras
 
 from .lanczos import largest_eigenvalue
-from .residual_network import NormalisedDense, SpectralNormalizationConv2D
+from .layers import NormalisedDense, SpectralNormalizationConv2D
 
 #: Linear maps of inputs with at most this many values are treated as dense matrices.
 LARGEST_DENSE_OPERATOR = 512
@@ -170,7 +170,7 @@ class NormalisedConv2D(PowerIteration, SpectralNormalizationConv2D):
         return {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
 
 
-class QuietDense(NormalisedDense):
+class DenseWithoutPowerIteration(NormalisedDense):
     """Without a power iteration in each training call: `normalise` makes it."""
 
     @property
@@ -266,11 +266,11 @@ def is_wrapped(layer: tf_keras.layers.Layer) -> bool:
 
 def wrapped(
     layer: tf_keras.layers.Layer, norm_multiplier: tf.Variable
-) -> QuietDense | NormalisedConv2D:
+) -> DenseWithoutPowerIteration | NormalisedConv2D:
     """Wrap a Dense or Conv2D layer in spectral normalization."""
     dense = type(layer) is tf_keras.layers.Dense
-    wrapper: type[QuietDense | NormalisedConv2D]
-    wrapper = QuietDense if dense else NormalisedConv2D
+    wrapper: type[DenseWithoutPowerIteration | NormalisedConv2D]
+    wrapper = DenseWithoutPowerIteration if dense else NormalisedConv2D
     return wrapper(layer, norm_multiplier=norm_multiplier, dtype=layer.dtype_policy)
 
 

@@ -1,12 +1,12 @@
-"""The pool of compiled networks: what the library keeps beyond a call.
+"""Pool of compiled networks, which are reused across fits and predictions.
 
 Building and tracing a network takes seconds and tens of megabytes. A network is
-therefore leased, loaded with arrays, used and given back; the next fit or prediction
-with the same architecture compiles nothing, and no two threads ever share one.
+therefore leased, loaded with arrays, used and returned. The next fit or prediction with
+the same architecture compiles nothing, and threads never share a network.
 
-The pool keeps the `MAX_ARCHITECTURES` architectures that were used last. The networks
-of others are released: their graphs, variables and kernels are freed, except for a few
-megabytes per architecture that TensorFlow keeps until the process ends.
+The pool keeps the networks of the `MAX_ARCHITECTURES` most recently used architectures.
+Other networks are released: their graphs, variables and kernels are freed, except for a
+few megabytes per architecture that TensorFlow keeps until the process ends.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .._networks.architecture import Architecture
+from .._networks.kinds import architecture_of
 from .._runtime.collector import collector_paused
 from .._runtime.device import available_device
 from . import backend
@@ -27,12 +28,13 @@ from . import backend
 if TYPE_CHECKING:
     from .compiled import CompiledNetwork
 
-#: Architectures whose idle networks are kept. The four classifiers have 7 by default.
+#: Number of architectures whose idle networks are kept. The defaults of the four
+#: classifiers use 7.
 MAX_ARCHITECTURES = 8
-#: Architectures whose idle networks also keep the arrays of their last user.
+#: Number of architectures whose idle networks also keep their arrays.
 MAX_LOADED = 4
 
-#: Idle networks by architecture and device; those used last are at the end.
+#: Idle networks by architecture and device, the most recently used at the end.
 _idle: OrderedDict[tuple[Architecture, str | None], list[CompiledNetwork]] = (
     OrderedDict()
 )
@@ -48,26 +50,25 @@ def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNe
     Parameters
     ----------
     device : str, default=None
-        Where it computes; see `sksngp._runtime.device.available_device`.
+        Device of the network; see `sksngp._runtime.device.available_device`.
     **architecture
-        The fields of `sksngp._networks.architecture.Architecture`.
+        Fields of an `sksngp._networks.architecture.Architecture`.
 
     Yields
     ------
     CompiledNetwork
-        For the caller alone until the context ends. It holds whatever its last
-        user left in it: load weights, scalars and optimiser state first.
+        Reserved for the caller until the context ends. Its weights, variables and
+        optimizer state are arbitrary and must be loaded first.
 
     Raises
     ------
     RuntimeError
-        In a process forked after TensorFlow was used, where it would hang.
+        In a process that was forked after TensorFlow had been used.
     """
     backend.start()
     from .compiled import CompiledNetwork
-    from .custom_network import errors_named
 
-    key = Architecture(**architecture), available_device(device)
+    key = architecture_of(architecture), available_device(device)
     with _lock:
         compiled = _idle[key].pop() if _idle.get(key) else None
     if compiled is None:
@@ -75,14 +76,14 @@ def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNe
             compiled = CompiledNetwork(*key)
     compiled.requested_device = device
     try:
-        with errors_named(key[0].body):
+        with compiled.networks[0].errors():
             yield compiled
     finally:
         _give_back(key, compiled)
 
 
 def _give_back(key: tuple[Architecture, str | None], compiled: CompiledNetwork) -> None:
-    """Make a network idle, and release those that were used least recently."""
+    """Make a network idle, and release the least recently used ones."""
     global _released_traces
     released = []
     with _lock:
@@ -98,9 +99,9 @@ def _give_back(key: tuple[Architecture, str | None], compiled: CompiledNetwork) 
 
 
 def _release(networks: list[CompiledNetwork]) -> None:
-    """Free the memory of networks that nobody uses any more."""
+    """Free the memory of networks that are no longer in use."""
     if networks:
-        from .compiled import free_kernels
+        from .compiled_function import free_kernels
 
         while networks:
             networks.pop().release()
@@ -119,9 +120,9 @@ def clear() -> None:
 
 
 def num_traces() -> int:
-    """Return how many functions were traced since the last `clear`.
+    """Return the number of functions traced since the last `clear`.
 
-    Networks that are leased at the moment are not counted.
+    Networks that are currently leased are not included.
     """
     with _lock:
         idle = sum(

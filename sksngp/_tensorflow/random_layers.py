@@ -12,6 +12,12 @@ import tensorflow as tf
 import tf_keras
 
 
+def uniform(shape: Any, seed: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
+    """Draw uniform numbers in [0, 1) from a seed and a counter."""
+    # "philox" names the algorithm, so that the numbers do not depend on XLA.
+    return tf.random.stateless_uniform(shape, tf.stack([seed, counter]), alg="philox")
+
+
 class SeededLayer(tf_keras.layers.Layer):
     """A layer that the network hands a seed before each call.
 

@@ -18,14 +18,14 @@ from .compiled import CompiledNetwork
 
 @dataclass
 class History:
-    """What training recorded: one entry an epoch."""
+    """Loss and validation score of each epoch."""
 
     loss: list[float] = field(default_factory=list)
     validation_score: list[float] = field(default_factory=list)
 
 
 class DivergenceError(ValueError):
-    """The training loss is no longer a finite number."""
+    """Raised when the training loss or a weight becomes NaN or infinite."""
 
 
 def train(
@@ -40,23 +40,23 @@ def train(
     patience: int = 10,
     verbose: bool = False,
 ) -> tuple[dict[str, np.ndarray], History]:
-    """Train the network that `compiled` holds, from the weights it holds.
+    """Train a network, starting from its current weights.
 
     Parameters
     ----------
     compiled : CompiledNetwork
-        Loaded with weights, scalars and an optimiser state.
+        Network that is loaded with weights, variables and an optimizer state.
     rows : Rows or StreamedRows
     epochs : int
     batch_size : int or None
         As for `CompiledNetwork.epoch`.
     seed : int
-        Seeds shuffling and dropout.
+        Seed of shuffling and dropout.
     learning_rates : sequence of float, default=None
-        One an epoch; None goes on with the optimiser's.
+        Learning rate of each epoch. If None, that of the optimizer is kept.
     validation : Rows, StreamedRows or None, default=None
-        With it, training stops when the validation score has not risen for
-        `patience` epochs, and the weights returned are those of the best epoch.
+        Held-out samples. If given, training stops when their score has not increased
+        for `patience` epochs, and the weights of the best epoch are returned.
     patience : int, default=10
     verbose : bool, default=False
         Report the progress on standard error; see `sksngp._runtime.progress.progress`.
@@ -69,7 +69,7 @@ def train(
     Raises
     ------
     DivergenceError
-        If an epoch's loss, or a weight in the end, is NaN or infinite.
+        If the loss of an epoch, or a weight at the end, is NaN or infinite.
     """
     run_epoch = _epochs(compiled, rows, batch_size, seed)
     history = History()
@@ -81,8 +81,8 @@ def train(
             loss = run_epoch(epoch)
             if not np.isfinite(loss):
                 raise DivergenceError(
-                    f"The training loss became {loss} in epoch {epoch + 1}. A smaller "
-                    "learning_rate usually mends this."
+                    f"The training loss became {loss} in epoch {epoch + 1}. Decrease "
+                    "learning_rate."
                 )
             history.loss.append(loss)
             if validation is None:
@@ -107,8 +107,8 @@ def _epochs(
     batch_size: int | None,
     seed: int,
 ) -> Callable[[int], float]:
-    """Function that trains for an epoch, given its number, and returns the loss."""
-    # The step size must not depend on the unit of the weights.
+    """Return a function that trains for the epoch of a number and returns the loss."""
+    # The size of a step must not depend on the unit of the weights.
     unit = rows.weights.mean()
     dtype = compiled.architecture.dtype
 
@@ -132,7 +132,7 @@ def _epochs(
     def epoch(number: int) -> float:
         rng = np.random.default_rng([seed, number])
         total = 0.0
-        for shard in rows.shards(rng):
+        for shard in rows.shuffle_buffers(rng):
             loss = compiled.epoch(*tensors(shard), batch_size, seed, next(numbers))
             total += loss * len(shard.labels)
         return total / len(rows.labels)
@@ -141,28 +141,26 @@ def _epochs(
 
 
 def _check_finite(weights: dict[str, np.ndarray]) -> None:
-    # An epoch's losses precede its steps: the last step shows in no loss.
+    # The loss of an epoch is computed before its last step.
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise DivergenceError(
-                f"The weights {name} are no longer finite. A smaller learning_rate "
-                "usually mends this."
+                f"The weights {name} are no longer finite. Decrease learning_rate."
             )
 
 
 def validation_score(
     compiled: CompiledNetwork, rows: Rows | StreamedRows, chunk: int | None = None
 ) -> float:
-    """Mean log-likelihood of labels under the members' average softmax.
+    """Return the mean log-likelihood of labels under the mean softmax of members.
 
     Returns
     -------
     float
-        At most 0; higher is better.
+        Score of at most 0; higher is better.
     """
     total = 0.0
-    if chunk is None:  # what a built network's layers give for a row may be large
-        chunk = 8192 if compiled.architecture.body is None else 256
+    chunk = chunk or compiled.architecture.validation_chunk
     for projected, part in rows.chunks(1, size=chunk):
         outputs = compiled.forward(projected)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs

@@ -1,1 +1,1 @@
-"""The mathematics of the method, on arrays."""
+"""Mathematics of the method, as functions of arrays."""

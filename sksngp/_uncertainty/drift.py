@@ -1,4 +1,4 @@
-"""A monitor for changes in a stream of out-of-distribution scores."""
+"""Drift detection in a stream of out-of-distribution scores."""
 
 from __future__ import annotations
 
@@ -14,68 +14,72 @@ from sklearn.utils.validation import column_or_1d
 
 from .conformal import above_rounding
 
-#: Exponents of the bets e p^(e - 1): from nearly certain that p-values are tiny now to
-#: a suspicion that they are smaller than they should be.
+#: Exponents of the bets e p^(e - 1). Small exponents bet on very small p-values, and
+#: large exponents bet on p-values that are slightly smaller than uniform.
 EXPONENTS = np.array([0.1, 0.2, 0.35, 0.5, 0.7, 0.85])
-#: P-values below it are taken for it, which only makes values smaller.
-SMALLEST_PVALUE = 1e-300
+#: Lower bound to which p-values are clipped. Clipping can only decrease the value.
+MIN_PVALUE = 1e-300
 
 
 class DriftMonitor:
-    """Watch a stream of samples for a change towards unusual samples.
+    """Detect a change of a stream towards more unusual samples.
 
-    The monitor bets against the hypothesis that the samples of the stream come from the
-    distribution of the calibration scores, in any order. Its value is the wealth of a
-    gambler who starts with 1: it rises while new samples look more unusual than earlier
-    ones, and otherwise tends to fall. While the hypothesis holds, the value reaches
-    `alarm_level` with probability at most ``1 / alarm_level``, **over the whole
-    stream, however long it is** (Ville's inequality). No number of samples has to be
-    fixed in advance.
+    The monitor tests the hypothesis that the scores of the stream and the calibration
+    scores are exchangeable, for example that they are drawn independently from one
+    distribution. Its value is a test martingale, the wealth of a gambler who bets
+    against the hypothesis with an initial wealth of 1. The value increases while new
+    samples are more unusual than earlier ones, and tends to decrease otherwise. If the
+    hypothesis holds, the probability that the value ever reaches `alarm_level` is at
+    most ``1 / alarm_level``, **over the whole stream, however long it is** (Ville's
+    inequality). The number of samples need not be fixed in advance.
 
-    Each score is ranked among the calibration scores and all earlier scores of the
-    stream; equal scores are ordered at random. These p-values are independent and
-    uniform if the scores are exchangeable [1]_, while those of `ood_pvalue` share
-    their calibration scores, and a test of a long stream of them would discover these.
-    A bet on a change that begins with the s-th sample multiplies its stake by
-    ``e * p ** (e - 1)`` for this and each later p-value p, for some e between 0 and 1.
-    The stakes of all s sum to 1 and decrease slowly, so that a change late in a stream
-    is found, too.
+    The p-value of a score is its rank among the calibration scores and all earlier
+    scores of the stream, with equal scores in random order. If the scores are
+    exchangeable, these p-values are independent and uniform [1]_. The p-values of
+    `ood_pvalue` are not independent, because they share their calibration set: in a
+    long stream, a test would detect the deviation of the calibration set from its
+    distribution. For each sample s, a bet on a change at s multiplies its stake by
+    ``e * p ** (e - 1)`` for the p-value p of s and of each later sample, with several
+    exponents e between 0 and 1. The stakes of all samples sum to 1 and decrease slowly,
+    so that changes late in the stream are also detected.
 
-    Scores that become *more usual* do not raise the value.
+    Changes towards *less* unusual samples are not detected.
 
     Parameters
     ----------
     calibration_scores : array-like of shape (n_scores,)
         Out-of-distribution scores of in-distribution samples that the classifier was
-        not trained on: its `ood_scores_`, best after `calibrate_ood`. After
-        cross-fitting, they are slightly higher than those of new samples, and the
-        monitor notices changes later than it could.
+        not trained on: its `ood_scores_`, preferably after `calibrate_ood`. The scores
+        of cross-fitting are slightly higher than those of new samples, which delays the
+        detection of changes.
     alarm_level : float in (1, inf), default=100
-        Value at which an alarm is raised: one undisturbed stream in so many raises a
-        false alarm.
+        Value at which an alarm is raised. The probability of a false alarm is at most
+        ``1 / alarm_level``.
     max_history : int, default=100_000
         Number of latest values to keep in `values_`.
     random_state : int, RandomState instance or None, default=None
-        Orders equal scores, and scores between the same two calibration scores.
+        Controls the random order of equal scores, and of scores between the same two
+        calibration scores. Pass an int for reproducible results across multiple calls.
 
     Attributes
     ----------
     value_ : float
-        Current value of the test martingale; 1 before the first sample. It may be
-        infinite.
+        Current value of the test martingale, which is 1 before the first sample and
+        may become infinite.
     values_ : ndarray of shape (n_values,)
-        Values after the latest samples, at most `max_history` of them.
+        Values after each of the latest samples, with ``n_values <= max_history``.
     n_seen_ : int
-        Number of samples seen.
+        Number of samples processed.
     alarm_ : bool
         Whether the value has ever reached `alarm_level`.
     alarm_at_ : int or None
-        Number of the sample that raised the alarm, from 1.
+        Number of the sample that raised the alarm, starting from 1. None if there was
+        no alarm.
 
     See Also
     --------
-    sksngp.inspection.DriftDisplay : The value over time.
-    control_false_discoveries : Which samples of a batch are unusual.
+    sksngp.inspection.DriftDisplay : Plot the value over time.
+    control_false_discoveries : Flag OOD samples in a batch.
 
     References
     ----------
@@ -118,7 +122,7 @@ class DriftMonitor:
         self.max_history = max_history
         self.random_state = random_state
         scores = np.sort(_checked(calibration_scores, "calibration_scores"))
-        # Scores that agree up to rounding are one atom.
+        # Scores that are equal up to rounding errors form one atom.
         first = np.append(True, scores[1:] > above_rounding(scores[:-1]))
         self._atoms = scores[first]
         self._counts = np.zeros(2 * len(self._atoms) + 1, np.int64)
@@ -137,7 +141,7 @@ class DriftMonitor:
 
     @property
     def values_(self) -> NDArray[np.float64]:
-        """Values after the latest samples."""
+        """Values after each of the latest samples."""
         with np.errstate(over="ignore"):
             return np.exp(np.array(self._history, float))
 
@@ -147,22 +151,24 @@ class DriftMonitor:
         return self.alarm_at_ is not None
 
     def update(self, scores: ArrayLike) -> Self:
-        """Take in scores of the stream, in their order.
+        """Update the value with the next scores of the stream.
 
         Parameters
         ----------
         scores : array-like of shape (n_samples,), or float
-            Out-of-distribution scores, ``-estimator.score_samples(X)``. It makes no
-            difference whether they come one by one or together.
+            Out-of-distribution scores, ``-estimator.score_samples(X)``, in the order of
+            the stream. The result does not depend on how the stream is divided into
+            calls.
 
         Returns
         -------
         self : DriftMonitor
+            Updated monitor.
 
         Raises
         ------
         ValueError
-            If a score is not finite. The monitor stays as it was.
+            If a score is not finite. The monitor then remains unchanged.
         """
         scores = np.atleast_1d(np.asarray(scores))
         checked = _checked(scores, "scores", fewest=0)
@@ -170,17 +176,18 @@ class DriftMonitor:
         return self
 
     def _cells(self, scores: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Places of scores among the atoms; within one, the order is random.
+        """Return the cells of scores.
 
-        They are numbered from the lowest scores up: below the first atom, the first
-        atom, between the first and the second atom, and so on.
+        Cells are numbered in increasing order of scores: cell 0 lies below the first
+        atom, cell 1 is the first atom, cell 2 lies between the first and the second
+        atom, and so on. Scores in the same cell are ordered at random.
         """
         cells = 2 * np.searchsorted(above_rounding(self._atoms), scores)
         cells += np.append(-above_rounding(-self._atoms), np.inf)[cells // 2] <= scores
         return cells
 
     def _pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Smoothed p-values among the calibration scores and all earlier scores."""
+        """Compute smoothed p-values among the calibration and all earlier scores."""
         cells = self._cells(scores)
         above = np.empty(len(cells))
         uniform = self._rng.uniform(size=len(cells))
@@ -194,9 +201,9 @@ class DriftMonitor:
     def _bet(self, pvalues: NDArray[np.float64]) -> None:
         """Update the value of the bets with independent, uniform p-values."""
         seen = self.n_seen_ + np.arange(len(pvalues) + 1)
-        cash = 1.0 / (1.0 + np.log1p(seen))  # what is kept for later changes
+        cash = 1.0 / (1.0 + np.log1p(seen))  # reserve for bets on later changes
         stakes = np.log(-np.diff(cash) / len(EXPONENTS))
-        logs = np.log(np.maximum(pvalues, SMALLEST_PVALUE))
+        logs = np.log(np.maximum(pvalues, MIN_PVALUE))
         gains = np.log(EXPONENTS) + np.outer(logs, EXPONENTS - 1)
         bets = np.empty((len(pvalues), len(EXPONENTS) + 1))
         for sample in range(len(pvalues)):

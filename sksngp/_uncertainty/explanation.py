@@ -1,4 +1,4 @@
-"""Why samples are unusual: contributions of their features, and similar samples."""
+"""Explanations of out-of-distribution scores: contributions and similar samples."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.neighbors import NearestNeighbors
 
-#: Reference samples that each sample exchanges its features with.
+#: Number of reference samples with which each sample exchanges its features.
 NUM_DONORS = 5
-#: Samples scored at once, and the most values of these.
-BATCH_SIZE = 4096
-BATCH_VALUES = 2**24
-#: Images are divided into about so many patches along their longer side.
+#: Maximum number of samples to score at once, and maximum number of their values.
+CHUNK_SIZE = 4096
+CHUNK_VALUES = 2**24
+#: Approximate number of patches along the longer side of an image.
 NUM_PATCHES = 8
 
 
 @dataclass(frozen=True)
 class OODExplanation:
-    """What `explain_ood` finds.
+    """Explanation of out-of-distribution scores, returned by `explain_ood`.
 
     Parameters
     ----------
     contributions : float64 ndarray of shape (n_samples, n_features)
-        How much each feature contributes to the out-of-distribution score, in units of
-        the score. Of images, of shape (n_samples, height, width): the contribution of
-        the patch that a pixel belongs to.
+        Contribution of each feature to the out-of-distribution score, in units of the
+        score. For images, the shape is (n_samples, height, width), and each pixel has
+        the contribution of its patch.
     scores : float64 ndarray of shape (n_samples,)
         Out-of-distribution scores.
     typical_scores : float64 ndarray of shape (n_samples,)
-        Mean scores of the reference samples that a sample is compared with.
+        Mean scores of the reference samples with which each sample is compared.
     compared_with : int ndarray of shape (n_samples, 5)
-        Positions of these in `X_reference`: the samples that most features agree with.
+        Positions of these reference samples in `X_reference`. They are the samples that
+        agree with the explained sample in most features.
     neighbors : int ndarray of shape (n_samples, n_neighbors)
-        Positions in `X_reference` of the samples that are nearest in the hidden
-        representation of the network, the nearest first.
+        Positions in `X_reference` of the nearest samples in terms of the hidden
+        representation, in order of increasing distance.
     distances : float64 ndarray of shape (n_samples, n_neighbors)
-        Their Euclidean distances there.
+        Euclidean distances between the hidden representations of a sample and its
+        neighbors.
     feature_names : list of str
-        Names of the columns of a frame, or else "x0", "x1" and so on.
+        Column names of a dataframe, or "x0", "x1" and so on.
     X : array or dataframe of shape (n_samples, n_features)
-        The samples.
+        Samples that are explained.
     """
 
     contributions: NDArray[np.float64]
@@ -60,7 +62,7 @@ class OODExplanation:
     X: Any
 
     def sample_values(self, sample: int) -> np.ndarray:
-        """Values of the features of a sample, an object ndarray for mixed types."""
+        """Return the feature values of a sample, as objects if their types differ."""
         values = [column[sample] for column in _columns(self.X)]
         kinds = {type(value) for value in values}
         return np.array(values, dtype=None if len(kinds) == 1 else object)
@@ -80,19 +82,22 @@ def explain(
     Parameters
     ----------
     score : callable
-        Out-of-distribution scores of a table like `X`.
+        Function that returns the out-of-distribution scores of a table such as `X`.
     represent : callable
-        Hidden representations of such a table.
-    X, X_reference
-        Arrays or dataframes with the same columns; images of four dimensions.
+        Function that returns the hidden representations of a table such as `X`.
+    X, X_reference : array or dataframe of shape (n_samples, n_features)
+        Samples to explain, and reference samples with the same features. Images may
+        have the shape (n_samples, height, width, channels).
     n_neighbors : int
-        Number of neighbors to find, at most the number of reference samples.
+        Number of neighbors to find. It is limited to the number of reference samples.
     image_shape : tuple or None, default=None
-        Height, width and channels, if rows of two dimensions are images.
+        Height, width and channels if the samples of a two-dimensional `X` are flattened
+        images.
 
     Returns
     -------
     OODExplanation
+        Contributions, scores and similar samples.
     """
     if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
         raise ValueError(
@@ -128,39 +133,44 @@ def contributions(
     scores: NDArray[np.float64],
     donor_scores: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Contribution of each group of columns to the score of each sample.
+    """Compute the contribution of each group of features to the score of each sample.
 
-    It is the mean of two differences: by how much the score of a sample decreases if
-    the columns take the values of a donor, and by how much the score of the donor
-    increases if they take the values of the sample.
+    The contribution is the mean of two differences: the decrease in the score of the
+    sample if the features of the group take the values of a donor, and the increase in
+    the score of the donor if they take the values of the sample. Donors are reference
+    samples, and the mean is also taken over the donors.
 
     Parameters
     ----------
     score : callable
-    X, X_reference
-        Tables with n and m rows.
+        Function that returns the out-of-distribution scores of a table such as `X`.
+    X, X_reference : array or dataframe
+        Tables of n samples and of m reference samples.
     groups : sequence of int ndarray
-        Columns that are exchanged together, of flat rows.
+        Positions of the features that are exchanged together, in flattened samples.
     donors : int ndarray of shape (n, k)
-        Positions in `X_reference`.
+        Positions of the donors in `X_reference`.
     scores : ndarray of shape (n,)
+        Scores of the samples.
     donor_scores : ndarray of shape (n, k)
+        Scores of the donors.
 
     Returns
     -------
     float64 ndarray of shape (n, len(groups))
+        Contributions in units of the score.
     """
     found = np.empty((len(X), len(groups)))
     k = donors.shape[1]
     width = max(1, int(np.prod(X.shape[1:])))
-    per_batch = max(1, min(BATCH_SIZE, BATCH_VALUES // width) // (2 * k))
-    for start in range(0, len(X), per_batch):
-        rows = np.arange(start, min(start + per_batch, len(X)))
+    chunk_size = max(1, min(CHUNK_SIZE, CHUNK_VALUES // width) // (2 * k))
+    for start in range(0, len(X), chunk_size):
+        rows = np.arange(start, min(start + chunk_size, len(X)))
         own = _take(X, np.repeat(rows, k))
         others = _take(X_reference, donors[rows].ravel())
-        at_once = max(1, per_batch // len(rows))
-        for first in range(0, len(groups), at_once):
-            chosen = groups[first : first + at_once]
+        num_groups = max(1, chunk_size // len(rows))
+        for first in range(0, len(groups), num_groups):
+            chosen = groups[first : first + num_groups]
             pairs = ((own, others), (others, own))
             mixed = [_mixed(*pair, group) for group in chosen for pair in pairs]
             new = np.asarray(score(_stacked(mixed)))
@@ -168,19 +178,21 @@ def contributions(
             decrease = scores[rows, None] - new[:, 0]
             increase = new[:, 1] - donor_scores[rows]
             mean = (decrease + increase).mean(axis=-1) / 2
-            found[rows, first : first + at_once] = mean.T
+            found[rows, first : first + num_groups] = mean.T
     return found
 
 
 def nearest_by_features(X: Any, X_reference: Any, k: int) -> NDArray[np.intp]:
-    """Reference samples that agree with each sample in most of its features.
+    """Find the reference samples that agree with each sample in most features.
 
-    Squared differences count in units of a feature's variance, and at most as 1: the
-    distance of a sample with one wrong feature is decided by its other features.
+    The squared difference in each feature is divided by the variance of the feature and
+    clipped at 1. If a single feature of a sample is erroneous, its other features
+    therefore determine the nearest reference samples.
 
     Returns
     -------
     int ndarray of shape (n, min(k, m))
+        Positions in `X_reference`, in order of increasing distance.
     """
     numbers, others, scale = _comparable(X, X_reference)
     k = min(k, len(others))
@@ -198,7 +210,7 @@ def nearest_by_features(X: Any, X_reference: Any, k: int) -> NDArray[np.intp]:
 def _scores_of(
     score: Callable[[Any], np.ndarray], X: Any, positions: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Scores of the samples at some positions, of the same shape as these."""
+    """Compute the scores of the samples at `positions`, in an array of its shape."""
     if not positions.size:
         return np.zeros(positions.shape)
     unique, index = np.unique(positions, return_inverse=True)
@@ -208,7 +220,11 @@ def _scores_of(
 def _comparable(
     X: Any, X_reference: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Tables as numbers, and standard deviations; tiny ones for categories."""
+    """Convert two tables to numbers, and compute the standard deviations of columns.
+
+    Categories are encoded as integers. The standard deviation of categorical and
+    constant columns is a tiny number, so that different values have a large distance.
+    """
     columns = []
     for own, other in zip(_columns(X), _columns(X_reference), strict=True):
         joined = np.concatenate([own, other])
@@ -228,7 +244,7 @@ def _comparable(
 def _neighbors(
     represent: Callable[[Any], np.ndarray], X: Any, X_reference: Any, k: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Positions and distances of the nearest reference samples."""
+    """Return positions and distances of the nearest reference samples."""
     k = min(k, len(X_reference))
     if not len(X):
         return np.zeros((0, k), np.intp), np.zeros((0, k))
@@ -241,7 +257,7 @@ def _neighbors(
 
 
 def _patches(shape: tuple[int, ...]) -> Iterator[NDArray[np.intp]]:
-    """Positions in a flat image of the values of each patch."""
+    """Yield the positions of the values of each patch in a flattened image."""
     position = np.arange(np.prod(shape)).reshape(shape)
     side = -(-max(shape[:2]) // NUM_PATCHES)
     for top in range(0, shape[0], side):
@@ -254,49 +270,49 @@ def _maps(
     groups: Sequence[NDArray[np.intp]],
     shape: tuple[int, ...],
 ) -> NDArray[np.float64]:
-    """Contributions of patches as one of each pixel."""
+    """Assign the contribution of each patch to its pixels."""
     flat = np.empty((len(found), int(np.prod(shape))))
     for number, group in enumerate(groups):
         flat[:, group] = found[:, number, None]
     return flat.reshape(len(found), *shape)[..., 0]
 
 
-# Arrays, and frames of pandas and polars
+# Arrays, and dataframes of pandas and polars
 
 
 def _table(X: Any, name: str) -> Any:
-    """An array of two or four dimensions, or a frame."""
+    """Convert input to an array of two or four dimensions, or return a dataframe."""
     if issparse(X):
         raise TypeError(f"Sparse input is not supported: pass {name}.toarray().")
-    if hasattr(X, "compute"):  # a lazy collection of dask
+    if hasattr(X, "compute"):  # a lazy dask collection
         X = X.compute()
     X = X if hasattr(X, "columns") else np.asarray(X)
     if isinstance(X, np.ndarray) and X.ndim not in (2, 4):
         raise ValueError(
             f"{name} must be an array or a dataframe of shape (n_samples, n_features), "
-            "or images of shape (n_samples, height, width, channels); "
+            "or images of shape (n_samples, height, width, channels), "
             f"got an array of shape {X.shape}."
         )
     return X
 
 
 def _check_match(X: Any, X_reference: Any) -> None:
-    """Check that columns can be exchanged."""
+    """Check that the samples of two tables can exchange their features."""
     kinds = [type(table).__module__.split(".")[0] for table in (X, X_reference)]
     if kinds[0] != kinds[1]:
         raise ValueError(
-            "X and X_reference must both be arrays, or frames of the same library, got "
-            f"a {type(X).__name__} of {kinds[0]} and a {type(X_reference).__name__} of "
-            f"{kinds[1]}."
+            "X and X_reference must both be arrays, or dataframes of the same library, "
+            f"got a {type(X).__name__} of {kinds[0]} and a "
+            f"{type(X_reference).__name__} of {kinds[1]}."
         )
     if X.shape[1:] != X_reference.shape[1:] or len(X_reference) == 0:
         raise ValueError(
-            "X_reference must have at least one sample, and the features of X, of "
-            f"shape {X.shape[1:]}; got an X_reference of shape {X_reference.shape}."
+            "X_reference must have at least one sample and the same features as X, of "
+            f"shape {X.shape[1:]}, got an X_reference of shape {X_reference.shape}."
         )
     if _names(X) != _names(X_reference):
         raise ValueError(
-            "X_reference must have the columns of X in the same order, "
+            "X_reference must have the same columns as X in the same order, "
             f"{reprlib.repr(_names(X))}, got {reprlib.repr(_names(X_reference))}."
         )
 
@@ -312,7 +328,7 @@ def _single_columns(X: Any) -> list[NDArray[np.intp]]:
 
 
 def _columns(X: Any) -> Iterator[np.ndarray]:
-    """Columns of flat rows, as arrays."""
+    """Yield the columns of a table of flattened samples as arrays."""
     if isinstance(X, np.ndarray):
         yield from X.reshape(len(X), int(np.prod(X.shape[1:]))).T
     elif hasattr(X, "iloc"):
@@ -326,7 +342,7 @@ def _take(X: Any, index: NDArray[np.intp]) -> Any:
 
 
 def _mixed(X: Any, donor: Any, group: NDArray[np.intp]) -> Any:
-    """`X` with a group of columns of another table."""
+    """Return a copy of `X` with a group of columns replaced by those of `donor`."""
     if isinstance(X, np.ndarray):
         mixed = X.reshape(len(X), -1).astype(np.result_type(X, donor))
         mixed[:, group] = donor.reshape(len(X), -1)[:, group]

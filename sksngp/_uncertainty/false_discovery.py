@@ -1,4 +1,4 @@
-"""Flags for batches of samples, at a stated false discovery rate."""
+"""Flags for a batch of samples with control of the false discovery rate."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ _PARAMETERS = {"rate": [Interval(Real, 0, 1, closed="neither")]}
 def control_false_discoveries(
     pvalues: ArrayLike, rate: float = 0.1
 ) -> NDArray[np.bool_]:
-    """Flag samples of a batch at a stated false discovery rate.
+    """Flag OOD samples in a batch, controlling the false discovery rate.
 
-    Of the flagged samples, at most a fraction `rate` is in distribution, in
-    expectation (with 0 for a batch in which none is flagged). `predict_ood` bounds a
-    different fraction, that of the in-distribution samples which are flagged: if OOD
-    samples are rare, most of its flags may be false.
+    The false discovery rate is the expected fraction of in-distribution samples among
+    the flagged samples, which counts as 0 if no sample of the batch is flagged. It is
+    at most `rate`. In contrast, `predict_ood` bounds the fraction of flagged samples
+    among the in-distribution samples. If OOD samples are rare, most of its flags may be
+    false.
 
-    This is the procedure of Benjamini and Hochberg [1]_ for p-values of the method
-    `ood_pvalue`. These share their calibration scores and are positively dependent,
-    for which the procedure keeps its rate [2]_. As it compares the samples of a batch
-    with each other, a flag depends on the other samples.
+    The p-values of the method `ood_pvalue` are passed to the procedure of Benjamini and
+    Hochberg [1]_. They share their calibration set and are therefore positively
+    dependent, a case in which the procedure controls the rate [2]_. The procedure
+    compares the samples of a batch with each other. Whether a sample is flagged
+    therefore depends on the other samples.
 
     Parameters
     ----------
     pvalues : array-like of shape (n_samples,)
         P-values of a batch of samples, as returned by `ood_pvalue`.
     rate : float in (0, 1), default=0.1
-        Largest expected fraction of false flags among all flags.
+        Maximum false discovery rate.
 
     Returns
     -------
@@ -48,11 +50,11 @@ def control_false_discoveries(
     Raises
     ------
     ValueError
-        If a p-value is not in [0, 1] or missing.
+        If a p-value is missing or outside [0, 1].
 
     See Also
     --------
-    fewest_discoveries : How many samples have to be odd for any to be flagged.
+    fewest_discoveries : Minimum number of samples that can be flagged.
 
     References
     ----------
@@ -79,10 +81,10 @@ def control_false_discoveries(
         return np.zeros(0, bool)
     if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            "pvalues must lie in [0, 1], got values between "
+            "pvalues must be in [0, 1], got values between "
             f"{values.min():g} and {values.max():g}."
         )
-    # The tolerance keeps 3 * (0.1 / 3) from missing 0.1.
+    # The tolerance accepts a p-value of 3 * (0.1 / 3), which rounds to more than 0.1.
     adjusted: NDArray[np.float64] = false_discovery_control(values)
     return adjusted <= rate + 1e-12
 
@@ -96,17 +98,18 @@ def control_false_discoveries(
     prefer_skip_nested_validation=True,
 )
 def fewest_discoveries(num_samples: int, num_scores: int, rate: float = 0.1) -> int:
-    """Fewest samples that `control_false_discoveries` flags if it flags any.
+    """Return the minimum number of samples flagged by `control_false_discoveries`.
 
-    The smallest p-value is ``1 / (num_scores + 1)``. With so many samples at that
-    p-value, but not with fewer, samples of a batch are flagged. One unusual sample is
-    therefore never flagged in a batch of more than ``rate * (num_scores + 1)`` samples;
-    more calibration scores, a smaller batch or a larger rate help.
+    The function flags either no sample or at least this number of samples. The smallest
+    possible p-value is ``1 / (num_scores + 1)``, and the returned number of samples
+    with this p-value is required for any to be flagged. In particular, a single unusual
+    sample is never flagged in a batch of more than ``rate * (num_scores + 1)`` samples.
+    More calibration scores, smaller batches or a larger rate decrease the number.
 
     Parameters
     ----------
     num_samples : int
-        Number of samples of the batch.
+        Number of samples in the batch.
     num_scores : int
         Number of calibration scores, ``len(clf.ood_scores_)``.
     rate : float in (0, 1), default=0.1
@@ -115,8 +118,8 @@ def fewest_discoveries(num_samples: int, num_scores: int, rate: float = 0.1) -> 
     Returns
     -------
     int
-        More than `num_samples` if no sample can be flagged, which is so with fewer than
-        ``1 / rate - 1`` scores.
+        Minimum number of flagged samples. It exceeds `num_samples` if no sample can be
+        flagged, which is the case for fewer than ``1 / rate - 1`` scores.
 
     Examples
     --------

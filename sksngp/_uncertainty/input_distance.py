@@ -1,14 +1,13 @@
-"""Distance from the training samples in input space, by a second Gaussian process.
+"""Distance from the training set in input space, measured by a Gaussian process.
 
-Its features phi(x) are random features of the whitened inputs. What is left of its
-prior variance after the training samples,
+The vectors phi(x) are random features of the whitened inputs. The variance ratio
 
     u(x) = s phi(x)^T P^-1 phi(x) / |phi(x)|^2,   P = s I + sum_i w_i phi_i phi_i^T,
 
-grows from 0 to 1 with the distance from them, and no samples are stored. The inputs are
-whitened by their covariance within classes, the metric of linear discriminant analysis:
-a deviation counts for more in a direction in which the samples of a class hardly
-differ.
+increases from 0 to 1 with the distance from the training samples, and no samples need
+to be stored. The inputs are whitened using their covariance within classes, which is
+the metric of linear discriminant analysis: a deviation has a larger weight in a
+direction in which the samples of a class have a small variance.
 """
 
 from __future__ import annotations
@@ -24,17 +23,20 @@ from scipy.linalg import cholesky, solve_triangular
 from .._data.rows import Rows
 from .._data.streamed_rows import StreamedRows
 from .._runtime.blas import one_thread
-from .posterior import Posterior, add_rows, factorise, prior_precision
+from .posterior import Posterior, add_rows, factorize, prior_precision
 
 #: Number of random features M, and prior precision s of their weights.
 NUM_FEATURES = 512
 RIDGE = 0.1
-#: Squared length-scale of the kernel over the mean squared distance between samples.
+#: Squared length-scale of the kernel, divided by the mean squared distance between
+#: samples.
 LENGTH_SCALE = 0.5
-#: Multiple of the mean variance that is added to all variances within classes.
+#: Fraction of the mean variance that is added to the diagonal of the covariance within
+#: classes.
 SHRINKAGE = 0.01
 
-#: Sums over samples: weights (K,), inputs (K, H) and their products (H, H).
+#: Sums over samples: weights (K,), weighted inputs (K, H) and weighted outer products
+#: (H, H).
 Moments: TypeAlias = tuple[
     NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 ]
@@ -42,15 +44,16 @@ Moments: TypeAlias = tuple[
 
 @dataclass(frozen=True)
 class InputDistance:
-    """Gaussian process over the features ``sqrt(2 / M) cos(x W + b)``.
+    """Gaussian process with the random features ``sqrt(2 / M) cos(x W + b)``.
 
     Parameters
     ----------
     kernel : ndarray of shape (num_hidden, M)
-        The matrix W, which whitens projected inputs and draws random projections.
+        The matrix W, the product of the whitening matrix and random frequencies.
     bias : ndarray of shape (M,)
         The phases b.
     posterior : Posterior
+        Posterior of the weights of the random features.
     """
 
     kernel: NDArray[np.floating]
@@ -58,16 +61,17 @@ class InputDistance:
     posterior: Posterior
 
     def __call__(self, projected: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Compute what is left of the prior variance at projected inputs.
+        """Compute the variance ratio of samples.
 
         Parameters
         ----------
         projected : ndarray of shape (n, num_hidden)
+            Projected samples.
 
         Returns
         -------
         float64 ndarray of shape (n,)
-            In [0, 1].
+            Variance ratios in [0, 1].
         """
         features = self.features(projected)
         left = np.square(features @ self.whitening).sum(axis=1, dtype=np.float64)
@@ -76,27 +80,28 @@ class InputDistance:
 
     @cached_property
     def whitening(self) -> NDArray[np.floating]:
-        """That of the posterior, in the type of the kernel; shape (M, M)."""
+        """Whitening matrix of the posterior, of shape (M, M) and the kernel's dtype."""
         return self.posterior.whitening[0].astype(self.kernel.dtype)
 
-    def without(
+    def leave_one_out(
         self, projected: NDArray[np.floating], weights: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Compute the same at samples that were seen, each as if it had not been.
+        """Compute the variance ratio of each training sample, given all others.
 
         Parameters
         ----------
         projected : ndarray of shape (n, num_hidden)
+            Projected training samples.
         weights : float64 ndarray of shape (n,)
-            Weights with which they were seen.
+            Weights of these samples in the posterior.
 
         Returns
         -------
         float64 ndarray of shape (n,)
-            In [0, 1].
+            Variance ratios in [0, 1].
         """
         features = self.features(projected).astype(np.float64)
-        left = self.posterior.variance_without(features, weights[:, None])[:, 0]
+        left = self.posterior.leave_one_out_variance(features, weights[:, None])[:, 0]
         return np.clip(left / np.square(features).sum(axis=1), 0.0, 1.0)
 
     def features(self, projected: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -107,67 +112,71 @@ class InputDistance:
         return features
 
     def __getstate__(self) -> dict[str, object]:
-        # What can be computed again is not worth the bytes of a pickle.
+        # The cached whitening matrix is derived from other attributes. Omitting it
+        # makes pickles smaller.
         state = {**vars(self)}
         state.pop("whitening", None)
         return state
 
-    def absorb(self, rows: Rows | StreamedRows) -> InputDistance:
-        """Return the same process after further samples.
+    def update(self, rows: Rows | StreamedRows) -> InputDistance:
+        """Return a copy whose posterior is updated with further samples.
 
         Parameters
         ----------
         rows : Rows or StreamedRows
+            Projected samples to add to the posterior.
 
         Returns
         -------
         InputDistance
+            Updated process. This one does not change.
         """
-        precision = (
-            self.posterior.precision + rows.total(partial(_information, self))[0]
-        )
-        return replace(self, posterior=factorise(precision, RIDGE, RIDGE))
+        (increment,) = rows.sum_over_samples(partial(_precision_increment, self))
+        precision = self.posterior.precision + increment
+        return replace(self, posterior=factorize(precision, RIDGE, RIDGE))
 
 
 def fit_input_distance(
     rows: Rows | StreamedRows, num_classes: int, seed: int
 ) -> InputDistance:
-    """Fit the metric and the posterior to training samples.
+    """Fit the metric and the posterior to the training set.
 
     Parameters
     ----------
     rows : Rows or StreamedRows
-        Projected for one network.
+        Training samples, projected for a single network.
     num_classes : int
+        Number of classes.
     seed : int
         Seed of the random features.
 
     Returns
     -------
     InputDistance
+        Fitted process.
     """
     dtype = next(rows.chunks(1, 1))[0].dtype
-    # Less than that has no digits left in this type.
+    # Smaller variances cannot be represented with sufficient precision in this dtype.
     least = float(1e3 * np.finfo(dtype).tiny) ** 2
-    moments = rows.total(partial(_moments, num_classes))
+    moments = rows.sum_over_samples(partial(_moments, num_classes))
     kernel, bias = _random_projections(moments, least, np.random.default_rng(seed))
-    prior = factorise(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
+    prior = factorize(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
     empty = InputDistance(kernel.astype(dtype), bias.astype(dtype), prior)
-    return empty.absorb(rows)
+    return empty.update(rows)
 
 
-@one_thread()
+@one_thread
 def _random_projections(
     moments: Moments, least: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw W and b of a Gaussian kernel between whitened inputs."""
+    """Draw W and b for random features of a Gaussian kernel of whitened inputs."""
     weights, sums, products = moments
     between = np.divide(sums.T, weights, where=weights > 0, out=0 * sums.T) @ sums
     mean = sums.sum(axis=0) / weights.sum()
     total = products / weights.sum() - np.outer(mean, mean)
     within = (products - between) / weights.sum()
     size = len(mean)
-    # Directions that no sample has are left out of the mean.
+    # The mean variance is taken over the directions in which the samples vary.
     rank = max(np.linalg.matrix_rank(total, hermitian=True), 1)
     variance = np.trace(total) / rank
     if variance <= least:  # all samples are equal
@@ -182,7 +191,7 @@ def _random_projections(
 
 
 def _moments(num_classes: int, rows: Rows) -> Moments:
-    """Sum over samples, class by class."""
+    """Compute the moments of samples for each class."""
     weights = np.bincount(rows.labels, rows.weights, minlength=num_classes)
     width = rows.projected.shape[-1]
     sums, products = np.zeros((num_classes, width)), np.zeros((width, width))
@@ -194,8 +203,10 @@ def _moments(num_classes: int, rows: Rows) -> Moments:
     return weights.astype(np.float64), sums, products
 
 
-def _information(process: InputDistance, rows: Rows) -> tuple[NDArray[np.float64]]:
-    """Return what samples add to the precision, of shape (1, M, M)."""
+def _precision_increment(
+    process: InputDistance, rows: Rows
+) -> tuple[NDArray[np.float64]]:
+    """Return the sum of ``w_i phi_i phi_i^T`` over samples, of shape (1, M, M)."""
     chunks = (
         (process.features(block).astype(np.float64), rows.weights[part, None])
         for block, part in rows.chunks(NUM_FEATURES)

@@ -1,14 +1,14 @@
-"""Laplace posterior of the Gaussian-process output's weights.
+"""Laplace posterior of the weights of the Gaussian process output layer.
 
-The output is linear in M random features phi(x): logits = beta^T phi(x). With
-prior precision s (the ridge) and rows weighted w_i, the precision of beta is
+The logits are linear in M random features phi(x): logits = beta^T phi(x). With
+prior precision s (the ridge) and sample weights w_i, the precision of beta is
 
     P = s I + sum_i w_i phi_i phi_i^T,
 
 and the variance of a logit at x is s phi^T P^-1 phi (Liu et al. 2020, arXiv
-2006.10108, equations 9 and 10; their per-class form weights each row by
-p_k (1 - p_k) as well and drops the leading s). All sums and factors are float64:
-P's condition number grows with the number of rows over the ridge.
+2006.10108, equations 9 and 10). Their per-class form additionally weights each sample
+by p_k (1 - p_k) and omits the leading s. All sums and factors use float64, because the
+condition number of P is proportional to the number of samples divided by the ridge.
 """
 
 from __future__ import annotations
@@ -26,27 +26,30 @@ from scipy.special import softmax
 
 from .._runtime.blas import one_thread
 
-#: Largest relative error of a variance from `Posterior.directions`, but for rounding.
+#: Maximum relative error of a variance that is computed using
+#: `Posterior.low_rank_factor`, apart from rounding errors.
 TRUNCATION = 1e-3
-#: Largest eigenvalue over ridge at which they are used: the smaller a share of the
-#: prior a variance is, the fewer digits float32 leaves the difference of two sums.
-LARGEST_RATIO = 1e3
+#: Maximum ratio of the largest eigenvalue to the ridge for which the low-rank factor is
+#: used. The variance is a difference of two sums, and its relative rounding error in
+#: float32 increases as the variance ratio decreases.
+MAX_EIGENVALUE_RATIO = 1e3
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Gaussian posterior over output weights, in factorised form.
+    """Gaussian posterior of the output weights, stored as Cholesky factors.
 
     Parameters
     ----------
     factor : float64 ndarray of shape (G, M, M)
-        Lower Cholesky factors of the precision matrices; G is 1 when all
-        classes share one, else the number of classes.
+        Lower Cholesky factors of the precision matrices. G is 1 if all classes share
+        one matrix, and the number of classes otherwise.
     scale : float
-        What variances are multiplied by: the ridge for the shared form, which
-        treats it as noise variance, and 1 for the per-class form.
+        Factor by which variances are multiplied: the ridge in the shared form, which
+        interprets the ridge as noise variance, and 1 in the per-class form.
     ridge : float or None, default=None
-        The s of P where P is ``s I`` plus a sum; None for a moving average.
+        Prior precision s if P is ``s I`` plus a sum over samples. None if P is a
+        moving average.
     """
 
     factor: np.ndarray
@@ -55,85 +58,91 @@ class Posterior:
 
     @property
     def precision(self) -> np.ndarray:
-        """Precision matrices, float64 of shape (G, M, M)."""
+        """Precision matrices as a float64 ndarray of shape (G, M, M)."""
         return self.factor @ self.factor.transpose(0, 2, 1)
 
     @cached_property
-    @one_thread()
+    @one_thread
     def whitening(self) -> np.ndarray:
-        """Upper triangular ``W_g = L_g^-T``, float64 of shape (G, M, M).
+        """Upper triangular matrices ``W_g = L_g^-T``, float64 of shape (G, M, M).
 
-        ``P_g^-1 = W_g W_g^T``, so the variance of a logit is
+        Since ``P_g^-1 = W_g W_g^T``, the variance of a logit is
         ``scale * |W_g^T phi|^2``.
         """
         return np.stack([_inverse_transposed(factor) for factor in self.factor])
 
     @cached_property
-    @one_thread()
-    def directions(self) -> np.ndarray | None:
-        """Few columns that say as much as the whole precision, where there are such.
+    @one_thread
+    def low_rank_factor(self) -> np.ndarray | None:
+        """Low-rank factor that replaces the precision in variances, or None.
 
-        float64 B of shape (M, r) with ``phi^T P^-1 phi`` equal to
-        ``(|phi|^2 - |B^T phi|^2) / s`` within `TRUNCATION` of itself; None if r
-        would not be small. Data of low dimension have such a B, and a variance
-        then costs M r instead of M^2 / 2 products.
+        The factor is a float64 matrix B of shape (M, r) such that
+        ``(|phi|^2 - |B^T phi|^2) / s`` approximates ``phi^T P^-1 phi`` with a relative
+        error of at most `TRUNCATION`. A variance then requires M r multiplications
+        instead of M^2 / 2. Such a factor exists for data of low dimension; the value
+        is None if r would not be small.
         """
         if self.ridge is None or len(self.factor) > 1:
             return None
-        return _leading_directions(self.precision[0], self.ridge)
+        return _low_rank_factor(self.precision[0], self.ridge)
 
-    def variance_without(
+    def leave_one_out_variance(
         self, features: np.ndarray, weights: np.ndarray
     ) -> NDArray[np.float64]:
-        """Variances at training rows, each as if the row had not been seen.
+        """Compute the variance at each training sample, given all other samples.
 
-        With ``q = phi^T P^-1 phi``, the precision without ``w phi phi^T`` gives
-        ``q / (1 - w q)`` (Sherman and Morrison).
+        Let ``q = phi^T P^-1 phi``. If ``w phi phi^T`` is subtracted from the precision,
+        q becomes ``q / (1 - w q)`` by the Sherman-Morrison formula.
 
         Parameters
         ----------
         features : float64 ndarray of shape (n, M)
-            Of rows that are in the precision.
+            Random features of samples that are included in the precision.
         weights : float64 ndarray of shape (n, G)
-            Their weights in it.
+            Weights of these samples in the precision.
 
         Returns
         -------
         float64 ndarray of shape (n, G)
+            Variances of the logits.
         """
         norms = [
             np.square(solve_triangular(factor, features.T, lower=True)).sum(axis=0)
             for factor in self.factor
         ]
         share = np.stack(norms, axis=1)
-        # Below 1 but for rounding, as the precision is more than the row's part of it.
+        # The product is below 1 apart from rounding errors, because the precision
+        # exceeds the term that the sample adds to it.
         kept = np.maximum(1.0 - weights * share, np.finfo(np.float64).eps)
         return self.scale * share / kept
 
     def __getstate__(self) -> dict[str, Any]:
-        # What can be computed again is not worth the bytes of a pickle.
+        # The cached matrices are derived from the factor. Omitting them makes pickles
+        # smaller.
         return {"factor": self.factor, "scale": self.scale, "ridge": self.ridge}
 
 
 def prior_precision(num_features: int, ridge: float, groups: int) -> np.ndarray:
-    """Precision before any row, ``ridge * I`` for each group: float64 (G, M, M)."""
+    """Return the prior precision, ``ridge * I`` for each group: float64 (G, M, M)."""
     return np.tile(ridge * np.eye(num_features), (groups, 1, 1))
 
 
 def add_rows(
     precision: np.ndarray, chunks: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """Exact sum: the precision after more rows have been seen.
+    """Add samples to a precision that is an exact sum.
 
     Parameters
     ----------
     precision : float64 ndarray of shape (G, M, M)
+        Precision before the update. It does not change.
     chunks : iterable of (features, weights)
-        Arrays of shape (n, M) and (n, G).
+        Random features of shape (n, M) and weights of shape (n, G).
 
     Returns
     -------
     float64 ndarray of shape (G, M, M)
+        Updated precision.
     """
     total = precision.copy()
     for features, weights in chunks:
@@ -147,21 +156,24 @@ def average_rows(
     chunks: Iterable[tuple[np.ndarray, np.ndarray]],
     momentum: float,
 ) -> np.ndarray:
-    """Moving average: ``P <- m P + (1 - m) mean(w phi phi^T)`` a chunk.
+    """Update a precision that is a moving average over chunks.
 
-    The form for streams, and the update of tf-models-official's
-    ``LaplaceRandomFeatureCovariance`` with ``momentum > 0``. The ridge decays
-    with it, so that the effective number of rows tends to one.
+    Each chunk updates ``P <- m P + (1 - m) mean(w phi phi^T)``, as in
+    ``LaplaceRandomFeatureCovariance`` of tf-models-official with ``momentum > 0``. This
+    form is meant for streams. The ridge decays as well, and the effective number of
+    samples tends to one.
 
     Parameters
     ----------
     precision, chunks
-        As in `add_rows`.
+        Same as in `add_rows`.
     momentum : float in (0, 1)
+        Momentum m of the moving average.
 
     Returns
     -------
     float64 ndarray of shape (G, M, M)
+        Updated precision.
     """
     average = precision.copy()
     for features, weights in chunks:
@@ -176,27 +188,29 @@ def _weighted_gram(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return scaled.T @ scaled
 
 
-@one_thread()
-def factorise(
+@one_thread
+def factorize(
     precision: np.ndarray, scale: float, ridge: float | None = None
 ) -> Posterior:
-    """Cholesky-factorise precision matrices.
+    """Compute the Cholesky factors of precision matrices.
 
     Parameters
     ----------
     precision : float64 ndarray of shape (G, M, M)
+        Precision matrices.
     scale, ridge : float
-        See `Posterior`.
+        Parameters of `Posterior`.
 
     Returns
     -------
     Posterior
+        Factorized posterior.
 
     Warns
     -----
     RuntimeWarning
-        If a matrix is not numerically positive definite; the smallest multiple
-        of the identity that mends it is added, and named.
+        If a matrix is not numerically positive definite. A multiple of the identity,
+        as small as possible, is then added, and the warning reports the multiple.
     """
     factor = np.stack([_cholesky(matrix) for matrix in precision])
     return Posterior(factor, scale, ridge)
@@ -213,33 +227,33 @@ def _cholesky(matrix: np.ndarray) -> np.ndarray:
         if jitter:
             warnings.warn(
                 "The posterior precision matrix is not positive definite in float64; "
-                f"{jitter * unit:.3g} was added to its diagonal. A larger "
-                "ridge_penalty avoids this.",
+                f"{jitter * unit:.3g} was added to its diagonal. Increase "
+                "ridge_penalty to avoid this warning.",
                 RuntimeWarning,
                 stacklevel=2,
             )
         return factor
     raise np.linalg.LinAlgError(
-        "The posterior precision matrix cannot be factorised; use a larger "
-        "ridge_penalty."
+        "The posterior precision matrix cannot be factorized. Increase ridge_penalty."
     )
 
 
 def _inverse_transposed(factor: np.ndarray) -> np.ndarray:
-    # A row-major L is a column-major L^T, the order in which LAPACK works.
+    # LAPACK expects column-major matrices, and a row-major L is a column-major L^T.
     inverse, info = lapack.dtrtri(factor.T)
     if info:
         raise np.linalg.LinAlgError("A Cholesky factor of the posterior is singular.")
     return inverse
 
 
-def _leading_directions(precision: np.ndarray, ridge: float) -> np.ndarray | None:
-    """B of `Posterior.directions`, by one round of subspace iteration.
+def _low_rank_factor(precision: np.ndarray, ridge: float) -> np.ndarray | None:
+    """Compute the matrix B of `Posterior.low_rank_factor` by subspace iteration.
 
-    With Ritz pairs (l_j, v_j) of ``G = P - s I`` and R the rest of G beside the
-    first r of them, ``-e P <= R <= e P`` for ``e = |R| / s``. A variance without R
-    is then wrong by at most e / (1 - e) of itself. The norm of R is at most the
-    next Ritz value plus what lies outside of the subspace.
+    A single iteration is sufficient. Let (l_j, v_j) be Ritz pairs of ``G = P - s I``,
+    and let R be the remainder of G after subtracting the first r pairs. Then
+    ``-e P <= R <= e P`` for ``e = |R| / s``, and neglecting R changes a variance by a
+    relative error of at most e / (1 - e). The norm of R is at most the next Ritz value
+    plus the norm of the part of G outside the subspace.
     """
     size = len(precision)
     if size < 64:
@@ -249,7 +263,7 @@ def _leading_directions(precision: np.ndarray, ridge: float) -> np.ndarray | Non
     basis, _ = qr(gram @ draws, mode="economic", check_finite=False)
     values, vectors = eigh(basis.T @ gram @ basis, check_finite=False)
     allowed = TRUNCATION / (1 + TRUNCATION) * ridge
-    if values[0] > allowed or values[-1] > LARGEST_RATIO * ridge:
+    if values[0] > allowed or values[-1] > MAX_EIGENVALUE_RATIO * ridge:
         return None
     vectors = basis @ vectors
     outside = np.linalg.norm(gram - (vectors * values) @ vectors.T)
@@ -263,21 +277,25 @@ def _leading_directions(precision: np.ndarray, ridge: float) -> np.ndarray | Non
 def mean_field_probability(
     logits: np.ndarray, variance: np.ndarray, factor: float
 ) -> np.ndarray:
-    """Softmax of ``logits / sqrt(1 + factor * variance)``.
+    """Compute the softmax of ``logits / sqrt(1 + factor * variance)``.
 
-    The mean-field approximation to the expected softmax under Gaussian logits
-    of equal variance (Lu, Ie and Sha 2020, arXiv 2006.07584, equation 12).
+    This is the mean-field approximation of the expected softmax of Gaussian logits
+    with equal variances (Lu, Ie and Sha 2020, arXiv 2006.07584, equation 12).
 
     Parameters
     ----------
     logits : ndarray of shape (n, K)
+        Mean logits.
     variance : ndarray of shape (n, 1)
+        Variance of the logits of each sample.
     factor : float
-        pi / 8 matches the logistic function; 0 switches the correction off.
+        Mean-field factor. The value pi / 8 matches the logistic function. If 0, the
+        variance has no effect.
 
     Returns
     -------
     ndarray of shape (n, K)
+        Class probabilities.
     """
     return softmax(logits / np.sqrt(1.0 + factor * variance), axis=1)
 
@@ -285,19 +303,22 @@ def mean_field_probability(
 def sampled_probability(
     logits: np.ndarray, variance: np.ndarray, noise: np.ndarray
 ) -> np.ndarray:
-    """Mean softmax of logits sampled from their Gaussian posterior.
+    """Compute the mean softmax of logits sampled from their Gaussian posterior.
 
     Parameters
     ----------
     logits : ndarray of shape (n, K)
+        Mean logits.
     variance : ndarray of shape (n, 1) or (n, K)
+        Variances of the logits.
     noise : ndarray of shape (S, K)
-        Standard normal draws, shared by all rows, so that a row's result does
-        not depend on the rows beside it.
+        Standard normal values. All samples use the same values, so that the result
+        for a sample does not depend on the other samples.
 
     Returns
     -------
     ndarray of shape (n, K)
+        Class probabilities.
     """
     deviation = np.sqrt(variance)
     total = np.zeros_like(logits)

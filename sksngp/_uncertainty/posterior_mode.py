@@ -13,6 +13,8 @@ of Liu et al. (2020, arXiv 2006.10108, equation 9) is an expansion around this m
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +23,27 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from .._runtime.blas import one_thread
+from .._runtime.shared_context import SharedContext
 
-#: Largest absolute value of the gradient of the mean loss at the mode.
+#: Maximum absolute value of the gradient of the mean loss at the mode.
 TOLERANCE = 1e-9
-#: The same where candidates are compared, in float32.
+#: Maximum absolute value of the gradient if candidates are compared in float32.
 ROUGH_TOLERANCE = 3e-4
-#: Number of iterations that neither solver needs on well-scaled random features.
+#: Maximum number of iterations. Both solvers need far fewer on well-scaled random
+#: features.
 MAX_ITER = 1000
+
+
+@contextmanager
+def _ignore_warnings() -> Iterator[None]:
+    # Rounding errors may keep the gradient above such a small tolerance. If the classes
+    # have few samples, scikit-learn warns that y may be a regression target.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+_without_warnings = SharedContext(_ignore_warnings)
 
 
 class OutputWeights(NamedTuple):
@@ -36,7 +52,9 @@ class OutputWeights(NamedTuple):
     Parameters
     ----------
     kernel : float64 ndarray of shape (n_random_features, n_classes)
+        Weights of the random features.
     bias : float64 ndarray of shape (n_classes,)
+        Biases of the classes.
     """
 
     kernel: NDArray[np.float64]
@@ -47,7 +65,7 @@ class OutputWeights(NamedTuple):
         return features @ self.kernel.astype(features.dtype) + self.bias
 
 
-@one_thread()
+@one_thread
 def posterior_mode(
     features: np.ndarray,
     labels: NDArray[np.int32],
@@ -64,20 +82,21 @@ def posterior_mode(
     features : float32 or float64 ndarray of shape (n, n_random_features)
         Random features of the training samples.
     labels : int32 ndarray of shape (n,)
-        Indices of classes. A class without samples gets the probability that one of
-        n + K pseudo-counts gives it.
+        Indices of classes. A class without samples is assigned a mean probability of
+        about 1 / (n + K).
     weights : float64 ndarray of shape (n,)
-        A sample of weight 2 counts as two samples.
+        Sample weights. A sample of weight 2 is equivalent to two equal samples.
     num_classes : int
         Number of classes K.
     ridge : float
         Prior precision s.
     rough : bool, default=False
-        If True, stop at a tolerance that suffices to compare candidates.
+        If True, stop at a tolerance that is sufficient to compare candidates.
 
     Returns
     -------
     OutputWeights
+        Weights and biases at the mode.
 
     Examples
     --------
@@ -112,10 +131,10 @@ def _solve(
     ridge: float,
     rough: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights and biases of the classes that `labels` holds."""
+    """Compute the weights and biases of the classes that occur in `labels`."""
     binary = len(np.unique(labels)) == 2
-    unit = weights.mean()  # weights may be beyond float32
-    # Of two classes scikit-learn fits the difference of the logits, whose weights have
+    unit = weights.mean()  # the weights may exceed the range of float32
+    # With two classes, scikit-learn fits the difference of the logits. Its weights have
     # twice the prior variance.
     model = LogisticRegression(
         C=(2.0 if binary else 1.0) * unit / ridge,
@@ -123,10 +142,7 @@ def _solve(
         tol=ROUGH_TOLERANCE if rough else TOLERANCE,
         max_iter=MAX_ITER,
     )
-    with warnings.catch_warnings():
-        # Rounding may keep the gradient above a tolerance this small, and with few
-        # samples per class scikit-learn doubts that labels are classes.
-        warnings.simplefilter("ignore", UserWarning)
+    with _without_warnings:
         model.fit(features, labels, sample_weight=weights / unit)
     kernel = model.coef_.T.astype(np.float64)
     bias = model.intercept_.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Scores of different scales, brought to one: how surprising a score is."""
+"""Conversion of scores to surprisals, so that different scores can be combined."""
 
 from __future__ import annotations
 
@@ -10,65 +10,71 @@ from numpy.typing import NDArray
 
 from .conformal import above_rounding, pvalues
 
-#: Weights of the parts of SNGP's out-of-distribution score: variance and entropy,
-#: distance in the inputs, entropy. On the tables for tuning of `benchmarks.tables`, the
-#: entropy changes little; where the inputs say little, as on images of digits, half of
-#: its surprisal detects more unknown classes.
+#: Weights of the parts of the SNGP score: variance and entropy, distance in input
+#: space, and entropy. On the tuning tables of `benchmarks.tables`, the entropy has
+#: little effect. On data whose raw features carry little information, such as images of
+#: digits, adding half of its surprisal improves the detection of unseen classes.
 PART_WEIGHTS = (1.0, 1.0, 0.5)
-#: Most reference scores that are kept.
-MOST_SCORES = 1000
-#: Share of the scores, and least number, that say how fast the tail falls.
-TAIL_SHARE = 0.05
-TAIL_SCORES = 10
+#: Maximum number of reference scores to store.
+MAX_SCORES = 1000
+#: Fraction and minimum number of the largest scores that determine the decay of the
+#: tail.
+TAIL_FRACTION = 0.05
+MIN_TAIL_SCORES = 10
 
 
 @dataclass(frozen=True)
 class Surprisal:
-    """Minus the logarithm of the p-value of a score.
+    """Negative logarithm of the p-value of a score.
 
-    Above the largest reference score, where p-values are equal, the tail is assumed to
-    fall exponentially, so that samples far from the data do not become equal.
+    All scores above the largest reference score have the same p-value. There, the tail
+    is assumed to decay exponentially, so that the surprisal keeps increasing with the
+    distance from the data.
 
     Parameters
     ----------
     scores : float64 ndarray of shape (n,)
-        Reference scores that differ, in increasing order.
+        Unique reference scores in increasing order.
     excess : float
-        Mean of what exceeds a high score.
+        Mean excess of the scores in the tail over the smallest of them. It is the
+        scale of the exponential decay.
     """
 
     scores: NDArray[np.float64]
     excess: float
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the surprisal of scores.
+        """Compute the surprisal of new scores.
 
         Parameters
         ----------
         scores : ndarray of shape (m,)
+            Scores of samples that are not reference samples.
 
         Returns
         -------
         float64 ndarray of shape (m,)
-            At least 0.
+            Non-negative surprisals.
         """
         beyond = np.maximum(scores - above_rounding(self.scores[-1]), 0.0)
         return beyond / self.excess - np.log(pvalues(scores, self.scores))
 
-    def of_references(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the surprisal of reference scores, each among the others.
+    def leave_one_out(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the surprisal of each reference score among the others.
 
-        Compared with itself, no reference score would be the highest, as that of a new
-        sample can be, and a threshold set by the references would be too low.
+        A reference score that is compared with itself can never exceed all reference
+        scores, but the score of a new sample can. A threshold that is computed from
+        such comparisons would be too low.
 
         Parameters
         ----------
         scores : ndarray of shape (m,)
+            Scores of reference samples.
 
         Returns
         -------
         float64 ndarray of shape (m,)
-            At least 0.
+            Non-negative surprisals.
         """
         size = len(self.scores)
         at_least = size - np.searchsorted(above_rounding(self.scores), scores)
@@ -81,13 +87,14 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     Parameters
     ----------
     scores : ndarray of shape (n,)
-        Scores of samples from the training distribution, at least one. Equal scores
-        count once: they belong to equal samples, which must not count for more than
-        one sample of weight 2.
+        Scores of in-distribution samples, with n >= 1. Equal scores count once, because
+        they belong to equal samples: a repeated sample must have the same effect as one
+        sample of weight 2.
 
     Returns
     -------
     Surprisal
+        Fitted distribution.
 
     Examples
     --------
@@ -99,25 +106,27 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     ordered = np.sort(np.asarray(scores, np.float64))
     apart = ordered[1:] > above_rounding(ordered[:-1])
     distinct = ordered[np.append(True, apart)]
-    tail = distinct[-max(round(TAIL_SHARE * len(distinct)), TAIL_SCORES) :]
-    # Scores that hardly differ say nothing about the tail.
+    tail = distinct[-max(round(TAIL_FRACTION * len(distinct)), MIN_TAIL_SCORES) :]
+    # Nearly equal scores carry no information about the tail. The lower bounds avoid
+    # division by zero.
     excess = max(float(np.mean(tail - tail[0])), 1e-3 * abs(distinct[-1]), 1e-12)
-    number = min(len(distinct), MOST_SCORES)
+    number = min(len(distinct), MAX_SCORES)
     kept = np.linspace(0, len(distinct) - 1, number).astype(int)
     return Surprisal(distinct[kept], excess)
 
 
 def combine(surprisals: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Combine the parts of a score by Fisher's rule, with weights.
+    """Combine the parts of the SNGP score using Fisher's method with weights.
 
     Parameters
     ----------
     surprisals : sequence of float64 ndarray of shape (n,)
-        One for each part.
+        Surprisals of the parts, in the order of `PART_WEIGHTS`.
 
     Returns
     -------
     float64 ndarray of shape (n,)
+        Weighted sums of the surprisals.
     """
     weighted = zip(PART_WEIGHTS, surprisals, strict=True)
     return np.sum([weight * part for weight, part in weighted], axis=0)

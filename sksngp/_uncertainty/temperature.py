@@ -1,4 +1,4 @@
-"""The temperature that class probabilities are divided by, from held-out rows."""
+"""Temperature scaling of class probabilities on held-out samples."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-#: Range of the temperature's logarithm, but for half a unit.
-LARGEST_LOG_TEMPERATURE = 4.0
+#: Bound on the absolute logarithm of the temperature in the grid search. The subsequent
+#: refinement may exceed the bound by half a unit.
+MAX_LOG_TEMPERATURE = 4.0
 
 
 def fit_temperature(
     proba: Callable[[float], np.ndarray], labels: np.ndarray, weights: np.ndarray
 ) -> float:
-    """Temperature at which probabilities are most likely.
+    """Fit the temperature of class probabilities.
 
-    Temperature scaling (Guo et al. 2017, arXiv 1706.04599) with a prior: the log T
-    that minimises
+    Temperature scaling (Guo et al. 2017, arXiv 1706.04599) is combined with a prior:
+    the temperature T minimizes
 
-        sum_i w_i (-log p_T(y_i)) + (log T)^2 / 2,
+        sum_i w_i (-log p_T(y_i)) + (log T)^2 / 2.
 
-    the posterior mode under a standard normal prior. Without it, a few rows that are
-    all classified correctly would call for T = 0 and for certainty.
+    This is the posterior mode under a standard normal prior of log T. Without the
+    prior, a few samples that are all classified correctly would result in T = 0 and in
+    probabilities of 0 and 1.
 
     Parameters
     ----------
     proba : callable
-        ``proba(T)`` gives the class probabilities, of shape (n, K), at temperature T.
+        Function ``proba(T)`` that returns the class probabilities at temperature T, of
+        shape (n, K).
     labels : int ndarray of shape (n,)
+        Indices of classes.
     weights : ndarray of shape (n,)
-        A row of weight 2 counts as two, also against the prior.
+        Sample weights. A sample of weight 2 is equivalent to two equal samples, also
+        relative to the prior.
 
     Returns
     -------
     float
-        Above 1 where the untempered probabilities are overconfident.
+        Temperature. It is above 1 if the probabilities at T = 1 are overconfident.
 
     Examples
     --------
-    Logits that are ten times too large:
+    The logits in this example are ten times too large:
 
     >>> import numpy as np
     >>> from scipy.special import softmax
@@ -55,30 +60,35 @@ def fit_temperature(
     rows = np.arange(len(labels))
     tiny = np.finfo(np.float64).tiny
 
-    def penalised_loss(log_temperature: float) -> float:
+    def penalized_loss(log_temperature: float) -> float:
         likelihood = proba(np.exp(log_temperature))[rows, labels]
         loss = -weights @ np.log(np.maximum(likelihood, tiny))
         return loss + 0.5 * log_temperature**2
 
-    # There may be two minima, one of them at a bound: of a grid, the best cell.
-    grid = np.linspace(-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE, 17)
-    best = grid[np.argmin([penalised_loss(point) for point in grid])]
+    # The loss may have two minima, one of them at a bound. A grid search finds the
+    # interval of the global minimum.
+    grid = np.linspace(-MAX_LOG_TEMPERATURE, MAX_LOG_TEMPERATURE, 17)
+    best = grid[np.argmin([penalized_loss(point) for point in grid])]
     bounds = (best - grid[1] + grid[0], best + grid[1] - grid[0])
-    return float(np.exp(minimize_scalar(penalised_loss, bounds=bounds).x))
+    return float(np.exp(minimize_scalar(penalized_loss, bounds=bounds).x))
 
 
 def log_loss_at(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """Compute the weighted mean of minus the log probability of the labels.
+    """Compute the weighted log loss.
 
     Parameters
     ----------
     proba : ndarray of shape (n, K)
+        Class probabilities.
     labels : int ndarray of shape (n,)
+        Indices of classes.
     weights : ndarray of shape (n,)
+        Sample weights.
 
     Returns
     -------
     float
+        Weighted mean of the negative log probabilities of the labels.
 
     Examples
     --------

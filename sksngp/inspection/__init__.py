@@ -1,7 +1,8 @@
-"""Pictures of what a classifier knows, in the style of scikit-learn's displays.
+"""Displays that plot the uncertainty, calibration and OOD scores of a classifier.
 
-Each display is data, a `plot` method and a class method that computes the data
-from a fitted estimator. matplotlib is imported when something is drawn.
+As in scikit-learn, a display stores data and has a method `plot` and class methods that
+compute the data, for example from a fitted estimator. matplotlib is imported only when
+a display is plotted.
 """
 
 from ._drift import DriftDisplay

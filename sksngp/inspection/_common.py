@@ -1,4 +1,4 @@
-"""What the displays share: colours, axes and labels."""
+"""Colors, axes and labels shared by all displays."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Colours that colour-blind readers tell apart (Okabe and Ito 2008), without
-#: the yellow, which is lost on white.
+#: Colors that are suitable for color-blind readers (Okabe and Ito 2008), without the
+#: yellow, which has little contrast on white.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
 def require_matplotlib(caller: str) -> None:
-    """Say who needs matplotlib, where it is not installed."""
+    """Raise an informative error if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -24,7 +24,7 @@ def require_matplotlib(caller: str) -> None:
 
 
 def make_axes(ax: Axes | None, caller: str) -> Axes:
-    """Return the given axes, or those of a new figure."""
+    """Return the given axes, or the axes of a new figure if they are None."""
     require_matplotlib(caller)
     if ax is None:
         import matplotlib.pyplot as plt
@@ -40,7 +40,7 @@ def set_labels(
     default_xlabel: str | None = None,
     default_ylabel: str | None = None,
 ) -> None:
-    """Label the axes, leaving alone what the caller has labelled."""
+    """Label the axes. Default labels do not replace existing labels."""
     if xlabel is not None or not ax.get_xlabel():
         ax.set_xlabel(_first(xlabel, default_xlabel))
     if ylabel is not None or not ax.get_ylabel():
@@ -48,12 +48,12 @@ def set_labels(
 
 
 def _first(*labels: str | None) -> str:
-    """The first label that is given; an empty one if none is."""
+    """Return the first label that is not None, or an empty string."""
     return next((label for label in labels if label is not None), "")
 
 
 def line_style(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of a line by their full names: "c" is "color"."""
+    """Replace aliases in keyword arguments of a line, such as "c" for "color"."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 

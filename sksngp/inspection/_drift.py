@@ -1,4 +1,4 @@
-"""The value of a drift monitor over time."""
+"""Display of the value of a drift monitor over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DriftDisplay:
-    """Value of a `DriftMonitor` after each sample, with its alarm level.
+    """Visualization of the value of a `DriftMonitor` after each sample.
 
     It is recommended to use `DriftDisplay.from_monitor` to create a display. All
     parameters are stored as attributes.
@@ -23,28 +23,30 @@ class DriftDisplay:
     Parameters
     ----------
     positions : int ndarray of shape (n,)
-        Numbers of the samples, from 1.
+        Numbers of the samples, starting from 1.
     values : ndarray of shape (n,)
         Values of the monitor after these samples.
     alarm_level : float
         Value at which an alarm is raised.
     alarm_at : int, default=None
-        Number of the sample that raised it.
+        Number of the sample that raised the alarm. If None, there was no alarm.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
-        The values.
+        Line of the values.
     level_ : matplotlib Line2D
-        The alarm level.
+        Line of the alarm level.
     alarm_line_ : matplotlib Line2D or None
-        The alarm.
+        Line of the alarm, or None if there was no alarm.
     ax_ : matplotlib Axes
+        Axes with the lines.
     figure_ : matplotlib Figure
+        Figure containing the lines.
 
     See Also
     --------
-    sksngp.DriftMonitor : Computes the values.
+    sksngp.DriftMonitor : Monitor that computes the values.
 
     Examples
     --------
@@ -84,12 +86,12 @@ class DriftDisplay:
 
         Returns
         -------
-        DriftDisplay
-            Object that stores what was drawn.
+        display : DriftDisplay
+            Object that stores the data and the plotted elements.
         """
         ax = make_axes(ax, "DriftDisplay.plot")
         ax.set_yscale("log")
-        # A double-precision value may be infinite, and 0 has no logarithm.
+        # Values may be infinite or 0, which cannot be plotted on a logarithmic scale.
         shown = np.clip(self.values, np.finfo(float).tiny, np.finfo(float).max)
         style = {"color": COLORS[0], "label": "value"} | line_style(kwargs)
         self.line_: Line2D = ax.plot(self.positions, shown, **style)[0]
@@ -118,6 +120,7 @@ class DriftDisplay:
         Parameters
         ----------
         monitor : DriftMonitor
+            Monitor that has been updated with a stream.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         **kwargs : dict
@@ -125,8 +128,8 @@ class DriftDisplay:
 
         Returns
         -------
-        DriftDisplay
-            Object that stores the values and what was drawn.
+        display : DriftDisplay
+            Object that stores the data and the plotted elements.
         """
         values = monitor.values_
         first = monitor.n_seen_ - len(values) + 1

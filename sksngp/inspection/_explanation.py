@@ -1,4 +1,4 @@
-"""Why a sample is unusual: bars of its features, or a map of an image."""
+"""Display of an explanation: bars of features, or a map of an image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ._common import COLORS, make_axes, require_matplotlib, set_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Shares of an image's map beside the image below it.
+#: Opacity of the map of contributions on top of an image.
 MAP_OPACITY = 0.6
 
 
 class OODExplanationDisplay:
-    """Contributions of the features of one sample to its out-of-distribution score.
+    """Visualization of contributions to the out-of-distribution score of a sample.
 
     It is recommended to use `OODExplanationDisplay.from_estimator` or
     `OODExplanationDisplay.from_explanation` to create a display. All parameters are
@@ -27,9 +27,10 @@ class OODExplanationDisplay:
     Parameters
     ----------
     contributions : ndarray of shape (n_features,) or (height, width)
-        Contributions in units of the score; a map of an image.
+        Contributions of the features, or of the pixels of an image, in units of the
+        score.
     values : ndarray of shape (n_features,) or (height, width, channels)
-        Values of the features; the image.
+        Values of the features, or the image.
     feature_names : list of str, default=None
         Names of the features. None for images.
     score : float, default=None
@@ -42,11 +43,13 @@ class OODExplanationDisplay:
     map_ : matplotlib AxesImage or None
         Map of the contributions to the score of an image.
     ax_ : matplotlib Axes
+        Axes with the bars or the map.
     figure_ : matplotlib Figure
+        Figure containing the bars or the map.
 
     See Also
     --------
-    sksngp.explain_ood : Computes the contributions.
+    sksngp.explain_ood : Compute the contributions.
 
     Examples
     --------
@@ -84,16 +87,16 @@ class OODExplanationDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         max_features : int, default=10
-            Number of features to show, those with the largest absolute contributions.
-            Not used for images.
+            Maximum number of features to show. Features with the largest absolute
+            contributions are selected. Ignored for images.
         **kwargs : dict
-            Keyword arguments for :meth:`matplotlib.axes.Axes.barh`, or for images for
-            :meth:`matplotlib.axes.Axes.imshow` of the map.
+            Keyword arguments for :meth:`matplotlib.axes.Axes.barh`, or for
+            :meth:`matplotlib.axes.Axes.imshow` of the map if the sample is an image.
 
         Returns
         -------
-        OODExplanationDisplay
-            Object that stores what was drawn.
+        display : OODExplanationDisplay
+            Object that stores the data and the plotted elements.
         """
         ax = make_axes(ax, "OODExplanationDisplay.plot")
         self.bars_: Any = None
@@ -145,23 +148,24 @@ class OODExplanationDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted classifier of this package, or a pipeline, search, calibrated or
-            frozen classifier around it.
+            Fitted classifier of this package, or a fitted pipeline, search, calibrated
+            or frozen classifier that contains one.
         X : array-like or dataframe of shape (n_samples, n_features)
-            Samples; or images of shape (n_samples, height, width, channels).
+            Input samples. Images may have the shape (n_samples, height, width,
+            channels).
         X_reference : array-like or dataframe of shape (n_reference, n_features)
-            In-distribution samples to compare with.
+            In-distribution samples with which the sample is compared.
         sample : int, default=0
             Position in `X` of the sample to explain.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         **kwargs : dict
-            Further keyword arguments of `OODExplanationDisplay.plot`.
+            Additional keyword arguments for `OODExplanationDisplay.plot`.
 
         Returns
         -------
-        OODExplanationDisplay
-            Object that stores the computed values and what was drawn.
+        display : OODExplanationDisplay
+            Object that stores the data and the plotted elements.
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         position = np.arange(len(X))[sample]
@@ -179,23 +183,23 @@ class OODExplanationDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot an explanation that was computed before.
+        """Plot an explanation that has already been computed.
 
         Parameters
         ----------
         explanation : OODExplanation
-            As returned by `explain_ood`.
+            Explanation returned by `explain_ood`.
         sample : int, default=0
             Position of the sample to show.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         **kwargs : dict
-            Further keyword arguments of `OODExplanationDisplay.plot`.
+            Additional keyword arguments for `OODExplanationDisplay.plot`.
 
         Returns
         -------
-        OODExplanationDisplay
-            Object that stores the computed values and what was drawn.
+        display : OODExplanationDisplay
+            Object that stores the data and the plotted elements.
         """
         found = explanation.contributions[sample]
         if found.ndim == 1:

@@ -1,4 +1,4 @@
-"""Histograms of the scores of known and unknown rows."""
+"""Display of histograms of out-of-distribution scores."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-#: Colour of the scores of unknown rows, beside the first of `COLORS`.
+#: Color of the scores of out-of-distribution samples. In-distribution samples have the
+#: first of `COLORS`.
 OOD_COLOR = "#D55E00"
-#: A linear axis crowds scores into few bars if the largest is so many times the median
-#: of known samples.
+#: Ratio of the largest score to the median score of in-distribution samples above which
+#: the scale is logarithmic by default. A linear scale would have few non-empty bins.
 CROWDED = 20
 
 
 class OODHistogramDisplay:
-    """Histograms of the out-of-distribution scores of known and of unknown rows.
+    """Visualization of the distribution of out-of-distribution scores.
 
     It is recommended to use `OODHistogramDisplay.from_estimator` or
     `OODHistogramDisplay.from_scores` to create a display. All parameters are
@@ -34,22 +35,24 @@ class OODHistogramDisplay:
     Parameters
     ----------
     scores_in : ndarray of shape (n_in,)
-        Scores of rows like those trained on; higher = more unusual.
+        Scores of in-distribution samples. Higher scores are more unusual.
     scores_out : ndarray of shape (n_out,)
-        Those of rows unlike them.
+        Scores of out-of-distribution samples.
     threshold : float, default=None
-        Rows that score above it are flagged. None draws no line.
+        Threshold above which samples are flagged. If None, no line is plotted.
 
     Attributes
     ----------
     flagged_in_ : float or None
-        Share of known rows above the threshold: false alarms.
+        Fraction of in-distribution samples above the threshold, the false positive
+        rate.
     flagged_out_ : float or None
-        Share of unknown rows above the threshold: detections.
+        Fraction of out-of-distribution samples above the threshold, the true positive
+        rate.
     bars_ : list of matplotlib artists
-        The histogram of known rows, and that of unknown rows.
+        Histograms of in-distribution and of out-of-distribution samples.
     line_ : matplotlib Line2D or None
-        The threshold.
+        Line of the threshold.
     ax_ : matplotlib Axes
         Axes with the histograms.
     figure_ : matplotlib Figure
@@ -57,7 +60,7 @@ class OODHistogramDisplay:
 
     See Also
     --------
-    UncertaintyDisplay : Surfaces over data of two dimensions.
+    UncertaintyDisplay : Plot scores over two features.
 
     Examples
     --------
@@ -101,17 +104,17 @@ class OODHistogramDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         bins : int, str or sequence of floats, default=30
-            As in :func:`numpy.histogram_bin_edges`; both histograms share them. On a
-            logarithmic scale, a number or a rule applies to the logarithms.
+            Bins of both histograms, as in :func:`numpy.histogram_bin_edges`. On a
+            logarithmic scale, a number of bins or a rule applies to the logarithms.
         scale : {"auto", "log", "linear"}, default="auto"
-            Scale of the scores. Most scores of known samples are tiny, and would share
-            one bar of a linear scale: "auto" is "log" if no score is negative and the
-            largest is more than 20 times the median of the known samples. Scores of 0
-            are drawn in the first bar of a logarithmic scale.
+            Scale of the scores. If "auto", the scale is logarithmic if all scores are
+            non-negative and the largest is more than 20 times the median of the
+            in-distribution samples, because most of these samples would share one bin
+            of a linear scale. Scores of 0 are in the first bin of a logarithmic scale.
         names : pair of str, default=("known", "unknown")
-            What to call the rows in the legend.
+            Names of in-distribution and out-of-distribution samples in the legend.
         legend : bool, default=True
-            Whether to add a legend, with the numbers of flagged samples.
+            Whether to add a legend with the numbers of flagged samples.
         xlabel, ylabel : str
             Labels of the axes.
         **kwargs : dict
@@ -119,14 +122,13 @@ class OODHistogramDisplay:
 
         Returns
         -------
-        OODHistogramDisplay
-            Object that stores what was drawn.
+        display : OODHistogramDisplay
+            Object that stores the data and the plotted elements.
 
         Raises
         ------
         ValueError
-            If ``scale="log"`` and scores are negative, or if `scale` is none of the
-            three.
+            If ``scale="log"`` and scores are negative, or if `scale` is invalid.
         """
         ax = make_axes(ax, "OODHistogramDisplay.plot")
         logarithmic = self._is_logarithmic(scale)
@@ -146,7 +148,8 @@ class OODHistogramDisplay:
             if share is not None:
                 flagged = round(share * len(part))
                 label = f"{name}: {flagged:,} of {len(part):,} flagged ({share:.1%})"
-            # Shares, not counts: there may be far more rows of one than of the other.
+            # Histograms show fractions because the numbers of samples may be very
+            # different.
             bars: dict[str, Any] = {"bins": edges, "color": color, "label": label}
             bars |= {"weights": np.full(len(part), 1 / len(part)), "edgecolor": color}
             self.bars_.append(ax.hist(part, **(bars | style))[2])
@@ -173,33 +176,33 @@ class OODHistogramDisplay:
         bins: int | str | Sequence[float] = 30,
         **kwargs: Any,
     ) -> Self:
-        """Plot the scores that a fitted classifier gives to two sets of rows.
+        """Plot the scores of two sets of samples from a fitted classifier.
 
         Parameters
         ----------
         estimator : object
-            Fitted classifier of this package, or a fitted pipeline that ends in
-            one, or a fitted search over either.
+            Fitted classifier of this package, or a fitted pipeline, search, calibrated
+            or frozen classifier that contains one.
         X_in : {array-like, dataframe} of shape (n_in, n_features)
-            Rows like those trained on, but not those trained on.
+            In-distribution samples that were not used for training.
         X_out : {array-like, dataframe} of shape (n_out, n_features)
-            Rows unlike them.
+            Out-of-distribution samples.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         bins : int, str or sequence of floats, default=30
-            As in :func:`numpy.histogram_bin_edges`.
+            Bins of both histograms, as in :func:`numpy.histogram_bin_edges`.
         **kwargs : dict
-            Further keyword arguments of `OODHistogramDisplay.plot`.
+            Additional keyword arguments for `OODHistogramDisplay.plot`.
 
         Returns
         -------
-        OODHistogramDisplay
-            Object that stores the computed values and what was drawn.
+        display : OODHistogramDisplay
+            Object that stores the data and the plotted elements.
 
         Raises
         ------
         AttributeError
-            If the estimator has no `score_samples`.
+            If the estimator does not contain a classifier of this package.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
 
@@ -240,25 +243,26 @@ class OODHistogramDisplay:
         bins: int | str | Sequence[float] = 30,
         **kwargs: Any,
     ) -> Self:
-        """Plot scores that were computed before.
+        """Plot scores that have already been computed.
 
         Parameters
         ----------
         scores_in, scores_out : array-like of shape (n_in,) and (n_out,)
-            Scores of known and of unknown rows; higher = more unusual.
+            Scores of in-distribution and out-of-distribution samples. Higher scores are
+            more unusual.
         threshold : float, default=None
-            Rows that score above it are flagged. None draws no line.
+            Threshold above which samples are flagged. If None, no line is plotted.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         bins : int, str or sequence of floats, default=30
-            As in :func:`numpy.histogram_bin_edges`.
+            Bins of both histograms, as in :func:`numpy.histogram_bin_edges`.
         **kwargs : dict
-            Further keyword arguments of `OODHistogramDisplay.plot`.
+            Additional keyword arguments for `OODHistogramDisplay.plot`.
 
         Returns
         -------
-        OODHistogramDisplay
-            Object that stores the scores and what was drawn.
+        display : OODHistogramDisplay
+            Object that stores the data and the plotted elements.
 
         Examples
         --------
@@ -275,20 +279,20 @@ class OODHistogramDisplay:
         return display.plot(ax, bins=bins, **kwargs)
 
     def _is_logarithmic(self, scale: str) -> bool:
-        """Whether to draw logarithms."""
+        """Return whether the scale is logarithmic."""
         if scale not in ("auto", "log", "linear"):
             raise ValueError(f"scale must be 'auto', 'log' or 'linear', got {scale!r}.")
         least = min(self.scores_in.min(), self.scores_out.min())
         largest = max(self.scores_in.max(), self.scores_out.max())
         if scale == "log" and least < 0:
             raise ValueError(
-                f"scale='log' requires scores of at least 0, got {least:g}."
+                f"scale='log' requires non-negative scores, got {least:g}."
             )
         crowded = least >= 0 and largest > CROWDED * np.median(self.scores_in)
         return scale == "log" or (scale == "auto" and bool(crowded))
 
     def _clipped(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores that are raised to the smallest positive one."""
+        """Return the scores, clipped at the smallest positive score."""
         joined = np.concatenate([self.scores_in, self.scores_out])
         least = joined[joined > 0].min(initial=1.0)
         return np.maximum(self.scores_in, least), np.maximum(self.scores_out, least)
@@ -302,7 +306,7 @@ class OODHistogramDisplay:
 def _edges(
     scores: np.ndarray, bins: int | str | Sequence[float], logarithmic: bool
 ) -> NDArray[np.float64]:
-    """Edges of the bins."""
+    """Compute the edges of the bins."""
     if not logarithmic or not isinstance(bins, int | str):
         return np.histogram_bin_edges(scores, bins=bins)
     edges: NDArray[np.float64] = np.histogram_bin_edges(np.log10(scores), bins=bins)

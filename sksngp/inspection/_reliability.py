@@ -1,4 +1,4 @@
-"""Accuracy by confidence."""
+"""Display of accuracy as a function of confidence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ReliabilityDisplay:
-    """Reliability diagram of a classifier of any number of classes.
+    """Reliability diagram of a classifier with any number of classes.
 
     It is recommended to use `ReliabilityDisplay.from_estimator` or
     `ReliabilityDisplay.from_predictions` to create a display. All parameters are
@@ -25,27 +25,29 @@ class ReliabilityDisplay:
     Parameters
     ----------
     confidence, accuracy : ndarray of shape (n_bins,)
-        Mean confidence, and share of right predictions, of each bin that holds rows.
+        Mean confidence and accuracy of each non-empty bin.
     share : ndarray of shape (n_bins,)
-        Share of the rows in it.
+        Fraction of the total weight in each bin.
     name : str, default=None
-        What to call the classifier in the legend.
+        Name of the classifier in the legend. If None, no name is shown.
 
     Attributes
     ----------
     expected_calibration_error_ : float
-        Mean distance of the curve from the diagonal, weighted by `share`.
+        Mean absolute difference between accuracy and confidence, weighted by `share`.
     line_ : matplotlib Line2D
-        The curve; the size of its markers grows with `share`.
+        Reliability curve.
     markers_ : matplotlib PathCollection
-        The bins.
+        Markers of the bins, whose size increases with `share`.
     ax_ : matplotlib Axes
+        Axes with the reliability curve.
     figure_ : matplotlib Figure
+        Figure containing the reliability curve.
 
     See Also
     --------
-    sksngp.metrics.reliability_curve : The data of the curve.
-    sklearn.calibration.CalibrationDisplay : For the positive class of two.
+    sksngp.metrics.reliability_curve : Compute the data of the curve.
+    sklearn.calibration.CalibrationDisplay : Calibration curve of a binary classifier.
 
     Examples
     --------
@@ -82,25 +84,25 @@ class ReliabilityDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         name : str, default=None
-            What to call the classifier in the legend; by default the stored name.
+            Name of the classifier in the legend. If None, the stored name is used.
         **kwargs : dict
             Keyword arguments for :meth:`matplotlib.axes.Axes.plot`.
 
         Returns
         -------
-        ReliabilityDisplay
-            Object that stores the computed values and what was drawn.
+        display : ReliabilityDisplay
+            Object that stores the data and the plotted elements.
         """
         ax = make_axes(ax, "ReliabilityDisplay")
         self.expected_calibration_error_ = float(
             self.share @ np.abs(self.accuracy - self.confidence)
         )
         name = self.name if name is None else name
-        said = f"ECE {self.expected_calibration_error_:.3f}"
+        summary = f"ECE {self.expected_calibration_error_:.3f}"
         if "calibrated" not in [line.get_label() for line in ax.lines]:
             ax.plot([0, 1], [0, 1], ":", color="gray", label="calibrated")
         style = {
-            "label": said if name is None else f"{name} ({said})",
+            "label": summary if name is None else f"{name} ({summary})",
             "color": COLORS[(len(ax.lines) - 1) % len(COLORS)],
         }
         kwargs = style | line_style(kwargs)
@@ -126,25 +128,27 @@ class ReliabilityDisplay:
         name: str | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot from a fitted classifier.
+        """Plot the reliability diagram of a fitted classifier.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `predict_proba` and `classes_`: a classifier, or a pipeline or
-            search with one in it.
-        X : array-like or dataframe of shape (n, n_features)
-        y : array-like of shape (n,)
-            Classes of the rows, which the classifier must not have been fitted on.
+            Fitted classifier with `predict_proba` and `classes_`, or a pipeline or
+            search with such a classifier.
+        X : array-like or dataframe of shape (n_samples, n_features)
+            Input samples that were not used to fit the classifier.
+        y : array-like of shape (n_samples,)
+            True class labels.
         name : str, default=None
-            What to call the classifier; by default its class.
+            Name of the classifier in the legend. If None, the name of its class is
+            used.
         **kwargs : dict
-            As for `from_predictions`.
+            Additional keyword arguments for `from_predictions`.
 
         Returns
         -------
-        ReliabilityDisplay
-            Object that stores the computed values and what was drawn.
+        display : ReliabilityDisplay
+            Object that stores the data and the plotted elements.
 
         Raises
         ------
@@ -175,14 +179,14 @@ class ReliabilityDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot probabilities that were predicted before.
+        """Plot the reliability diagram of predicted probabilities.
 
         Parameters
         ----------
         y_true, proba, n_bins, strategy, labels, sample_weight
-            As for `sksngp.metrics.reliability_curve`.
+            Parameters of `sksngp.metrics.reliability_curve`.
         name : str, default=None
-            What to call the classifier in the legend.
+            Name of the classifier in the legend. If None, no name is shown.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         **kwargs : dict
@@ -190,8 +194,8 @@ class ReliabilityDisplay:
 
         Returns
         -------
-        ReliabilityDisplay
-            Object that stores the computed values and what was drawn.
+        display : ReliabilityDisplay
+            Object that stores the data and the plotted elements.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Errors by how many rows a classifier decides itself."""
+"""Display of the error rate as a function of the coverage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from ..metrics import risk_coverage_curve
-from ..metrics._checks import classified
+from ..metrics._checks import check_classification_inputs
 from ._common import COLORS, line_style, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RiskCoverageDisplay:
-    """Error rate among the rows kept, by the share of rows kept.
+    """Visualization of the error rate as a function of the fraction of samples kept.
 
     It is recommended to use `RiskCoverageDisplay.from_estimator` or
     `RiskCoverageDisplay.from_predictions` to create a display. All parameters are
@@ -26,23 +26,26 @@ class RiskCoverageDisplay:
     Parameters
     ----------
     coverage : ndarray of shape (n,)
-        Shares of rows kept, rising to 1.
+        Fractions of samples kept, increasing to 1.
     risk : ndarray of shape (n,)
-        Share of errors among them.
+        Error rates of the samples kept.
     name : str, default=None
-        What to call the classifier in the legend.
+        Name of the classifier in the legend. If None, no name is shown.
 
     Attributes
     ----------
     area_under_risk_coverage_ : float
-        Mean risk over coverages; lower is better.
+        Mean risk over all coverages. Lower is better.
     line_ : matplotlib Line2D
+        Risk-coverage curve.
     ax_ : matplotlib Axes
+        Axes with the risk-coverage curve.
     figure_ : matplotlib Figure
+        Figure containing the risk-coverage curve.
 
     See Also
     --------
-    sksngp.metrics.risk_coverage_curve : The data of the curve.
+    sksngp.metrics.risk_coverage_curve : Compute the data of the curve.
 
     Examples
     --------
@@ -73,26 +76,26 @@ class RiskCoverageDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         name : str, default=None
-            What to call the classifier in the legend; by default the stored name.
+            Name of the classifier in the legend. If None, the stored name is used.
         **kwargs : dict
             Keyword arguments for :meth:`matplotlib.axes.Axes.plot`.
 
         Returns
         -------
-        RiskCoverageDisplay
-            Object that stores the computed values and what was drawn.
+        display : RiskCoverageDisplay
+            Object that stores the data and the plotted elements.
         """
         ax = make_axes(ax, "RiskCoverageDisplay")
         self.area_under_risk_coverage_ = float(np.mean(self.risk))
         name = self.name if name is None else name
-        said = f"AURC {self.area_under_risk_coverage_:.4f}"
+        summary = f"AURC {self.area_under_risk_coverage_:.4f}"
         style = {
-            "label": said if name is None else f"{name} ({said})",
+            "label": summary if name is None else f"{name} ({summary})",
             "color": COLORS[len(ax.lines) % len(COLORS)],
         }
         kwargs = style | line_style(kwargs)
         self.line_ = ax.plot(self.coverage, self.risk, **kwargs)[0]
-        set_labels(ax, None, None, "share of rows kept", "error rate among them")
+        set_labels(ax, None, None, "fraction of samples kept", "error rate")
         ax.legend(loc="upper left")
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -107,25 +110,29 @@ class RiskCoverageDisplay:
         name: str | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot from a fitted classifier, its rows in the order of confidence.
+        """Plot the risk-coverage curve of a fitted classifier.
+
+        The uncertainty of a sample is 1 minus its largest probability.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `predict_proba` and `classes_`: a classifier, or a pipeline or
-            search with one in it.
-        X : array-like or dataframe of shape (n, n_features)
-        y : array-like of shape (n,)
-            Classes of the rows, which the classifier must not have been fitted on.
+            Fitted classifier with `predict_proba` and `classes_`, or a pipeline or
+            search with such a classifier.
+        X : array-like or dataframe of shape (n_samples, n_features)
+            Input samples that were not used to fit the classifier.
+        y : array-like of shape (n_samples,)
+            True class labels.
         name : str, default=None
-            What to call the classifier; by default its class.
+            Name of the classifier in the legend. If None, the name of its class is
+            used.
         **kwargs : dict
-            As for `from_predictions`.
+            Additional keyword arguments for `from_predictions`.
 
         Returns
         -------
-        RiskCoverageDisplay
-            Object that stores the computed values and what was drawn.
+        display : RiskCoverageDisplay
+            Object that stores the data and the plotted elements.
 
         Raises
         ------
@@ -134,7 +141,7 @@ class RiskCoverageDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        _, proba, _, correct = classified(
+        _, proba, _, correct = check_classification_inputs(
             y, estimator.predict_proba(X), estimator.classes_
         )
         return cls.from_predictions(
@@ -154,16 +161,16 @@ class RiskCoverageDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot predictions that were made before.
+        """Plot the risk-coverage curve of predictions with uncertainties.
 
         Parameters
         ----------
-        correct : array-like of bool, shape (n,)
-            Whether each prediction is right.
-        uncertainty : array-like of float, shape (n,)
-            How uncertain it is; the least certain row is the first to be referred.
+        correct : array-like of bool, shape (n_samples,)
+            Whether each prediction is correct.
+        uncertainty : array-like of float, shape (n_samples,)
+            Uncertainty of each prediction.
         name : str, default=None
-            What to call the classifier in the legend.
+            Name of the classifier in the legend. If None, no name is shown.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         **kwargs : dict
@@ -171,8 +178,8 @@ class RiskCoverageDisplay:
 
         Returns
         -------
-        RiskCoverageDisplay
-            Object that stores the computed values and what was drawn.
+        display : RiskCoverageDisplay
+            Object that stores the data and the plotted elements.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Probability and uncertainty surfaces over a plane."""
+"""Display of probabilities and uncertainties as a function of two features."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Colormap
 
-#: What `UncertaintyDisplay` can show of an estimator.
+#: Quantities that `UncertaintyDisplay` can plot.
 SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
 Surface: TypeAlias = Literal["probability", "total", "aleatoric", "epistemic", "ood"]
 
-#: Where there are more classes than colours, the marker tells them apart.
+#: Markers that distinguish classes if there are more classes than colors.
 MARKERS = ("o", "^", "s", "D", "v", "P")
 
-#: Shades of a probability surface: paler than the points that lie on it.
+#: Colors of a probability surface, which are lighter than those of the points.
 SURFACE_OF_TWO = ("#4D9DCB", "#F7F7F7", "#EFBC4A")
 SURFACE_OF_MANY = ("#FFFFFF", "#606060")
 
-#: The scale of out-of-distribution scores ends at so many times the threshold.
+#: Upper end of the scale of out-of-distribution scores as a multiple of the threshold.
 SCALE_OF_SCORES = 2.0
 
 
 class UncertaintyDisplay:
-    """Probability or uncertainty of a classifier over a plane.
+    """Visualization of probabilities or uncertainties as a function of two features.
 
     It is recommended to use `UncertaintyDisplay.from_estimator` to create a
     display. All parameters are stored as attributes.
@@ -44,32 +44,34 @@ class UncertaintyDisplay:
     xx0, xx1 : ndarray of shape (grid_resolution, grid_resolution)
         First and second output of :func:`numpy.meshgrid`.
     response : ndarray of shape (grid_resolution, grid_resolution)
-        Values to show as a surface: in [0, 1], but for out-of-distribution scores.
+        Values of the surface. They are in [0, 1] except for out-of-distribution scores.
     kind : {"probability", "total", "aleatoric", "epistemic", "ood"}, default="total"
-        What `response` is. It decides the default colour map.
+        Quantity in `response`, which determines the default colormap.
     label : str, default=None
-        Label of the colour bar; None takes it from `kind`.
+        Label of the color bar. If None, it is derived from `kind`.
     classes : ndarray of shape (n_classes,), default=None
-        Labels in the order of the colours; None takes those in `y`.
+        Classes in the order of the colors. If None, the classes are those in `y`.
     X : ndarray of shape (n_samples, 2), default=None
-        Points to draw on the surface.
+        Samples to plot on the surface.
     y : ndarray of shape (n_samples,), default=None
-        Their labels; None draws them all in one colour.
+        Class labels of `X`. If None, all samples have the same color.
     X_ood : ndarray of shape (n_ood, 2), default=None
-        Points from another distribution, drawn on top.
+        Out-of-distribution samples to plot on top.
     threshold : float, default=None
-        Draw a line where `response` takes this value.
+        Value of `response` at which to plot a contour line. If None, no line is
+        plotted.
     xlabel, ylabel : str, default=None
         Labels of the axes.
 
     Attributes
     ----------
     surface_ : matplotlib QuadContourSet
-        The surface.
+        Filled contours of the surface.
     points_ : list of matplotlib PathCollection
-        The scattered points: one collection a class, then the OOD points.
+        Samples, with one collection for each class, followed by the out-of-distribution
+        samples.
     colorbar_ : matplotlib Colorbar or None
-        The colour bar, if one was asked for.
+        Color bar, or None if it is not shown.
     ax_ : matplotlib Axes
         Axes with the surface.
     figure_ : matplotlib Figure
@@ -77,8 +79,8 @@ class UncertaintyDisplay:
 
     See Also
     --------
-    UncertaintyDisplay.from_estimator : Show a fitted estimator.
-    OODHistogramDisplay : For data of more than two dimensions.
+    UncertaintyDisplay.from_estimator : Plot from a fitted estimator.
+    OODHistogramDisplay : Plot the scores of data with any number of features.
 
     Examples
     --------
@@ -139,29 +141,29 @@ class UncertaintyDisplay:
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         cmap : str or matplotlib Colormap, default=None
-            Colour map of the surface. None takes one that runs from the colour
-            of the first class to that of the last for the probability of one
-            of two classes, and else one that darkens with the response.
+            Colormap of the surface. If None, the probability of a binary classifier is
+            plotted with a colormap between the colors of the two classes, and other
+            quantities with a colormap that becomes darker with the response.
         colorbar : bool, default=True
-            Whether to add a colour bar.
+            Whether to add a color bar.
         legend : bool, default=True
-            Whether to add a legend of the points.
+            Whether to add a legend of the samples.
         scatter_kwargs : dict, default=None
-            Keyword arguments for the scattered points.
+            Keyword arguments for :meth:`matplotlib.axes.Axes.scatter` of the samples.
         xlabel, ylabel : str, default=None
-            Overwrite the labels of the axes.
+            Labels of the axes. If None, the stored labels are used.
         **kwargs : dict
             Keyword arguments for :meth:`matplotlib.axes.Axes.contourf`.
 
         Returns
         -------
-        UncertaintyDisplay
-            Object that stores what was drawn.
+        display : UncertaintyDisplay
+            Object that stores the data and the plotted elements.
         """
         _check_kind(self.kind)
         ax = make_axes(ax, "UncertaintyDisplay.plot")
         top = self._top()
-        # What is above the last level would leave a hole.
+        # Values above the last level would not be filled.
         response = np.clip(self.response, 0.0, top)
         cmap = self._default_cmap() if cmap is None else cmap
         levels = np.linspace(0, top, 21)
@@ -195,53 +197,55 @@ class UncertaintyDisplay:
         cmap: str | Colormap | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Plot the probability or uncertainty of a fitted classifier.
+        """Plot probabilities or uncertainties from a fitted classifier.
 
         Parameters
         ----------
         estimator : object
-            Fitted classifier of this package, or a fitted pipeline that ends in
-            one, or a fitted search over either. The probability can be shown of
-            any classifier with `predict_proba`.
+            Fitted classifier of this package, or a fitted pipeline, search, calibrated
+            or frozen classifier that contains one. For ``kind="probability"``, any
+            classifier with `predict_proba` is supported.
         X : {array-like, dataframe} of shape (n_samples, 2)
-            Points to draw, and around which to evaluate.
+            Samples to plot, which also determine the range of the grid.
         y : array-like of shape (n_samples,), default=None
-            Labels of X, shown as colours.
+            Class labels of `X`, shown as colors.
         kind : {"probability", "total", "aleatoric", "epistemic", "ood"}, \
                 default="probability"
-            What to show: the probability of a class, a kind of uncertainty, or the
-            out-of-distribution score (minus `score_samples`), with a line around what
-            `predict_ood` accepts and a scale that ends at twice its threshold.
+            Quantity to plot: the probability of a class, a kind of uncertainty, or the
+            out-of-distribution score (the opposite of `score_samples`). For "ood", a
+            line is plotted at the threshold of `predict_ood`, and the scale ends at
+            twice the threshold.
         X_ood : {array-like, dataframe} of shape (n_ood, 2), default=None
-            Points from another distribution, drawn on top.
+            Out-of-distribution samples to plot on top.
         class_of_interest : int, float, bool or str, default=None
-            The class whose probability is shown. If None, it is the last class
-            of two, and of more classes the one most probable at each point.
+            Class whose probability is plotted. If None, it is the last class of a
+            binary classifier. For more classes, the probability of the most probable
+            class is plotted.
         grid_resolution : int, default=100
             Number of grid points along each axis.
         eps : float or pair of floats, default=1.0
-            Extends the minimum and maximum of X and X_ood, in their units; two
-            numbers for two columns of different units.
+            Extends the minimum and maximum of `X` and `X_ood` for the grid. Pass a pair
+            to use different values for the two features.
         xlabel, ylabel : str, default=None
-            Labels of the axes. If None, the column names of X, if it has any.
+            Labels of the axes. If None, the column names of `X` are used if they exist.
         ax : matplotlib Axes, default=None
             Axes to plot on. If None, a new figure and axes are created.
         cmap : str or matplotlib Colormap, default=None
-            Colour map of the surface; see `UncertaintyDisplay.plot`.
+            Colormap of the surface. See `UncertaintyDisplay.plot`.
         **kwargs : dict
-            Further keyword arguments of `UncertaintyDisplay.plot`.
+            Additional keyword arguments for `UncertaintyDisplay.plot`.
 
         Returns
         -------
-        UncertaintyDisplay
-            Object that stores the computed values and what was drawn.
+        display : UncertaintyDisplay
+            Object that stores the data and the plotted elements.
 
         Raises
         ------
         ValueError
-            If X or X_ood does not have two columns, or an option is unknown.
+            If `X` or `X_ood` does not have two features, or an option is invalid.
         AttributeError
-            If the estimator lacks the method that `kind` needs.
+            If the estimator does not have the method that `kind` requires.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
 
@@ -264,7 +268,7 @@ class UncertaintyDisplay:
         _check_kind(kind)
         if not grid_resolution > 1:
             raise ValueError(
-                f"grid_resolution must be greater than 1. Got {grid_resolution!r}."
+                f"grid_resolution must be greater than 1, got {grid_resolution!r}."
             )
         points = _two_columns(X, "X")
         ood = None if X_ood is None else _two_columns(X_ood, "X_ood")
@@ -300,7 +304,7 @@ class UncertaintyDisplay:
         return LinearSegmentedColormap.from_list("probability", shades)
 
     def _top(self) -> float:
-        """Upper end of the scale, which out-of-distribution scores do not have."""
+        """Return the upper end of the scale."""
         if self.kind != "ood":
             return 1.0
         if self.threshold and np.isfinite(self.threshold):
@@ -320,11 +324,11 @@ class UncertaintyDisplay:
 
     def _draw_threshold(self, response: np.ndarray, threshold: float) -> None:
         style: dict[str, Any] = {"linestyles": "dashed", "linewidths": 1.2}
-        # Without a crossing there is nothing to draw, and matplotlib would warn.
+        # If the response does not cross the threshold, matplotlib would warn.
         if response.min() < threshold < response.max():
             style |= {"colors": "black", "levels": [threshold]}
             self.ax_.contour(self.xx0, self.xx1, response, **style)
-        # A contour has no entry in a legend; a line without points has.
+        # Contours do not appear in the legend. An empty line is added instead.
         label = f"threshold {threshold:.3g}"
         self.ax_.plot([], [], "--", color="black", linewidth=1.2, label=label)
 
@@ -348,7 +352,7 @@ class UncertaintyDisplay:
         return points
 
     def _labels(self, y: np.ndarray) -> list[Any]:
-        """Labels that occur in y: those of the classifier first, in its order."""
+        """Return the classes of the classifier, followed by other labels in `y`."""
         present = np.unique(y).tolist()
         known = [] if self.classes is None else np.asarray(self.classes).tolist()
         return known + [name for name in present if name not in known]
@@ -368,16 +372,14 @@ class UncertaintyDisplay:
 
 def _check_kind(kind: str) -> None:
     if kind not in SURFACES:
-        raise ValueError(f"kind must be one of {', '.join(SURFACES)}. Got {kind!r}.")
+        raise ValueError(f"kind must be one of {', '.join(SURFACES)}, got {kind!r}.")
 
 
 def _two_columns(X: ArrayLike, name: str) -> np.ndarray:
-    # A pipeline may impute, so missing values are its business.
+    # Missing values are allowed because a pipeline may impute them.
     points: np.ndarray = check_array(X, ensure_all_finite="allow-nan", input_name=name)
     if points.shape[1] != 2:
-        raise ValueError(
-            f"{name} must have 2 columns to be shown in a plane. Got {points.shape[1]}."
-        )
+        raise ValueError(f"{name} must have 2 features, got {points.shape[1]}.")
     return points
 
 
@@ -387,12 +389,12 @@ def _grid(
     resolution: int,
     eps: float | tuple[float, float],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mesh over the points, extended by `eps` on each side."""
+    """Return a grid over the range of the points, extended by `eps` on each side."""
     margin = np.asarray(eps, dtype=float)
     if margin.shape not in ((), (2,)) or not np.all(margin >= 0):
         raise ValueError(
-            "eps must be a number, or a pair of numbers, greater than or equal to 0. "
-            f"Got {margin.tolist()!r}."
+            "eps must be a non-negative number or a pair of such numbers, got "
+            f"{margin.tolist()!r}."
         )
     shown = points if ood is None else np.concatenate([points, ood])
     low, high = np.nanmin(shown, axis=0) - margin, np.nanmax(shown, axis=0) + margin
@@ -402,10 +404,10 @@ def _grid(
 
 
 def _like(X: Any, rows: np.ndarray, estimator: Any) -> Any:
-    """`rows` in the container that the estimator expects: a frame where it has names.
+    """Return `rows` in the container type that the estimator expects.
 
-    A frame of the type of X, where X is a frame; of pandas, where only the
-    estimator knows the names.
+    If `X` is a dataframe, the result is a dataframe of the same type. If only the
+    estimator has feature names, the result is a pandas dataframe.
     """
     if hasattr(X, "columns"):
         return type(X)(dict(zip(X.columns, rows.T, strict=True)))
@@ -419,14 +421,14 @@ def _like(X: Any, rows: np.ndarray, estimator: Any) -> Any:
 def _surface(
     estimator: Any, rows: Any, kind: Surface, class_of_interest: Any
 ) -> tuple[np.ndarray, str, float | None]:
-    """Compute what to show at each row, its name, and where to draw a line."""
+    """Compute the response at each row, its label, and the threshold."""
     if kind == "probability":
         response, label = _probability(estimator, rows, class_of_interest)
         return response, label, None
     if class_of_interest is not None:
         raise ValueError(
-            "class_of_interest is for kind='probability'. "
-            f"Got class_of_interest={class_of_interest!r} with kind={kind!r}."
+            "class_of_interest must be None unless kind='probability', got "
+            f"class_of_interest={class_of_interest!r} with kind={kind!r}."
         )
     if kind == "ood":
         return ood_score(estimator, rows), _label(kind), threshold_of(estimator)
@@ -440,8 +442,8 @@ def _label(kind: Surface) -> str:
 def _probability(
     estimator: Any, rows: Any, class_of_interest: Any
 ) -> tuple[np.ndarray, str]:
-    """Probability of one class, or of the most probable one, and its name."""
-    find(estimator, "predict_proba")  # raises an error if there is none
+    """Compute the probability of a class or of the most probable class, and a label."""
+    find(estimator, "predict_proba")  # raises an error if the method does not exist
     classes = estimator.classes_
     proba = estimator.predict_proba(rows)
     if class_of_interest is None:
@@ -451,7 +453,7 @@ def _probability(
     column = np.flatnonzero(classes == class_of_interest)
     if len(column) == 0:
         raise ValueError(
-            f"class_of_interest={class_of_interest!r} is not a class of the "
-            f"estimator. Its classes are {classes.tolist()}."
+            f"class_of_interest must be one of the classes {classes.tolist()}, got "
+            f"{class_of_interest!r}."
         )
     return proba[:, column[0]], f"probability of class {class_of_interest}"

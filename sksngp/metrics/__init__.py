@@ -1,8 +1,9 @@
-"""Measures of calibration and uncertainty that scikit-learn lacks, and their scorers.
+"""Metrics and scorers for calibration, OOD detection and selective classification.
 
-Scores follow one convention: higher is more unusual or less certain, as in
-``predict_uncertainty``. The negative log-likelihood is `sklearn.metrics.log_loss`
-and the Brier score `sklearn.metrics.brier_score_loss`.
+The metrics complement those of scikit-learn, such as the log loss
+(`sklearn.metrics.log_loss`) and the Brier score (`sklearn.metrics.brier_score_loss`).
+In all functions, higher scores are more unusual and higher uncertainties are less
+certain, as in ``predict_uncertainty``.
 """
 
 from ._calibration import (

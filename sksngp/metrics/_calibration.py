@@ -1,4 +1,4 @@
-"""How far probabilities are from frequencies."""
+"""Calibration metrics for predicted probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._checks import checks_parameters, classified, weights
+from ._checks import check_classification_inputs, check_weights, checks_parameters
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "y_true": ["array-like"],
@@ -23,7 +23,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 class ReliabilityCurve(NamedTuple):
-    """What `reliability_curve` returns: one entry a bin that holds rows."""
+    """Result of `reliability_curve`, with one entry for each non-empty bin."""
 
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
@@ -31,7 +31,7 @@ class ReliabilityCurve(NamedTuple):
 
 
 class BrierDecomposition(NamedTuple):
-    """What `brier_decomposition` returns."""
+    """Result of `brier_decomposition`."""
 
     reliability: float
     resolution: float
@@ -48,38 +48,41 @@ def reliability_curve(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> ReliabilityCurve:
-    """Accuracy of rows that claim about the same confidence.
+    """Compute accuracy as a function of confidence.
 
-    For any number of classes, where `sklearn.calibration.calibration_curve` is for
-    two: the confidence of a row is its largest probability.
+    The confidence of a sample is its largest probability. In contrast to
+    `sklearn.calibration.calibration_curve`, the number of classes is not restricted to
+    two.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        Classes of the rows.
-    proba : array-like of float, shape (n, n_classes)
-        Class probabilities; rows sum to 1.
+    y_true : array-like of shape (n_samples,)
+        True class labels.
+    proba : array-like of float, shape (n_samples, n_classes)
+        Class probabilities. Each row must sum to 1.
     n_bins : int, default=15
         Number of bins.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width that part [0, 1], or of about equal weight; rows of equal
-        confidence always share a bin.
+        Strategy used to define the widths of the bins. If "uniform", the bins have
+        equal widths and cover [0, 1]. If "quantile", the bins have approximately equal
+        weights. Samples of equal confidence are always in the same bin.
     labels : array-like of shape (n_classes,), default=None
-        The class of each column of `proba`, such as ``classifier.classes_``.
-        By default the sorted classes in `y_true`, which then must hold them all.
-    sample_weight : array-like of float, shape (n,), default=None
-        Weights of the rows, not negative; a row of weight 2 counts as two rows.
+        Class of each column of `proba`, such as ``classifier.classes_``. If None, the
+        classes are the sorted labels in `y_true`, in which each class must occur.
+    sample_weight : array-like of float, shape (n_samples,), default=None
+        Non-negative sample weights. A sample of weight 2 is equivalent to two equal
+        samples. If None, all samples have equal weight.
 
     Returns
     -------
     ReliabilityCurve
-        Arrays `confidence` (mean), `accuracy` and `share` (of the rows' weight) of
-        the bins that hold rows, by rising confidence.
+        Named tuple of the arrays `confidence` (mean), `accuracy` and `share` (fraction
+        of the total weight) of the non-empty bins, in order of increasing confidence.
 
     Raises
     ------
     ValueError
-        If `proba` isn't probabilities, `y_true` has a class without a column,
+        If `proba` does not hold probabilities, a label in `y_true` has no column,
         lengths differ, or a value is missing or infinite.
 
     Examples
@@ -89,8 +92,8 @@ def reliability_curve(
     >>> curve.accuracy.tolist()
     [0.75]
     """
-    _, checked, _, correct = classified(y_true, proba, labels)
-    weight = weights(sample_weight, len(checked))
+    _, checked, _, correct = check_classification_inputs(y_true, proba, labels)
+    weight = check_weights(sample_weight, len(checked))
     check_consistent_length(checked, weight)
     confidence = np.minimum(checked.max(axis=1), 1.0)
     bins = np.searchsorted(_edges(confidence, weight, n_bins, strategy), confidence)
@@ -113,49 +116,54 @@ def expected_calibration_error(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Measure how far confidence is from accuracy.
+    """Compute the expected calibration error of the most probable class.
 
-    The expected calibration error of the most probable class.
+    The expected calibration error is the mean absolute difference between accuracy and
+    confidence.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        Classes of the rows.
-    proba : array-like of float, shape (n, n_classes)
-        Class probabilities; rows sum to 1.
+    y_true : array-like of shape (n_samples,)
+        True class labels.
+    proba : array-like of float, shape (n_samples, n_classes)
+        Class probabilities. Each row must sum to 1.
     n_bins : int, default=15
         Number of bins.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width that part [0, 1], or of about equal weight (the adaptive
-        bins of [3]_); rows of equal confidence always share a bin.
+        Strategy used to define the widths of the bins. If "uniform", the bins have
+        equal widths and cover [0, 1]. If "quantile", the bins have approximately equal
+        weights, like the adaptive bins of [3]_. Samples of equal confidence are always
+        in the same bin.
     labels : array-like of shape (n_classes,), default=None
-        The class of each column of `proba`, such as ``classifier.classes_``.
-        By default the sorted classes in `y_true`, which then must hold them all.
-    sample_weight : array-like of float, shape (n,), default=None
-        Weights of the rows, not negative; a row of weight 2 counts as two rows.
+        Class of each column of `proba`, such as ``classifier.classes_``. If None, the
+        classes are the sorted labels in `y_true`, in which each class must occur.
+    sample_weight : array-like of float, shape (n_samples,), default=None
+        Non-negative sample weights. A sample of weight 2 is equivalent to two equal
+        samples. If None, all samples have equal weight.
 
     Returns
     -------
     float
-        Between 0, calibrated, and 1, sure and wrong.
+        Between 0 (perfectly calibrated) and 1 (every prediction wrong with confidence
+        1).
 
     Raises
     ------
     ValueError
-        If `proba` isn't probabilities, `y_true` has a class without a column,
+        If `proba` does not hold probabilities, a label in `y_true` has no column,
         lengths differ, or a value is missing or infinite.
 
     Notes
     -----
-    A row belongs to the bin that holds its confidence, which is its largest
-    probability; of M uniform bins the m-th is ((m - 1) / M, m / M]. With n_m of the
-    n rows in it,
+    Samples are assigned to bins by their confidence, the largest probability. The m-th
+    of M uniform bins is ((m - 1) / M, m / M]. If n_m of the n samples are in this bin,
+    the expected calibration error is
 
         ECE = sum_m (n_m / n) abs(accuracy_m - mean confidence_m),
 
-    which was proposed in [1]_ and is equation 3 of [2]_. The value depends on the
-    number of bins and is biased upwards where they hold few rows: compare at the
-    same `n_bins` and n.
+    as proposed in [1]_ and given by equation 3 of [2]_. The value depends on the number
+    of bins, and has an upward bias if the bins contain few samples. Only compare values
+    for the same `n_bins` and the same number of samples.
 
     References
     ----------
@@ -168,7 +176,7 @@ def expected_calibration_error(
 
     Examples
     --------
-    Three in four predictions are right where each claims 0.9:
+    Three out of four predictions with a confidence of 0.9 are correct:
 
     >>> from sksngp.metrics import expected_calibration_error
     >>> error = expected_calibration_error([0, 0, 0, 1], [[0.9, 0.1]] * 4)
@@ -196,52 +204,59 @@ def brier_decomposition(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> BrierDecomposition:
-    """Part the Brier score into reliability, resolution and uncertainty.
+    """Decompose the Brier score into reliability, resolution and uncertainty.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        Classes of the rows.
-    proba : array-like of float, shape (n, n_classes)
-        Class probabilities; rows sum to 1.
+    y_true : array-like of shape (n_samples,)
+        True class labels.
+    proba : array-like of float, shape (n_samples, n_classes)
+        Class probabilities. Each row must sum to 1.
     n_bins : int, default=15
-        Number of bins, for each class by its own probability.
+        Number of bins. For each class, samples are binned by the probability of the
+        class.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width that part [0, 1], or of about equal weight.
+        Strategy used to define the widths of the bins. If "uniform", the bins have
+        equal widths and cover [0, 1]. If "quantile", the bins have approximately equal
+        weights.
     labels : array-like of shape (n_classes,), default=None
-        The class of each column of `proba`, such as ``classifier.classes_``.
-        By default the sorted classes in `y_true`, which then must hold them all.
-    sample_weight : array-like of float, shape (n,), default=None
-        Weights of the rows, not negative; a row of weight 2 counts as two rows.
+        Class of each column of `proba`, such as ``classifier.classes_``. If None, the
+        classes are the sorted labels in `y_true`, in which each class must occur.
+    sample_weight : array-like of float, shape (n_samples,), default=None
+        Non-negative sample weights. A sample of weight 2 is equivalent to two equal
+        samples. If None, all samples have equal weight.
 
     Returns
     -------
     BrierDecomposition
-        `reliability`, how far probabilities are from frequencies (lower is better);
-        `resolution`, how far they tell rows apart (higher is better; negative where
-        they rank rows the wrong way round within bins); and
-        `uncertainty`, the score of always saying the classes' frequencies.
+        Named tuple of three terms. The term `reliability` measures the difference
+        between probabilities and frequencies (lower is better). The term `resolution`
+        measures how well the probabilities separate samples of different classes
+        (higher is better); it can be negative if probabilities and labels are
+        negatively correlated within bins. The term `uncertainty` is the score of a
+        constant prediction of the class frequencies.
 
     Raises
     ------
     ValueError
-        If `proba` isn't probabilities, `y_true` has a class without a column,
+        If `proba` does not hold probabilities, a label in `y_true` has no column,
         lengths differ, or a value is missing or infinite.
 
     Notes
     -----
-    With p a class's probability, o whether the row is of it, p_b and o_b their means
-    within bin b of weight w_b, and f the mean of o over all rows, summed over classes
-    [1]_:
+    For each class, let p be the predicted probability, and let o be 1 for samples of
+    the class and 0 for others. Let p_b and o_b be the means of p and o in bin b of
+    weight w_b, and f the mean of o over all samples. The following terms are summed
+    over classes [1]_:
 
-        reliability = sum_b w_b (p_b - o_b)^2,    uncertainty = f (1 - f),
+        reliability = sum_b w_b (p_b - o_b)^2,    uncertainty = f (1 - f).
 
-    and the resolution is that of [2]_, sum_b w_b (o_b - f)^2 less the variance of p
-    within bins plus twice its covariance with o there, so that
+    The resolution is that of [2]_: sum_b w_b (o_b - f)^2, minus the variance of p
+    within bins, plus twice the covariance of p and o within bins. With this definition,
 
         Brier score = reliability - resolution + uncertainty
 
-    holds but for rounding, however wide the bins. The Brier score is
+    holds for bins of any width, apart from rounding errors. The Brier score is that of
     ``sklearn.metrics.brier_score_loss(..., scale_by_half=False)``.
 
     References
@@ -258,8 +273,8 @@ def brier_decomposition(
     >>> [round(part, 3) for part in parts]
     [0.0, 0.0, 0.375]
     """
-    truth, checked, names, _ = classified(y_true, proba, labels)
-    weight = weights(sample_weight, len(checked))
+    truth, checked, names, _ = check_classification_inputs(y_true, proba, labels)
+    weight = check_weights(sample_weight, len(checked))
     check_consistent_length(checked, weight)
     weight = weight / weight.sum()
     reliability = uncertainty = score = 0.0
@@ -271,7 +286,7 @@ def brier_decomposition(
         gap = np.bincount(bins, weights=weight * (p - o))[held]
         reliability += float(np.sum(gap**2 / share[held]))
         frequency = float(weight @ o)
-        uncertainty += max(frequency * (1.0 - frequency), 0.0)  # rounding
+        uncertainty += max(frequency * (1.0 - frequency), 0.0)  # rounding errors
         score += float(weight @ (p - o) ** 2)
     return BrierDecomposition(
         reliability, reliability + uncertainty - score, uncertainty
@@ -284,11 +299,11 @@ def _edges(
     n_bins: int,
     strategy: Literal["uniform", "quantile"],
 ) -> NDArray[np.float64]:
-    """Inner edges of the bins; a value on an edge belongs below it."""
+    """Compute the inner edges of the bins. Edges belong to the lower bin."""
     steps = np.arange(1, n_bins) / n_bins
     if strategy == "uniform":
         return steps
     order = np.argsort(values)
     reached = np.cumsum(weight[order]) / weight.sum()
-    # The tolerance keeps a sum of 0.30000000000000004 from reaching 0.3 too late.
+    # The tolerance allows for rounding errors in the sums of weights.
     return values[order][np.searchsorted(reached, steps - 1e-12)]

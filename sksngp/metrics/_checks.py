@@ -1,4 +1,4 @@
-"""Checks of what the measures are given."""
+"""Input validation for metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import validate_params
 
-#: How far a row of probabilities may be from 1: what half precision rounds away.
+#: Tolerance for sums of probabilities, which allows for rounding in half precision.
 SUM_TOLERANCE = 1e-3
 
 
@@ -20,9 +20,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def checks_parameters(
     constraints: dict[str, list[Any]],
 ) -> Callable[[Function], Function]:
-    """Make a function check its parameters first.
+    """Decorate a function to validate its parameters first.
 
-    scikit-learn's decorator has no types; this one keeps those of the function.
+    In contrast to the decorator of scikit-learn, the type of the function is preserved.
     """
     return validate_params(constraints, prefer_skip_nested_validation=True)
 
@@ -30,7 +30,7 @@ def checks_parameters(
 def column(
     values: ArrayLike, name: str, dtype: DTypeLike | None = np.float64
 ) -> np.ndarray:
-    """Non-empty one-dimensional array of finite values."""
+    """Validate a non-empty one-dimensional array of finite values."""
     checked: np.ndarray = check_array(
         values,
         dtype=dtype,
@@ -40,34 +40,39 @@ def column(
     )
     if checked.ndim != 1 or not len(checked):
         raise ValueError(
-            f"{name} must have one dimension and at least one value; "
-            f"its shape is {checked.shape}."
+            f"{name} must have one dimension and at least one value, got an array of "
+            f"shape {checked.shape}."
         )
     return checked
 
 
-def weights(sample_weight: ArrayLike | None, n_rows: int) -> NDArray[np.float64]:
-    """Weights of rows, of which the largest is 1."""
+def check_weights(
+    sample_weight: ArrayLike | None, n_samples: int
+) -> NDArray[np.float64]:
+    """Validate sample weights, and divide them by their maximum."""
     if sample_weight is None:
-        return np.ones(n_rows)
+        return np.ones(n_samples)
     weight = column(sample_weight, "sample_weight")
     if weight.min() < 0 or not weight.any():
-        raise ValueError("sample_weight must not be negative, nor 0 in every row.")
-    return weight / weight.max()  # so that no sum overflows
+        raise ValueError(
+            "sample_weight must be non-negative and have at least one positive value."
+        )
+    return weight / weight.max()  # sums of these weights cannot overflow
 
 
 def probabilities(proba: ArrayLike) -> NDArray[np.float64]:
-    """Array of probabilities, whose rows sum to 1."""
+    """Validate an array of class probabilities, whose rows sum to 1."""
     checked: np.ndarray = check_array(proba, dtype=np.float64, input_name="proba")
     if checked.min() < 0:
         raise ValueError(
-            f"proba must hold probabilities, but has a value of {checked.min():.6g}."
+            f"proba must be non-negative, got a value of {checked.min():.6g}."
         )
     sums = checked.sum(axis=1)
     row = np.argmax(np.abs(sums - 1))
     if abs(sums[row] - 1) > SUM_TOLERANCE:
         raise ValueError(
-            f"Rows of proba must sum to 1; row {row} sums to {sums[row]:.6g}."
+            f"The rows of proba must sum to 1, got a sum of {sums[row]:.6g} in row "
+            f"{row}."
         )
     return checked
 
@@ -75,38 +80,41 @@ def probabilities(proba: ArrayLike) -> NDArray[np.float64]:
 def column_labels(
     labels: ArrayLike | None, y_true: np.ndarray, n_columns: int
 ) -> np.ndarray:
-    """Name the class of each column; all classes in `y_true` are among them."""
+    """Return the class of each column of `proba`, and check the classes in `y_true`."""
     if labels is None:
-        names, source = np.unique(y_true), "labels is not given and y_true has"
+        names, source = np.unique(y_true), "y_true (labels is None)"
     else:
-        names, source = column(labels, "labels", dtype=None), "labels has"
-    # Sets, as NumPy would take the string "1" for the number 1.
+        names, source = column(labels, "labels", dtype=None), "labels"
+    # Sets are used because NumPy would treat the string "1" and the number 1 as equal.
     known = set(names.tolist())
     if len(known) != len(names):
-        raise ValueError(f"labels must differ from each other; got {names.tolist()}.")
+        raise ValueError(f"labels must be unique, got {names.tolist()}.")
     if len(names) != n_columns:
         raise ValueError(
-            f"proba has {n_columns} columns, but {source} {len(names)} classes; "
-            "labels must name the class of each column."
+            "proba must have one column for each class, got "
+            f"{n_columns} columns for {len(names)} classes in {source}. Pass labels to "
+            "specify the class of each column."
         )
     unknown = set(y_true.tolist()) - known
     if unknown:
         raise ValueError(
-            f"y_true has classes that are not in labels: {sorted(unknown, key=str)}."
+            "The classes in y_true must be in labels, got "
+            f"{sorted(unknown, key=str)}, which are not."
         )
     return names
 
 
-def classified(
+def check_classification_inputs(
     y_true: ArrayLike, proba: ArrayLike, labels: ArrayLike | None
 ) -> tuple[np.ndarray, NDArray[np.float64], np.ndarray, NDArray[np.bool_]]:
-    """Checked classes, probabilities, the class of each column, and who is right.
+    """Validate class labels and probabilities, and compare them.
 
     Returns
     -------
     y_true, proba, labels : ndarray
-    correct : bool ndarray of shape (n,)
-        Whether a row's most probable class is its own.
+        Validated arrays.
+    correct : bool ndarray of shape (n_samples,)
+        Whether the most probable class of each sample equals its label.
     """
     truth = column(y_true, "y_true", dtype=None)
     checked = probabilities(proba)

@@ -1,4 +1,4 @@
-"""How well scores tell unknown rows from known ones."""
+"""Metrics for out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ._checks import checks_parameters, column
 
 @checks_parameters({"scores_in": ["array-like"], "scores_out": ["array-like"]})
 def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
-    """Area under the ROC curve of telling unknown rows from known ones.
+    """Compute the area under the ROC curve of out-of-distribution detection.
 
     Parameters
     ----------
-    scores_in : array-like of float, shape (n,)
-        Scores of in-distribution (known) rows; higher is more unusual.
-    scores_out : array-like of float, shape (m,)
-        Scores of out-of-distribution (unknown) rows.
+    scores_in : array-like of float, shape (n_in,)
+        Scores of in-distribution samples. Higher scores are more unusual.
+    scores_out : array-like of float, shape (n_out,)
+        Scores of out-of-distribution samples.
 
     Returns
     -------
     float
-        The probability that an unknown row scores above a known one, where a tie
-        counts one half: 1 for perfect detection, 0.5 for a useless score.
+        Probability that an out-of-distribution sample has a higher score than an
+        in-distribution sample, where a tie counts as one half. The value is 1 for
+        perfect detection and 0.5 for a random score.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
 
     Examples
     --------
-    Five of the six pairs are in the right order:
+    Five of the six pairs are in the correct order:
 
     >>> from sksngp.metrics import ood_auroc
     >>> round(ood_auroc([0.1, 0.2, 0.5], [0.4, 0.9]), 3)
@@ -61,21 +62,22 @@ def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
 def fpr_at_tpr(
     scores_in: ArrayLike, scores_out: ArrayLike, *, tpr: float = 0.95
 ) -> float:
-    """Share of known rows flagged when a share `tpr` of unknown ones is.
+    """Compute the false positive rate at a given true positive rate.
 
     Parameters
     ----------
-    scores_in : array-like of float, shape (n,)
-        Scores of in-distribution (known) rows; higher is more unusual.
-    scores_out : array-like of float, shape (m,)
-        Scores of out-of-distribution (unknown) rows.
+    scores_in : array-like of float, shape (n_in,)
+        Scores of in-distribution samples. Higher scores are more unusual.
+    scores_out : array-like of float, shape (n_out,)
+        Scores of out-of-distribution samples.
     tpr : float in (0, 1], default=0.95
-        Share of unknown rows to flag.
+        True positive rate, the fraction of out-of-distribution samples to flag.
 
     Returns
     -------
     float
-        Between 0, no false alarm, and 1.
+        False positive rate, the fraction of in-distribution samples that are flagged.
+        It is between 0 (best) and 1.
 
     Raises
     ------
@@ -85,9 +87,10 @@ def fpr_at_tpr(
 
     Notes
     -----
-    A row is flagged when its score is at least the threshold, the largest that
-    flags no less than `tpr` of the unknown rows. Unknown rows are the positives,
-    as in [1]_; some papers [2]_ take the known ones and get another number.
+    A sample is flagged if its score is at least the threshold. The threshold is the
+    highest for which the true positive rate is at least `tpr`. Out-of-distribution
+    samples are the positive class, as in [1]_. Some papers [2]_ use in-distribution
+    samples as the positive class and therefore report different values.
 
     References
     ----------
@@ -98,40 +101,43 @@ def fpr_at_tpr(
 
     Examples
     --------
-    To flag both unknown rows takes a threshold of 0.4, and one of four known rows
-    with them:
+    A threshold of 0.4 is required to flag both out-of-distribution samples. It also
+    flags one of four in-distribution samples:
 
     >>> from sksngp.metrics import fpr_at_tpr
     >>> fpr_at_tpr([0.1, 0.2, 0.3, 0.5], [0.4, 0.9])
     0.25
     """
-    false_alarms, found, _ = roc_curve(
+    false_positive_rate, true_positive_rate, _ = roc_curve(
         *_in_or_out(scores_in, scores_out),
-        # Dropping collinear points could drop the one that is looked for.
+        # Otherwise, the required point could be dropped as a collinear one.
         drop_intermediate=False,
     )
-    return float(false_alarms[np.argmax(found >= tpr)])
+    return float(false_positive_rate[np.argmax(true_positive_rate >= tpr)])
 
 
 @checks_parameters({"scores_in": ["array-like"], "scores_out": ["array-like"]})
 def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
-    """Area under the precision-recall curve of telling unknown rows from known ones.
+    """Compute the average precision of out-of-distribution detection.
 
-    Unknown rows are the positives: what share of the rows flagged is unknown,
-    averaged over how many of the unknown ones are found.
+    Average precision summarizes the precision-recall curve. Out-of-distribution samples
+    are the positive class: the precision is the fraction of out-of-distribution samples
+    among the flagged samples, and the recall is the fraction of out-of-distribution
+    samples that are flagged.
 
     Parameters
     ----------
-    scores_in : array-like of float, shape (n,)
-        Scores of in-distribution (known) rows; higher is more unusual.
-    scores_out : array-like of float, shape (m,)
-        Scores of out-of-distribution (unknown) rows.
+    scores_in : array-like of float, shape (n_in,)
+        Scores of in-distribution samples. Higher scores are more unusual.
+    scores_out : array-like of float, shape (n_out,)
+        Scores of out-of-distribution samples.
 
     Returns
     -------
     float
-        1 for perfect detection; about ``m / (n + m)`` for a useless score, so that
-        values compare at the same share of unknown rows only.
+        Average precision, which is 1 for perfect detection and about
+        ``n_out / (n_in + n_out)`` for a random score. Values are therefore comparable
+        only for the same fraction of out-of-distribution samples.
 
     Raises
     ------
@@ -141,8 +147,8 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
 
     Notes
     -----
-    AUPR by the step rule of `sklearn.metrics.average_precision_score`, without
-    interpolation, which would be too good [1]_.
+    The value is that of `sklearn.metrics.average_precision_score`. Points of the curve
+    are not interpolated linearly, because this would be too optimistic [1]_.
 
     References
     ----------
@@ -151,7 +157,8 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
 
     Examples
     --------
-    The unknown rows are the first and the third of five:
+    In order of decreasing scores, the out-of-distribution samples are the first and the
+    third of five:
 
     >>> from sksngp.metrics import ood_average_precision
     >>> round(ood_average_precision([0.1, 0.2, 0.5], [0.4, 0.9]), 3)
@@ -163,7 +170,7 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
 def _in_or_out(
     scores_in: ArrayLike, scores_out: ArrayLike
 ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-    """Whether each row is out of distribution, and its score."""
+    """Return the positive class, 1 for out-of-distribution samples, and the scores."""
     known = column(scores_in, "scores_in")
     unknown = column(scores_out, "scores_out")
     return np.repeat([0, 1], [len(known), len(unknown)]), np.append(known, unknown)

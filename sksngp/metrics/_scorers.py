@@ -1,6 +1,7 @@
-"""The measures as scorers, for `cross_val_score`, `GridSearchCV` and the like.
+"""Scorers for `cross_val_score`, `GridSearchCV` and similar functions.
 
-A scorer is called with a fitted estimator, rows and their classes; higher is better.
+A scorer is called with a fitted estimator, samples and class labels. Higher return
+values are better.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import _num_samples
 
 from ._calibration import expected_calibration_error
-from ._checks import classified
+from ._checks import check_classification_inputs
 from ._ood import fpr_at_tpr, ood_auroc, ood_average_precision
 from ._selective import area_under_risk_coverage
 
-#: Measures of `OODScorer`, and whether higher is better.
+#: Metrics of `OODScorer`, with sign -1 for metrics for which lower is better.
 _OOD_METRICS = {
     "auroc": (ood_auroc, 1.0),
     "average_precision": (ood_average_precision, 1.0),
@@ -27,25 +28,28 @@ _OOD_METRICS = {
 def neg_expected_calibration_error_scorer(
     estimator: Any, X: ArrayLike, y: ArrayLike
 ) -> float:
-    """Scorer: minus `expected_calibration_error`.
+    """Compute the negative expected calibration error of an estimator.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted, with `predict_proba` and `classes_`; a pipeline or search will do.
-    X : array-like or dataframe of shape (n, n_features)
-    y : array-like of shape (n,)
-        Classes that the estimator knows.
+        Fitted classifier with `predict_proba` and `classes_`, or a pipeline or search
+        with such a classifier.
+    X : array-like or dataframe of shape (n_samples, n_features)
+        Input samples.
+    y : array-like of shape (n_samples,)
+        True class labels, which must be in ``estimator.classes_``.
 
     Returns
     -------
     float
-        At most 0; higher is better.
+        Negative value of `expected_calibration_error`. Higher is better.
 
     Notes
     -----
-    A classifier that always says the classes' frequencies is calibrated and useless:
-    look at this score beside another, or search by "neg_log_loss", which is proper.
+    A classifier that always predicts the class frequencies is perfectly calibrated but
+    useless. Use this score in combination with another score. For a hyperparameter
+    search, use "neg_log_loss", which is a proper scoring rule.
 
     Examples
     --------
@@ -72,25 +76,27 @@ def neg_expected_calibration_error_scorer(
 def neg_area_under_risk_coverage_scorer(
     estimator: Any, X: ArrayLike, y: ArrayLike
 ) -> float:
-    """Scorer: minus `area_under_risk_coverage` of confidence.
+    """Compute the negative area under the risk-coverage curve of an estimator.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted, with `predict_proba` and `classes_`; a pipeline or search will do.
-    X : array-like or dataframe of shape (n, n_features)
-    y : array-like of shape (n,)
-        Classes that the estimator knows.
+        Fitted classifier with `predict_proba` and `classes_`, or a pipeline or search
+        with such a classifier.
+    X : array-like or dataframe of shape (n_samples, n_features)
+        Input samples.
+    y : array-like of shape (n_samples,)
+        True class labels, which must be in ``estimator.classes_``.
 
     Returns
     -------
     float
-        At most 0; higher is better.
+        Negative value of `area_under_risk_coverage`. Higher is better.
 
     Notes
     -----
-    Rows are kept in the order of their largest probability, as in [1]_, so that
-    every probabilistic classifier can be scored.
+    Samples are ranked by their largest probability, as in [1]_, so that the scorer
+    supports all probabilistic classifiers.
 
     References
     ----------
@@ -107,27 +113,30 @@ def neg_area_under_risk_coverage_scorer(
     >>> -0.01 < neg_area_under_risk_coverage_scorer(clf, X, y) <= 0
     True
     """
-    _, proba, _, correct = classified(y, estimator.predict_proba(X), estimator.classes_)
+    _, proba, _, correct = check_classification_inputs(
+        y, estimator.predict_proba(X), estimator.classes_
+    )
     return -area_under_risk_coverage(correct, 1.0 - proba.max(axis=1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OODScorer:
-    """Scorer of how well an estimator tells given unknown rows from the others.
+    """Scorer of out-of-distribution detection on given samples.
 
     Parameters
     ----------
-    X_ood : array-like or dataframe of shape (m, n_features)
-        Unknown rows, in the form that the estimator takes.
+    X_ood : array-like or dataframe of shape (n_ood, n_features)
+        Out-of-distribution samples, in the format that the estimator expects.
     metric : {"auroc", "average_precision", "fpr_at_95_tpr"}, default="auroc"
-        `ood_auroc`, `ood_average_precision`, or minus `fpr_at_tpr` at 0.95.
+        Metric to compute: `ood_auroc`, `ood_average_precision`, or the negative value
+        of `fpr_at_tpr` for a true positive rate of 0.95.
 
     Notes
     -----
-    Rows are scored by the estimator's ``score_samples``, which every classifier of
-    this package has, scikit-learn's outlier detectors too, and which pipelines and
-    searches forward. Hyperparameters that are chosen by unknown rows suit those rows:
-    report on others.
+    The scorer uses the method ``score_samples`` of the estimator. The classifiers of
+    this package and the outlier detectors of scikit-learn implement the method, and
+    pipelines and searches delegate it. If hyperparameters are chosen with this scorer,
+    evaluate the final model on other out-of-distribution samples.
 
     Examples
     --------
@@ -149,14 +158,14 @@ class OODScorer:
                 f"metric must be one of {sorted(_OOD_METRICS)}, got {self.metric!r}."
             )
         if not _num_samples(self.X_ood):
-            raise ValueError("X_ood must hold at least one row.")
+            raise ValueError("X_ood must have at least one sample.")
 
     def __repr__(self) -> str:
-        rows = _num_samples(self.X_ood)
-        return f"OODScorer(X_ood=<{rows} rows>, metric={self.metric!r})"
+        n_samples = _num_samples(self.X_ood)
+        return f"OODScorer(X_ood=<{n_samples} samples>, metric={self.metric!r})"
 
     def __call__(self, estimator: Any, X: ArrayLike, y: object = None) -> float:
-        """Score a fitted estimator on known rows `X`; `y` is not used."""
+        """Score a fitted estimator on in-distribution samples `X`; `y` is ignored."""
         measure, sign = _OOD_METRICS[self.metric]
         known, unknown = (-estimator.score_samples(rows) for rows in (X, self.X_ood))
         return sign * measure(known, unknown)

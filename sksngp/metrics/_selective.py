@@ -1,4 +1,4 @@
-"""How well uncertainty orders predictions, for a classifier that may abstain."""
+"""Metrics for selective classification, in which a classifier may abstain."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from ._checks import checks_parameters, column
 
 @checks_parameters({"correct": ["array-like"], "uncertainty": ["array-like"]})
 def area_under_risk_coverage(correct: ArrayLike, uncertainty: ArrayLike) -> float:
-    """Error rate among the rows kept, averaged over how many are kept.
+    """Compute the area under the risk-coverage curve.
 
-    A classifier that may abstain keeps its most certain rows. This is its risk
-    averaged over all coverages: low when errors are rare and come last.
+    A classifier that may abstain makes predictions only for the samples with the lowest
+    uncertainty. The coverage is the fraction of these samples, and the risk is their
+    error rate. The area is the risk averaged over all coverages. It is low if errors
+    are rare and have a high uncertainty.
 
     Parameters
     ----------
-    correct : array-like of bool, shape (n,)
-        Whether the prediction is right.
-    uncertainty : array-like of float, shape (n,)
-        Uncertainty of the prediction; the row with the lowest is kept longest.
+    correct : array-like of bool, shape (n_samples,)
+        Whether each prediction is correct.
+    uncertainty : array-like of float, shape (n_samples,)
+        Uncertainty of each prediction.
 
     Returns
     -------
     float
-        Between 0, no error, and 1, nothing but errors.
+        Area between 0 (no errors) and 1 (only errors).
 
     Raises
     ------
     ValueError
-        If `correct` is not boolean (0 and 1 serve too), lengths differ, or an
-        array is empty, not one-dimensional or not finite.
+        If `correct` is not boolean (0 and 1 are accepted), lengths differ, or an array
+        is empty, not one-dimensional or not finite.
 
     Notes
     -----
-    With e_k errors among the k most certain of n rows [1]_,
+    If e_k of the k predictions with the lowest uncertainty are wrong [1]_, the area is
 
-        AURC = (1 / n) sum_k e_k / k.
+        AURC = (1 / n_samples) sum_k e_k / k.
 
-    Rows that tie enter in random order and e_k is its expectation, so that the
-    value doesn't depend on the order of rows; if all tie, it is the error rate r.
-    The best order gives about r + (1 - r) log(1 - r).
+    If uncertainties are equal, e_k is the expectation over random orders of these
+    samples, so that the value does not depend on the order of the samples. If all
+    uncertainties are equal, the value is the error rate r. The minimum over all orders
+    is approximately r + (1 - r) log(1 - r).
 
     References
     ----------
@@ -51,7 +54,7 @@ def area_under_risk_coverage(correct: ArrayLike, uncertainty: ArrayLike) -> floa
 
     Examples
     --------
-    The one error comes last: risks 0, 0, 0 and 1/4.
+    The only error has the highest uncertainty. The risks are 0, 0, 0 and 1/4.
 
     >>> from sksngp.metrics import area_under_risk_coverage
     >>> correct = [True, True, True, False]
@@ -68,27 +71,31 @@ def area_under_risk_coverage(correct: ArrayLike, uncertainty: ArrayLike) -> floa
 def risk_coverage_curve(
     correct: ArrayLike, uncertainty: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Error rate among the rows kept, by the share of rows kept.
+    """Compute the error rate as a function of the fraction of samples kept.
+
+    Samples are kept in order of increasing uncertainty. The classifier abstains from a
+    prediction for all other samples.
 
     Parameters
     ----------
-    correct : array-like of bool, shape (n,)
-        Whether the prediction is right.
-    uncertainty : array-like of float, shape (n,)
-        Uncertainty of the prediction; the row with the lowest is kept longest.
+    correct : array-like of bool, shape (n_samples,)
+        Whether each prediction is correct.
+    uncertainty : array-like of float, shape (n_samples,)
+        Uncertainty of each prediction.
 
     Returns
     -------
-    coverage : ndarray of shape (n,)
-        1/n, 2/n, ..., 1: shares of rows that are kept, the others being referred.
-    risk : ndarray of shape (n,)
-        Expected share of errors among those kept; rows that tie enter in random
-        order. Its mean is `area_under_risk_coverage`.
+    coverage : ndarray of shape (n_samples,)
+        Fractions of samples that are kept, ``1 / n_samples, 2 / n_samples, ..., 1``.
+    risk : ndarray of shape (n_samples,)
+        Expected error rate of the kept samples, for a random order of samples with
+        equal uncertainty. The mean risk is `area_under_risk_coverage`.
 
     Raises
     ------
     ValueError
-        As for `area_under_risk_coverage`.
+        If `correct` is not boolean (0 and 1 are accepted), lengths differ, or an array
+        is empty, not one-dimensional or not finite.
 
     References
     ----------
@@ -97,7 +104,7 @@ def risk_coverage_curve(
 
     Examples
     --------
-    Referring the least certain quarter leaves no error:
+    Without the quarter of the samples with the highest uncertainty, there is no error:
 
     >>> from sksngp.metrics import risk_coverage_curve
     >>> correct = [True, True, True, False]
@@ -111,16 +118,16 @@ def risk_coverage_curve(
 def _risk_coverage(
     correct: ArrayLike, uncertainty: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    right = column(correct, "correct")
-    if not np.isin(right, [0, 1]).all():
-        raise ValueError("correct must hold booleans (or 0 and 1) only.")
+    checked = column(correct, "correct")
+    if not np.isin(checked, [0, 1]).all():
+        raise ValueError("correct must consist of booleans, or of 0 and 1.")
     order = column(uncertainty, "uncertainty")
-    check_consistent_length(right, order)
+    check_consistent_length(checked, order)
 
     _, level = np.unique(order, return_inverse=True)
-    rows = np.cumsum(np.bincount(level))
-    errors = np.cumsum(np.bincount(level, weights=1 - right))
-    kept = np.arange(1, len(right) + 1)
-    # Within a tie the expected number of errors grows linearly.
-    expected = np.interp(kept, np.append(0, rows), np.append(0, errors))
-    return kept / len(right), expected / kept
+    totals = np.cumsum(np.bincount(level))
+    errors = np.cumsum(np.bincount(level, weights=1 - checked))
+    kept = np.arange(1, len(checked) + 1)
+    # Among equal uncertainties, the expected number of errors grows linearly.
+    expected = np.interp(kept, np.append(0, totals), np.append(0, errors))
+    return kept / len(checked), expected / kept

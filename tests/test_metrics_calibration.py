@@ -1,4 +1,4 @@
-"""Measures of calibration, detection and abstention."""
+"""Calibration: the expected error, curves, and the parts of the Brier score."""
 
 import warnings
 
@@ -8,28 +8,18 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from mapie.metrics.calibration import expected_calibration_error as mapie_error
-from scipy.stats import norm
-from sklearn.metrics import average_precision_score, brier_score_loss
+from sklearn.metrics import brier_score_loss
 
 from sksngp.metrics import (
-    area_under_risk_coverage,
     brier_decomposition,
     expected_calibration_error,
-    fpr_at_tpr,
-    ood_auroc,
-    ood_average_precision,
     reliability_curve,
-    risk_coverage_curve,
 )
 
-# Few values, so that ties are common; exact under the transforms below.
-scores = st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=30)
 seeds = st.integers(0, 2**32 - 1)
-monotone = st.sampled_from(
-    [lambda s: 3 * s - 7, lambda s: s**3, np.exp, np.arctan, lambda s: s * 1e-300]
-)
+
+
 rounding = 1e-12
 
 
@@ -40,9 +30,6 @@ def predictions(draw):
     rng = np.random.default_rng(draw(seeds))
     proba = rng.dirichlet(np.full(n_classes, draw(st.sampled_from([0.1, 1, 10]))), n)
     return rng.integers(n_classes, size=n), proba, rng.integers(1, 4, size=n)
-
-
-# Expected calibration error
 
 
 def test_ece_by_hand():
@@ -176,177 +163,6 @@ def test_ece_refuses(changed, message):
         expected_calibration_error(**good | changed)
 
 
-# Detection of unknown rows
-
-
-@pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
-def test_detection_of_shifted_gaussian(shift):
-    """Closed forms: Phi(d / sqrt 2), and Phi(z_0.95 - d) from the threshold."""
-    quantiles = norm.ppf((np.arange(5000) + 0.5) / 5000)
-    auroc = ood_auroc(quantiles, quantiles + shift)
-    assert auroc == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=1e-3)
-    false_alarms = fpr_at_tpr(quantiles, quantiles + shift)
-    assert false_alarms == pytest.approx(norm.cdf(norm.ppf(0.95) - shift), abs=1e-3)
-
-
-@given(scores, scores)
-def test_ood_auroc_is_share_of_ordered_pairs(known, unknown):
-    pairs = np.subtract.outer(unknown, known)
-    expected = np.mean((pairs > 0) + (pairs == 0) / 2)
-    assert ood_auroc(known, unknown) == pytest.approx(expected, abs=rounding)
-
-
-@given(scores, scores, st.integers(1, 20))
-def test_fpr_at_tpr_by_trying_all_thresholds(known, unknown, twentieths):
-    tpr = twentieths / 20
-    known, unknown = np.array(known), np.array(unknown)
-    expected = min(
-        np.mean(known >= threshold)
-        for threshold in unknown
-        if np.mean(unknown >= threshold) >= tpr
-    )
-    assert fpr_at_tpr(known, unknown, tpr=tpr) == pytest.approx(expected)
-
-
-@given(scores, scores, monotone, seeds)
-def test_detection_depends_on_order_of_scores_only(known, unknown, transform, seed):
-    rng = np.random.default_rng(seed)
-    other_known = transform(rng.permutation(known))
-    other_unknown = transform(rng.permutation(unknown))
-    for measure in (ood_auroc, fpr_at_tpr):
-        expected = measure(known, unknown)
-        assert 0 <= expected <= 1
-        assert measure(other_known, other_unknown) == pytest.approx(expected)
-
-
-@given(scores, scores)
-def test_ood_auroc_is_antisymmetric(known, unknown):
-    both = ood_auroc(known, unknown) + ood_auroc(unknown, known)
-    assert both == pytest.approx(1)
-
-
-@given(scores, scores, st.integers(1, 19))
-def test_fpr_at_tpr_grows_with_tpr(known, unknown, twentieths):
-    lower = fpr_at_tpr(known, unknown, tpr=twentieths / 20)
-    assert lower <= fpr_at_tpr(known, unknown, tpr=(twentieths + 1) / 20)
-
-
-def test_detection_extremes():
-    assert ood_auroc([0, 1], [2, 3]) == 1
-    assert fpr_at_tpr([0, 1], [2, 3], tpr=1) == 0
-    assert ood_auroc([2, 3], [0, 1]) == 0
-    assert fpr_at_tpr([2, 3], [0, 1], tpr=0.01) == 1
-    # A share just met is met: 19 of 20, whatever the 20th scores.
-    assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.95) == 0
-    assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.96) == 1
-
-
-def test_detection_from_flags():
-    known, unknown = [False, False, False, True], [True, True, False, True]
-    assert ood_auroc(known, unknown) == pytest.approx(0.75)
-    assert fpr_at_tpr(known, unknown, tpr=0.5) == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize("measure", [ood_auroc, fpr_at_tpr])
-@pytest.mark.parametrize(
-    ("known", "unknown", "message"),
-    [
-        ([], [1.0], r"scores_in .* its shape is \(0,\)"),
-        ([1.0], [], r"scores_out .* its shape is \(0,\)"),
-        ([[1.0]], [1.0], r"scores_in must have one dimension"),
-        ([1.0], [np.nan], "scores_out contains NaN"),
-        ([np.inf], [1.0], "scores_in contains infinity"),
-        (0.5, [1.0], "'scores_in' parameter of .* must be an array-like"),
-    ],
-)
-def test_detection_refuses(measure, known, unknown, message):
-    with pytest.raises(ValueError, match=message):
-        measure(known, unknown)
-
-
-@pytest.mark.parametrize("tpr", [0, -0.5, 1.5, "0.95"])
-def test_fpr_at_tpr_refuses_tpr(tpr):
-    with pytest.raises(ValueError, match="'tpr' parameter of fpr_at_tpr"):
-        fpr_at_tpr([0], [1], tpr=tpr)
-
-
-# Abstention
-
-answers = st.lists(
-    st.tuples(st.booleans(), st.integers(-8, 8).map(float)), min_size=1, max_size=30
-).map(lambda rows: tuple(np.array(column) for column in zip(*rows, strict=True)))
-
-
-def test_aurc_by_hand():
-    # Most certain first: right, wrong, right, wrong; risks 0, 1/2, 1/3, 2/4.
-    correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
-    area = area_under_risk_coverage(correct, uncertainty)
-    assert area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
-    # The middle two tie: (0 + 1/4 + 1/3 + 2/4) / 4 with half an error at k = 2.
-    tied = area_under_risk_coverage(correct, [0.9, 0.1, 0.2, 0.2])
-    assert tied == pytest.approx((0 + 1 / 4 + 1 / 3 + 2 / 4) / 4)
-
-
-def test_aurc_is_mean_over_orders_of_ties():
-    rng = np.random.default_rng(0)
-    correct, uncertainty = rng.uniform(size=40) < 0.6, rng.integers(5, size=40)
-    jittered = [
-        area_under_risk_coverage(correct, uncertainty + rng.uniform(0, 0.5, size=40))
-        for _ in range(2000)
-    ]
-    area = area_under_risk_coverage(correct, uncertainty)
-    error = np.std(jittered) / np.sqrt(len(jittered))
-    assert area == pytest.approx(np.mean(jittered), abs=4 * error)
-
-
-@pytest.mark.parametrize("error_rate", [0.1, 0.5])
-def test_aurc_of_best_order(error_rate):
-    ranks = np.arange(20_000)
-    correct = ranks < (1 - error_rate) * len(ranks)
-    best = error_rate + (1 - error_rate) * np.log(1 - error_rate)
-    assert area_under_risk_coverage(correct, ranks) == pytest.approx(best, abs=1e-4)
-
-
-@given(answers, monotone, seeds)
-def test_aurc_bounds_and_invariance(rows, transform, seed):
-    correct, uncertainty = rows
-    area = area_under_risk_coverage(correct, uncertainty)
-    assert -rounding <= area <= 1 + rounding
-    order = np.random.default_rng(seed).permutation(len(correct))
-    other = area_under_risk_coverage(correct[order], transform(uncertainty)[order])
-    assert other == pytest.approx(area, abs=rounding)
-    # No score does better than the errors themselves, none worse than their reverse.
-    best = area_under_risk_coverage(correct, ~correct)
-    worst = area_under_risk_coverage(correct, correct)
-    assert best - rounding <= area <= worst + rounding
-
-
-@given(arrays(bool, st.integers(1, 30)))
-def test_aurc_of_useless_score_is_error_rate(correct):
-    area = area_under_risk_coverage(correct, np.zeros(len(correct)))
-    assert area == pytest.approx(np.mean(~correct), abs=rounding)
-
-
-@pytest.mark.parametrize(
-    ("correct", "uncertainty", "message"),
-    [
-        ([], [], "correct must have one dimension and at least one value"),
-        ([1, 2], [0.1, 0.2], "correct must hold booleans"),
-        ([0.5, 1], [0.1, 0.2], "correct must hold booleans"),
-        ([1, np.nan], [0.1, 0.2], "correct contains NaN"),
-        ([1, 0], [0.1], r"inconsistent numbers of samples: \[2, 1\]"),
-        ([1, 0], [0.1, np.inf], "uncertainty contains infinity"),
-        ([1, 0], [[0.1], [0.2]], "uncertainty must have one dimension"),
-    ],
-)
-def test_aurc_refuses(correct, uncertainty, message):
-    with pytest.raises(ValueError, match=message):
-        area_under_risk_coverage(correct, uncertainty)
-
-
-# Bins of equal weight, curves, and the parts of the Brier score
-
-
 def test_bins_of_equal_weight_by_hand():
     confidence = np.array([0.5, 0.6, 0.7, 0.9])
     proba = np.column_stack([confidence, 1 - confidence])
@@ -415,26 +231,6 @@ def test_resolution_of_few_distinct_forecasts_is_murphys():
     assert parts.reliability == pytest.approx(reliability)
     assert parts.resolution == pytest.approx(resolution)
     assert parts.uncertainty == pytest.approx(2 * base * (1 - base))
-
-
-@given(scores, scores)
-def test_average_precision_is_scikit_learns(known, unknown):
-    y_true = [0] * len(known) + [1] * len(unknown)
-    expected = average_precision_score(y_true, known + unknown)
-    assert ood_average_precision(known, unknown) == pytest.approx(expected)
-
-
-@given(arrays(bool, st.integers(1, 30)), st.data())
-def test_the_area_is_the_mean_of_the_curve(correct, data):
-    level = st.integers(0, 5).map(float)
-    uncertainty = data.draw(arrays(float, len(correct), elements=level))
-    coverage, risk = risk_coverage_curve(correct, uncertainty)
-    np.testing.assert_allclose(coverage * len(correct), 1 + np.arange(len(correct)))
-    assert risk[-1] == pytest.approx(1 - correct.mean())
-    assert risk.mean() == pytest.approx(area_under_risk_coverage(correct, uncertainty))
-
-
-# Against a peer
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])

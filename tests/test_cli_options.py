@@ -1,0 +1,48 @@
+"""Options of the command line."""
+
+import pytest
+from command_line import expect_error, people, score_argv
+
+pytestmark = pytest.mark.usefixtures("small_command_line")
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ("--data t.csv", "--target"),
+        ("--data t.csv --target y --score n.csv", "--score and --output go together"),
+        ("--data t.csv --target y --output o.csv", "--score and --output go together"),
+        ("--target y", "--target needs --data"),
+        ("--score n.csv --output o.csv", "--score needs --data with a CSV"),
+        ("--data digits --score n.csv", "--score needs --data with a CSV"),
+        ("--data two-moons --target y", "--target needs --data with a CSV"),
+        ("--data digits --classifier sngp", "--classifier needs --data with a CSV"),
+        ("--data digits --picture p.png", "--picture"),
+        ("--picture p.svg", "must end in .png"),
+        ("--epochs 0", "--epochs: must be at least 1"),
+        ("--epochs many", "'many' is not a whole number"),
+        ("--random-state -1", "'-1' is not a whole number"),
+        ("--random-state 4294967296", "between 0 and 4294967295"),
+        ("--data t.csv --target y --classifier svm", "invalid choice: 'svm'"),
+        ("--ood-alpha 0", "'0' is not a number between 0 and 1"),
+        ("--ood-alpha nan", "'nan' is not a number between 0 and 1"),
+        ("--data digits --drop x", "--drop needs --data with a CSV"),
+        ("--keep x", "--keep needs --data with a CSV"),
+        ("--report r.html", "--report needs --data with a CSV"),
+        ("--save m.sksngp", "--save needs --data with a CSV"),
+        ("--data t.csv --target y --report r.pdf", "must end in .html"),
+        ("--data t.csv --target y --drop y", "--drop y: this is the --target"),
+        ("--data t.csv --target y --drop x --keep x", "both name 'x'"),
+        ("--model m --data t.csv", "--data is for training"),
+        ("--model m --score n.csv --output o.csv --drop x", "--drop is for training"),
+        ("--model m --score n.csv --output o.csv --picture p.png", "--picture"),
+        ("--model m --score n.csv", "--model needs --score and --output"),
+    ],
+)
+def test_invalid_options(capsys, argv, part, no_training):
+    expect_error(capsys, argv.split(), part)
+
+
+def test_outputs_that_are_one_file(capsys, tmp_path, train_csv, no_training):
+    argv = score_argv(tmp_path, train_csv, people(4), "o.html")
+    expect_error(capsys, [*argv, "--report", str(tmp_path / "o.html")], "overwrite")

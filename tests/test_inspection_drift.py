@@ -1,0 +1,28 @@
+"""`DriftDisplay`: values of a monitor and its alarm."""
+
+import numpy as np
+
+from sksngp import DriftMonitor
+from sksngp.inspection import (
+    DriftDisplay,
+)
+
+
+def test_drift_display_shows_the_values_and_the_alarm(ax):
+    monitor = DriftMonitor(np.arange(99.0), alarm_level=20, random_state=0)
+    monitor.update(np.full(30, 200.0))
+    display = DriftDisplay.from_monitor(monitor, ax=ax, color="red")
+    np.testing.assert_array_equal(display.line_.get_ydata(), monitor.values_)
+    np.testing.assert_array_equal(display.line_.get_xdata(), np.arange(1, 31))
+    assert display.line_.get_color() == "red"
+    assert display.level_.get_ydata()[0] == 20
+    assert display.alarm_line_.get_xdata()[0] == monitor.alarm_at_
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "sample")
+
+
+def test_drift_display_of_a_bounded_history_and_of_none(ax):
+    monitor = DriftMonitor(np.arange(99.0), max_history=5, random_state=0)
+    display = DriftDisplay.from_monitor(monitor, ax=ax)
+    assert len(display.positions) == 0 and display.alarm_line_ is None
+    display = DriftDisplay.from_monitor(monitor.update(np.arange(12.0)), ax=ax)
+    assert display.positions.tolist() == [8, 9, 10, 11, 12]
