@@ -31,6 +31,7 @@ templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/GALLERY_HEADER*"]
+myst_enable_extensions = ["dollarmath"]
 default_role = "py:obj"  # single backquotes link to the reference
 
 autosummary_generate = True

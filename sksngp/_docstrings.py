@@ -11,7 +11,7 @@ classes_ : ndarray of shape (n_classes,)
     Sorted class labels.
 n_features_in_ : int
     Number of features seen in `fit`.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features seen in `fit`. Defined only if all names are strings.
 image_shape_ : tuple or None
     Height, width and channels of the images in `X`.
