@@ -21,8 +21,8 @@ from sksngp.metrics import ood_auroc
 pytestmark = pytest.mark.slow
 
 FASHION_ROWS = 600
-#: Pairs of `benchmarks._tools.dataset_pairs.report`, and the least difference between the
-#: AUROCs of SNGP and of the ensemble. All other pairs hold out other digits.
+#: Pairs of `benchmarks._tools.dataset_pairs.report`, and the least difference between
+#: the AUROCs of SNGP and of the ensemble. All other pairs hold out other digits.
 PAIRS = [
     ("wine 2", 0.02),
     ("digits 4, 7", 0.02),
