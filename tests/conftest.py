@@ -258,7 +258,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def table_model(tmp_path_factory):
-    """A model file of the command line."""
+    """Return the path of a model file of the command line."""
     table = {"age": [20.0, 30.0, 40.0] * 8, "city": ["Bonn", "Rome", "Oslo"] * 8}
     frame = pd.DataFrame(table)
     columns = [

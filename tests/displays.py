@@ -6,7 +6,7 @@ from sklearn.utils.validation import validate_data
 
 
 class Distance(ClassifierMixin, BaseEstimator):
-    """Says what the tests can compute: functions of a row's distance from 0."""
+    """Classifier whose outputs are functions of the distance from 0."""
 
     def __init__(self, power=1):
         self.power = power
@@ -35,7 +35,7 @@ class Distance(ClassifierMixin, BaseEstimator):
 
 
 class Fixed(ClassifierMixin, BaseEstimator):
-    """Says what it was fitted on."""
+    """Classifier that returns its input as probabilities."""
 
     def fit(self, proba, y):
         self.classes_ = np.unique(y)

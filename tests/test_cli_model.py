@@ -1,4 +1,4 @@
-"""Models that are saved and used again."""
+"""Saving and loading of models of the command line."""
 
 import numpy as np
 import pandas as pd

@@ -20,7 +20,7 @@ def test_scoring_a_second_table(capsys, tmp_path, train_csv):
     header, *rows = people(30, seed=1)
     rows[0][1] = "Wien"  # an unknown category
     rows[1][0] = "9000"  # far from the training data
-    order = [4, 2, 0, 1, 3]  # other columns among them, in another order
+    order = [4, 2, 0, 1, 3]  # additional columns, in a different order
     new = [["id", *(header[i] for i in order), "prédit"]]
     new += [[f"{n:05d}", *(row[i] for i in order), " x"] for n, row in enumerate(rows)]
     new_csv = write_csv(tmp_path / "new.csv", new)
@@ -48,7 +48,7 @@ def test_scoring_a_second_table(capsys, tmp_path, train_csv):
         assert 0 < float(row["ood_pvalue"]) <= 1
     flags = np.array([row["out_of_distribution"] == "True" for row in scored])
     assert {row["out_of_distribution"] for row in scored} <= {"True", "False"}
-    # A category that training does not have, and a row far from it.
+    # A category that does not occur in training, and a distant row.
     assert flags[:2].all() and not flags.all()
     assert scored[0]["unusual_cells"] == "city 'Wien' was never seen"
     assert "never seen in training: 'city' in 1 row(s), such as 'Wien'" in out

@@ -21,12 +21,13 @@ from sksngp.metrics import ood_auroc
 pytestmark = pytest.mark.slow
 
 FASHION_ROWS = 600
-#: Pairs of `benchmarks._tools.dataset_pairs.report`. All others hold out other digits.
+#: Pairs of `benchmarks._tools.dataset_pairs.report`, and the least difference between
+#: the AUROCs of SNGP and of the ensemble. All other pairs hold out other digits.
 PAIRS = [
-    "wine 2",
-    "digits 4, 7",
-    "breast cancer",
-    pytest.param("fashion 8, 9", marks=pytest.mark.data),
+    ("wine 2", 0.02),
+    ("digits 4, 7", 0.02),
+    ("breast cancer", 0.02),
+    pytest.param("fashion 8, 9", 0.0, marks=pytest.mark.data),
 ]
 
 
@@ -37,8 +38,8 @@ def ignore_convergence_of_the_baseline():
         yield
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_as_accurate_as_baselines_and_better_at_detection(pair):
+@pytest.mark.parametrize(("pair", "margin"), PAIRS)
+def test_as_accurate_as_baselines_and_better_at_detection(pair, margin):
     """The ensemble has five members and no folds, for less time."""
     data = report(FASHION_ROWS)[pair](0)
     X, y, X_ood = data.X_test[:1000], data.y_test[:1000], data.X_ood[:1000]
@@ -61,7 +62,7 @@ def test_as_accurate_as_baselines_and_better_at_detection(pair):
     ).fit(data.X_train, data.y_train)
     confidence = (1 - ensemble.predict_proba(rows).max(axis=1) for rows in (X, X_ood))
     scores = [auroc(ensemble, kind) for kind in KINDS] + [ood_auroc(*confidence)]
-    assert sngp >= max(scores) + 0.02
+    assert sngp >= max(scores) + margin
 
 
 @pytest.mark.data

@@ -67,7 +67,7 @@ def test_with_a_fitted_classifier(data):
         assert np.all(display.response >= 0)
         assert display.points_[-1].get_offsets().shape == far.shape
     assert display.threshold == pipe[-1].ood_threshold_
-    # What is flagged and what is not can be told apart, whatever the unit of the score.
+    # Flagged samples can be distinguished for scores of any unit.
     np.testing.assert_allclose(display.surface_.levels[-1], 2 * display.threshold)
     histogram = OODHistogramDisplay.from_estimator(pipe, X, far, ax=axes[2])
     assert histogram.scores_in.mean() < histogram.scores_out.mean()

@@ -47,7 +47,7 @@ def test_crowded_scores_are_drawn_on_a_logarithmic_scale():
     display = OODHistogramDisplay.from_scores(known, unknown, 0.01, bins=4)
     assert display.ax_.get_xscale() == "log"
     bars = display.bars_[0][0].get_path().vertices
-    assert bars[:, 1].max() < 0.7  # not all in one bar
+    assert bars[:, 1].max() < 0.7  # not all in one bin
     assert display.flagged_in_ == 0 and display.flagged_out_ == 1
     linear = OODHistogramDisplay.from_scores(known, unknown, scale="linear")
     assert linear.ax_.get_xscale() == "linear"
