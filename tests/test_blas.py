@@ -22,7 +22,7 @@ def two_threads():
         yield
 
 
-def test_one_thread_and_then_what_was():
+def test_limit_is_one_thread_and_then_restored():
     with one_thread():
         assert blas_threads() == {1}
     assert blas_threads() == {2}
@@ -36,7 +36,7 @@ def test_as_decorator():
     assert blas_threads() == {2}
 
 
-def test_threads_do_not_restore_each_others_setting():
+def test_threads_do_not_restore_the_limit_of_others():
     precision = 2 * np.eye(64)[None]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: factorize(precision, 1.0).whitening, range(200)))
@@ -54,7 +54,7 @@ def test_nested_and_overlapping_uses():
     assert blas_threads() == {2}
 
 
-def test_a_forked_child_is_free(run_python):
+def test_forked_child_has_no_limit(run_python):
     code = """
         import os
         from threadpoolctl import threadpool_info

@@ -85,11 +85,11 @@ def test_identifiers_of_rows_that_repeat():
         [1] * N,
     ],
 )
-def test_quantities_are_no_identifiers(values):
+def test_quantities_are_not_identifiers(values):
     assert kinds(choose(v=values)) == {"x": "number", "v": "number"}
 
 
-def test_few_values_are_not_judged():
+def test_few_values_are_not_identifiers():
     cells = pd.DataFrame({"v": list("123456"), "y": list("pqpqpq")})
     assert kinds(choose_columns(Table("t.csv", cells), "y")) == {"v": "number"}
 
@@ -112,7 +112,7 @@ def test_column_of_numbers_with_many_words():
     assert "used as text" in choice.remarks[0] and "'low'" in choice.remarks[0]
 
 
-def test_notations_are_named():
+def test_notations_are_reported():
     commas = [f"{i / 8:.3f}".replace(".", ",") for i in RNG.permutation(N)]
     days = ["01/02/2024", "03/04/2024"] * 30
     city = ["Rome"] * 40 + ["Oslo"] * 19 + ["oslo"]

@@ -57,7 +57,7 @@ def test_saved_model_is_a_pipeline_for_python(in_folder):
     assert pipeline.predict_proba(new).shape == (2, 2)
 
 
-def test_files_that_are_no_models(capsys, in_folder, no_training):
+def test_files_that_are_not_models(capsys, in_folder, no_training):
     expect_error(capsys, AGAIN, "m.sksngp", "No such file")
     with open("m.sksngp", "w") as stream:
         stream.write("text")
@@ -93,7 +93,7 @@ def trained(tmp_path_factory):
     return path
 
 
-def test_description_is_read_as_it_was_written(trained):
+def test_description_is_restored_unchanged(trained):
     model = load_model(str(trained))
     assert model.columns[0] == Column("age", "number", sample=[20.0, 30.0, 40.0])
     assert model.labels.values == {"a": "a", "b": "b"}

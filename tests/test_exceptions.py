@@ -53,7 +53,7 @@ def test_fits_warn_in_this_category(make_two, moons):
         make_two(cv=None, validation_fraction=0).fit(X, y)
 
 
-def test_what_was_ignored_is_not_counted_as_shown():
+def test_ignored_warnings_do_not_count_as_shown():
     shown = printed(
         """
         import warnings

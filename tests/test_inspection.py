@@ -113,7 +113,7 @@ def test_missing_matplotlib_is_named(monkeypatch, data, display):
 
 
 @pytest.mark.parametrize("kind", SURFACES)
-def test_surface_is_what_the_estimator_says(data, ax, kind):
+def test_surface_equals_the_prediction(data, ax, kind):
     X, y = data
     clf = Distance().fit(X, y)
     display = UncertaintyDisplay.from_estimator(
@@ -159,7 +159,7 @@ def test_class_of_interest(data, ax):
         show(clf, data[0], class_of_interest="left", kind="total", ax=ax)
 
 
-def test_more_classes_show_the_most_probable(data, ax):
+def test_multiclass_shows_the_most_probable_class(data, ax):
     X, _ = data
     y = np.arange(len(X)) % 3
     clf = Distance().fit(X, y)
@@ -171,7 +171,7 @@ def test_more_classes_show_the_most_probable(data, ax):
     assert len(display.points_) == 3
 
 
-def test_points_are_coloured_by_label_with_ood_points_on_top(data, ax):
+def test_points_are_colored_by_label_with_ood_points_on_top(data, ax):
     X, y = data
     ood = np.array([[3.0, 3.0], [4.0, 4.0]])
     display = UncertaintyDisplay.from_estimator(
@@ -187,7 +187,7 @@ def test_points_are_coloured_by_label_with_ood_points_on_top(data, ax):
     assert texts == ["class left", "class right", "out of distribution"]
 
 
-def test_colours_follow_the_classifier_where_labels_are_missing_or_new(data, ax):
+def test_colors_follow_the_classifier_for_missing_or_new_labels(data, ax):
     X, y = data
     y_new = np.where(y == "left", "above", "right")
     display = UncertaintyDisplay.from_estimator(Distance().fit(X, y), X, y=y_new, ax=ax)
@@ -200,7 +200,7 @@ def test_colours_follow_the_classifier_where_labels_are_missing_or_new(data, ax)
     ]
 
 
-def test_without_labels_all_points_have_one_colour(data, ax):
+def test_without_labels_all_points_have_one_color(data, ax):
     display = UncertaintyDisplay.from_estimator(Distance().fit(*data), data[0], ax=ax)
     (points,) = display.points_
     assert len(points.get_offsets()) == len(data[0])
@@ -213,7 +213,7 @@ def test_threshold_line_only_for_the_score_that_it_belongs_to(data, ax):
         assert display.threshold == (0.5 if kind == "ood" else None)
 
 
-def test_looks_can_be_chosen(data, ax):
+def test_style_can_be_changed(data, ax):
     display = UncertaintyDisplay.from_estimator(
         Distance().fit(*data),
         data[0],
@@ -236,7 +236,7 @@ def test_rounding_above_one_leaves_no_hole():
     assert max(len(path.vertices) for path in display.surface_.get_paths()) > 0
 
 
-def test_frame_gives_labels_and_reaches_the_estimator_as_frame(data, ax, recwarn):
+def test_dataframe_provides_labels_and_is_passed_to_the_estimator(data, ax, recwarn):
     X = pd.DataFrame(data[0], columns=["width", "height"])
     clf = Distance().fit(X, data[1])
     display = UncertaintyDisplay.from_estimator(clf, X, ax=ax)
@@ -286,7 +286,7 @@ def test_pipeline_of_one_step(data, ax):
     assert display.response.shape == (100, 100)
 
 
-def test_missing_values_are_the_pipelines_business(data, ax):
+def test_missing_values_are_passed_to_pipelines(data, ax):
     X = data[0].copy()
     X[3, 1] = np.nan
     pipe = make_pipeline(FunctionTransformer(np.nan_to_num), Distance())
@@ -306,7 +306,7 @@ def test_missing_values_are_the_pipelines_business(data, ax):
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
     ],
 )
-def test_bad_options_are_named(data, ax, options, message):
+def test_invalid_options(data, ax, options, message):
     clf = Distance().fit(*data)
     with pytest.raises(ValueError, match=message):
         UncertaintyDisplay.from_estimator(clf, data[0], ax=ax, **options)
@@ -358,7 +358,7 @@ def test_plot_again_without_colorbar_and_legend(data, ax):
     assert other.figure.axes == [other]
 
 
-def test_from_scores_shares(ax):
+def test_from_scores_flagged_fractions(ax):
     display = OODHistogramDisplay.from_scores(
         [0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6], threshold=0.3, bins=4, ax=ax
     )
@@ -373,7 +373,7 @@ def test_from_scores_shares(ax):
     assert display.line_.get_xdata()[0] == 0.3
 
 
-def test_histograms_are_shares_over_common_bins():
+def test_histograms_show_fractions_over_common_bins():
     rng = np.random.default_rng(0)
     parts = rng.beta(2, 8, 1000), rng.beta(8, 2, 10)
     display = OODHistogramDisplay.from_scores(
@@ -437,7 +437,7 @@ def test_from_estimator_takes_scores_and_threshold_of_the_last_step(data, ax):
 
 
 @pytest.mark.parametrize("scores", [[], [np.nan], [[0.1, 0.2], [0.3, 0.4]]])
-def test_bad_scores(ax, scores):
+def test_invalid_scores(ax, scores):
     with pytest.raises(ValueError):
         OODHistogramDisplay.from_scores(scores, [0.5], ax=ax)
     with pytest.raises(ValueError):
@@ -542,7 +542,7 @@ def test_the_diagonal_is_drawn_once_beside_other_lines(judged, ax):
     assert [line.get_label() for line in ax.lines].count("calibrated") == 1
 
 
-def test_no_line_where_no_row_is_flagged(data, ax):
+def test_no_line_if_no_sample_is_flagged(data, ax):
     clf = Distance().fit(*data)
     clf.ood_threshold_ = np.inf
     display = UncertaintyDisplay.from_estimator(clf, data[0], kind="ood", ax=ax)

@@ -261,7 +261,7 @@ def test_semicolons_and_decimal_commas(run):
     np.testing.assert_allclose(sums, 1, atol=1e-5)
 
 
-def test_dirt_is_named(run):
+def test_unparsable_cells_are_reported(run):
     train, new = frame(120, 0).astype({"a": object}), frame(40, 1)
     train.loc[4, "a"] = "unknown"
     train.loc[0, "target"] = train.loc[0, "target"].upper()

@@ -45,7 +45,7 @@ def predictions(draw):
 # Expected calibration error
 
 
-def test_ece_by_hand():
+def test_ece_of_a_small_example():
     # Two bins. Upper: confidences .9, .8, .6, right 1, 0, 1; lower: .5, right.
     proba = [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]]
     upper = abs((0.9 + 0.8 + 0.6) / 3 - 2 / 3)
@@ -70,7 +70,7 @@ def test_ece_bins_hold_their_upper_edge():
     assert together == pytest.approx(0.15)
 
 
-def test_ece_vanishes_for_calibrated_predictions_only():
+def test_ece_is_zero_only_for_calibrated_predictions():
     rng = np.random.default_rng(0)
     p = rng.uniform(size=100_000)
     y_true = (rng.uniform(size=p.size) < p).astype(int)
@@ -127,7 +127,7 @@ def test_ece_weight_is_repetition(prediction):
     ],
 )
 @pytest.mark.parametrize("container", [np.float32, pd.DataFrame, pl.DataFrame])
-def test_ece_takes_any_labels_and_containers(y_true, container):
+def test_ece_supports_various_labels_and_containers(y_true, container):
     proba = container(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
     error = expected_calibration_error(y_true, proba)
     assert error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
@@ -173,7 +173,7 @@ def test_ece_allows_rounded_probabilities():
         ({"sample_weight": [1, np.inf]}, "sample_weight contains infinity"),
     ],
 )
-def test_ece_refuses(changed, message):
+def test_ece_invalid_input(changed, message):
     good = {"y_true": [0, 1], "proba": [[0.9, 0.1], [0.2, 0.8]], "labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         expected_calibration_error(**good | changed)
@@ -193,14 +193,14 @@ def test_detection_of_shifted_gaussian(shift):
 
 
 @given(scores, scores)
-def test_ood_auroc_is_share_of_ordered_pairs(known, unknown):
+def test_ood_auroc_is_fraction_of_ordered_pairs(known, unknown):
     pairs = np.subtract.outer(unknown, known)
     expected = np.mean((pairs > 0) + (pairs == 0) / 2)
     assert ood_auroc(known, unknown) == pytest.approx(expected, abs=rounding)
 
 
 @given(scores, scores, st.integers(1, 20))
-def test_fpr_at_tpr_by_trying_all_thresholds(known, unknown, twentieths):
+def test_fpr_at_tpr_equals_brute_force(known, unknown, twentieths):
     tpr = twentieths / 20
     known, unknown = np.array(known), np.array(unknown)
     expected = min(
@@ -262,13 +262,13 @@ def test_detection_from_flags():
         (0.5, [1.0], "'scores_in' parameter of .* must be an array-like"),
     ],
 )
-def test_detection_refuses(measure, known, unknown, message):
+def test_ood_metrics_invalid_input(measure, known, unknown, message):
     with pytest.raises(ValueError, match=message):
         measure(known, unknown)
 
 
 @pytest.mark.parametrize("tpr", [0, -0.5, 1.5, "0.95"])
-def test_fpr_at_tpr_refuses_tpr(tpr):
+def test_fpr_at_tpr_invalid_tpr(tpr):
     with pytest.raises(ValueError, match="'tpr' parameter of fpr_at_tpr"):
         fpr_at_tpr([0], [1], tpr=tpr)
 
@@ -280,7 +280,7 @@ answers = st.lists(
 ).map(lambda rows: tuple(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def test_aurc_by_hand():
+def test_aurc_of_a_small_example():
     # Most certain first: right, wrong, right, wrong; risks 0, 1/2, 1/3, 2/4.
     correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
     area = area_under_risk_coverage(correct, uncertainty)
@@ -325,7 +325,7 @@ def test_aurc_bounds_and_invariance(rows, transform, seed):
 
 
 @given(arrays(bool, st.integers(1, 30)))
-def test_aurc_of_useless_score_is_error_rate(correct):
+def test_aurc_of_constant_score_is_error_rate(correct):
     area = area_under_risk_coverage(correct, np.zeros(len(correct)))
     assert area == pytest.approx(np.mean(~correct), abs=rounding)
 
@@ -342,7 +342,7 @@ def test_aurc_of_useless_score_is_error_rate(correct):
         ([1, 0], [[0.1], [0.2]], "uncertainty must have one dimension"),
     ],
 )
-def test_aurc_refuses(correct, uncertainty, message):
+def test_aurc_invalid_input(correct, uncertainty, message):
     with pytest.raises(ValueError, match=message):
         area_under_risk_coverage(correct, uncertainty)
 
@@ -350,7 +350,7 @@ def test_aurc_refuses(correct, uncertainty, message):
 # Quantile bins, curves, and the Brier decomposition
 
 
-def test_bins_of_equal_weight_by_hand():
+def test_quantile_bins_of_a_small_example():
     confidence = np.array([0.5, 0.6, 0.7, 0.9])
     proba = np.column_stack([confidence, 1 - confidence])
     curve = reliability_curve([0, 1, 0, 0], proba, n_bins=2, strategy="quantile")
@@ -360,7 +360,7 @@ def test_bins_of_equal_weight_by_hand():
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
+def test_curves_include_all_samples_and_determine_the_error(problem, n_bins, strategy):
     y_true, proba, weight = problem
     given_ = {"labels": range(proba.shape[1]), "sample_weight": weight}
     given_ |= {"n_bins": n_bins, "strategy": strategy}
@@ -383,7 +383,7 @@ def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_parts_make_up_the_brier_score(problem, n_bins, strategy):
+def test_terms_sum_to_the_brier_score(problem, n_bins, strategy):
     y_true, proba, weight = problem
     parts = brier_decomposition(
         y_true,
@@ -421,7 +421,7 @@ def test_resolution_of_few_distinct_forecasts_is_murphys():
 
 
 @given(scores, scores)
-def test_average_precision_is_scikit_learns(known, unknown):
+def test_average_precision_equals_scikit_learn(known, unknown):
     y_true = [0] * len(known) + [1] * len(unknown)
     expected = average_precision_score(y_true, known + unknown)
     assert ood_average_precision(known, unknown) == pytest.approx(expected)
@@ -442,7 +442,7 @@ def test_the_area_is_the_mean_of_the_curve(correct, data):
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
 @pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
-def test_ece_is_mapies(n_bins, concentration):
+def test_ece_equals_mapie(n_bins, concentration):
     rng = np.random.default_rng(n_bins)
     proba = rng.dirichlet(np.full(4, concentration), 500)
     y_true = rng.integers(4, size=500)
