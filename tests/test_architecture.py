@@ -81,7 +81,7 @@ def test_glorot_uniform(fan):
     assert kernel.var() == pytest.approx(limit**2 / 3, rel=4 / np.sqrt(kernel.size))
 
 
-def test_random_features_are_those_of_the_gaussian_kernel():
+def test_random_features_approximate_the_gaussian_kernel():
     weights = draw(GP)
     omega, phase = weights["random_features/kernel"], weights["random_features/bias"]
     assert omega.mean() == pytest.approx(0, abs=4 / np.sqrt(omega.size))
@@ -124,14 +124,14 @@ def test_norm_is_at_most_the_bound_and_direction_is_kept(bound, dtype, width):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999999])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_admissible_kernel_is_left_alone(share, dtype):
+def test_kernels_within_the_bound_are_unchanged(share, dtype):
     kernel = np.random.default_rng(0).normal(size=(16, 16))
     kernel = (share * 0.9 / spectral_norm(kernel) * kernel).astype(dtype)
     projected = project_spectral_norm({"hidden_0/kernel": kernel}, 0.9)
     np.testing.assert_array_equal(projected["hidden_0/kernel"], kernel)
 
 
-def test_only_hidden_kernels_are_projected_and_the_argument_is_kept():
+def test_only_hidden_kernels_are_projected_without_side_effects():
     weights = {name: 100 * w for name, w in draw(GP).items()}
     before = {name: w.copy() for name, w in weights.items()}
     projected = project_spectral_norm(weights, 0.5)

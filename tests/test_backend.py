@@ -26,7 +26,7 @@ def test_start_can_be_repeated():
     backend.start()
 
 
-def test_description_is_of_a_copy():
+def test_description_belongs_to_a_copy():
     body = Body(network, (3,))
     described = backend.describe(body)
     assert body.description is None
@@ -47,7 +47,7 @@ def test_weights_have_the_shapes_that_are_stated(architecture, members):
         assert not np.array_equal(kernel[0], kernel[1])
 
 
-def test_weights_follow_from_the_generator_alone(architecture):
+def test_weights_depend_only_on_the_generator(architecture):
     state = random.getstate(), np.random.get_state()[1].tolist()
     first, second = (
         backend.built_weights(architecture(1), np.random.default_rng(3))

@@ -70,7 +70,7 @@ def test_invalid_learning_rate_schedule(make_two, moons, no_training, factor):
 
 @pytest.mark.parametrize("learning_rate", [1e2, 1e5, 1e12, 1e38, 1e300])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_large_learning_rate_is_named_if_training_diverges(
+def test_error_of_divergence_names_the_learning_rate(
     make_two, moons, learning_rate, optimizer
 ):
     X, y = moons
@@ -90,7 +90,7 @@ def test_a_large_learning_rate_is_named_if_training_diverges(
             assert_valid_predictions(clf, X)
 
 
-def test_learning_rate_is_named_if_predictions_overflow(small, moons):
+def test_error_of_overflow_names_the_learning_rate(small, moons):
     """All weights are finite, but their product overflows."""
     clf = small(ResNetClassifier, learning_rate=1e30, epochs=1)
     with pytest.raises(ValueError, match=r"learning_rate.* 1e\+30"):
@@ -192,7 +192,7 @@ def test_early_stopping_on_unusual_data(small, data):
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("value", [5e-324, 1e-310, 1e-40, -1e30])
-def test_values_at_the_ends_of_the_range(make_two, moons, value):
+def test_values_at_the_limits_of_the_range(make_two, moons, value):
     X, y = (part[:100] for part in moons)
     one_column = np.column_stack([X, np.where(y, value, 0.0)])
     for rows, standardize in [
@@ -211,7 +211,7 @@ def test_predictions_for_distant_samples_are_finite(make, fitted, moons, far):
         assert_valid_predictions(clf, X * far)
 
 
-def test_minus_zero_is_zero(make_two, moons, outputs):
+def test_negative_zero_equals_zero(make_two, moons, outputs):
     X = np.where(np.abs(moons[0]) < 0.5, 0.0, moons[0])
     y = moons[1].astype(float)
     assert (X == 0).any(axis=0).all()
@@ -353,7 +353,7 @@ def test_failed_fit_changes_nothing(
 @pytest.mark.parametrize(
     ("columns", "width"), [(2, 128), (128, 128), (129, 192), (200, 256), (600, 512)]
 )
-def test_the_network_is_as_wide_as_there_are_features(small, columns, width):
+def test_network_width_equals_the_number_of_features(small, columns, width):
     X = np.random.default_rng(0).normal(size=(40, columns))
     clf = small(ResNetClassifier, num_layers=0, num_hidden="auto", epochs=1)
     clf.fit(X, X[:, 0] > 0)

@@ -93,7 +93,7 @@ def test_callables_take_turns():
 
 
 @pytest.mark.slow
-def test_peak_memory_is_what_the_call_takes(tmp_path):
+def test_peak_memory_is_that_of_the_call(tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros(10_000_000))
     held = np.ones(40_000_000)  # the peak of a parent must not hide that of its child
     setup = (
@@ -108,12 +108,12 @@ def test_peak_memory_is_what_the_call_takes(tmp_path):
     assert grown == pytest.approx(200, abs=20)
 
 
-def test_a_child_is_timed_as_often_as_asked():
+def test_child_process_is_timed_repeatedly():
     seconds, _ = timing.measure_child("x = 1", "x + 1", repeats=3)
     assert len(seconds) == 3
 
 
-def test_a_failing_child_says_why():
+def test_failing_child_process_reports_its_error():
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         timing.run_child("1 / 0")
 
@@ -256,7 +256,7 @@ def contest(tmp_path):
     return Contest(tmp_path, repeats=1, quick=True)
 
 
-def test_ours_is_set_up_like_the_tutorials(contest):
+def test_sngp_has_the_configuration_of_the_tutorial(contest):
     classifier = contest.ours(SNGPClassifier)
     assert classifier.learning_rate == settings.LEARNING_RATE
     assert classifier.batch_size == settings.BATCH_SIZE
@@ -282,7 +282,7 @@ def answers(accuracy, auroc):
         (answers(1.0, 0.1), answers(1.0, 0.9), False, 0),
     ],
 )
-def test_answers_are_compared(contest, theirs, ours, aware, missed):
+def test_results_are_compared(contest, theirs, ours, aware, missed):
     row = Row("key", "title", {"ours": [1.0]})
     contest.compare(row, {"tutorial": theirs, "ours": ours}, aware)
     assert len(report.missed([row])) == missed
@@ -313,7 +313,9 @@ def recipe():
         (SNGPClassifier, {"num_inducing": 64}, "fit_sngp", AWARE),
     ],
 )
-def test_both_sides_train_and_answer(contest, recipe, Classifier, params, fit, predict):
+def test_sngp_and_the_tutorial_train_and_predict(
+    contest, recipe, Classifier, params, fit, predict
+):
     contest.tutorial = recipe
     X, y = two_moons(64, random_state=0)
     models = {
@@ -330,7 +332,7 @@ def test_both_sides_train_and_answer(contest, recipe, Classifier, params, fit, p
 
 
 @pytest.mark.slow
-def test_the_tutorials_ensembles_answer(recipe):
+def test_ensembles_of_the_tutorial_predict(recipe):
     X, y = two_moons(64, random_state=0)
     models = recipe.fit_ensemble(X, y, members=2, epochs=1)
     assert recipe.predict_ensemble(models, X).shape == (64, 2)
@@ -339,7 +341,7 @@ def test_the_tutorials_ensembles_answer(recipe):
 
 
 @pytest.mark.slow
-def test_an_error_over_there_is_one_here_and_ends_nothing(recipe):
+def test_error_of_the_other_process_is_raised_and_recoverable(recipe):
     with pytest.raises(RuntimeError, match="predict_sngp failed"):
         recipe.predict_sngp(None, np.zeros((2, 2)))
     X, y = two_moons(64, random_state=0)
@@ -347,7 +349,7 @@ def test_an_error_over_there_is_one_here_and_ends_nothing(recipe):
 
 
 @pytest.mark.slow
-def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
+def test_sizes_too_large_for_the_tutorial_are_skipped(contest, monkeypatch):
     monkeypatch.setattr(speed, "LARGEST_COVARIANCE", 10)
     contest.tutorial = SimpleNamespace(predict_sngp=lambda model, rows: None)
     contest.sngps = {"tutorial": None, "ours": Predicting()}
@@ -357,7 +359,7 @@ def test_a_size_beyond_the_recipe_is_not_tried(contest, monkeypatch):
 
 
 @pytest.mark.slow
-def test_images_of_held_out_classes_are_in_no_training(small):
+def test_training_set_excludes_held_out_classes(small):
     rng = np.random.default_rng(0)
     y = np.arange(120) % 10
     X = rng.integers(0, 256, (120, 784)).astype(np.uint8)
@@ -382,14 +384,14 @@ def photographs(n, size=8):
     return SimpleNamespace(X_train=X, y_train=y, X_test=X, y_test=y, X_unknown=255 - X)
 
 
-def test_the_papers_learning_rates():
+def test_learning_rates_of_the_paper():
     rates = [0.05 * cifar.step_decay(epoch / 10) for epoch in range(10)]
     expected = [0.025, 0.05, 0.05, 0.01, 0.01, 0.01, 0.002, 0.002, 4e-4, 4e-4]
     np.testing.assert_allclose(rates, expected)
 
 
 @pytest.mark.slow
-def test_the_papers_table_from_small_networks(capsys):
+def test_table_of_the_paper_with_small_networks(capsys):
     names = ["SNGP", "MC dropout"]  # these include the networks of "ResNet"
     table = cifar.run(names, photographs(30), depth=10, width=1, epochs=1)
     assert list(table.index) == names
@@ -413,7 +415,7 @@ def test_images_of_svhn(tmp_path):
 
 
 @pytest.mark.slow
-def test_more_rows_than_memory_holds(capsys):
+def test_data_larger_than_memory(capsys):
     large_data.fit_and_score(600, 3)
     large_data.sum_errors(10_000)
     fit, score, accuracy, _, *errors = capsys.readouterr().out.splitlines()[1:]

@@ -36,7 +36,7 @@ def test_as_decorator():
     assert blas_threads() == {2}
 
 
-def test_threads_do_not_restore_each_others_setting():
+def test_threads_do_not_restore_the_limit_of_others():
     precision = 2 * np.eye(64)[None]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: factorize(precision, 1.0).whitening, range(200)))

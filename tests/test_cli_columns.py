@@ -55,10 +55,10 @@ def test_columns_by_kind():
         (range(1000, 1000 + 5 * N, 5), "counts the rows"),
         ([f"{i:03d}" for i in range(N)], "counts the rows"),
         ([0.5 * i for i in range(N)], "counts the rows"),
-        (RNG.permutation(10**6)[:N], "all differ"),
-        ([10**17 + i for i in RNG.permutation(N)], "all differ"),
-        ([f"{i}.0" for i in RNG.permutation(N)], "all differ"),
-        ([*RNG.permutation(10**6)[: N - 1], ""], "all differ"),
+        (RNG.permutation(10**6)[:N], "unique whole numbers"),
+        ([10**17 + i for i in RNG.permutation(N)], "unique whole numbers"),
+        ([f"{i}.0" for i in RNG.permutation(N)], "unique whole numbers"),
+        ([*RNG.permutation(10**6)[: N - 1], ""], "unique whole numbers"),
     ],
 )
 def test_identifiers_are_left_out_unless_kept(values, why):
@@ -85,11 +85,11 @@ def test_identifiers_of_rows_that_repeat():
         [1] * N,
     ],
 )
-def test_quantities_are_no_identifiers(values):
+def test_quantities_are_not_identifiers(values):
     assert kinds(choose(v=values)) == {"x": "number", "v": "number"}
 
 
-def test_few_values_are_not_judged():
+def test_few_values_are_not_identifiers():
     cells = pd.DataFrame({"v": list("123456"), "y": list("pqpqpq")})
     assert kinds(choose_columns(Table("t.csv", cells), "y")) == {"v": "number"}
 
@@ -112,7 +112,7 @@ def test_column_of_numbers_with_many_words():
     assert "used as text" in choice.remarks[0] and "'low'" in choice.remarks[0]
 
 
-def test_notations_are_named():
+def test_notations_are_reported():
     commas = [f"{i / 8:.3f}".replace(".", ",") for i in RNG.permutation(N)]
     days = ["01/02/2024", "03/04/2024"] * 30
     city = ["Rome"] * 40 + ["Oslo"] * 19 + ["oslo"]
@@ -126,8 +126,10 @@ def test_notations_are_named():
 def test_dropped_columns():
     choice = choose(v=RNG.normal(size=N), drop=["x"])
     assert kinds(choice) == {"v": "number"}
-    assert choice.left_out == {"x": "as --drop says"}
-    with pytest.raises(InputError, match=r"no column to train on.*'x': as --drop"):
+    assert choice.left_out == {"x": "because of --drop"}
+    with pytest.raises(
+        InputError, match=r"no column to train on.*'x': because of --drop"
+    ):
         choose(drop=["x"])
 
 

@@ -62,7 +62,7 @@ def test_other_notations_than_in_training(columns):
     assert features.styles == {"decimal commas": ["number"]}
 
 
-def test_one_word_is_named_and_more_are_an_error(columns):
+def test_one_word_is_reported_and_more_are_an_error(columns):
     cells = {"text": ["a"] * 8, "when": ["01.02.2024"] * 8}
     features = read_features(table(number=[*"1234567", "fifty"], **cells), columns)
     assert features.missing["number"].sum() == 1

@@ -49,7 +49,7 @@ def test_saved_model_is_a_pipeline_for_python(in_folder):
     assert pipeline.predict_proba(new).shape == (2, 2)
 
 
-def test_files_that_are_no_models(capsys, in_folder, no_training):
+def test_files_that_are_not_models(capsys, in_folder, no_training):
     expect_error(capsys, AGAIN, "m.sksngp", "No such file")
     with open("m.sksngp", "w") as stream:
         stream.write("text")

@@ -40,14 +40,14 @@ def columns():
         ),
     ],
 )
-def test_column_that_moved_comes_first(columns, changed, name, parts):
+def test_column_with_the_largest_shift_is_first(columns, changed, name, parts):
     moves = moved_columns(read_features(make(300, 1, **changed), columns), columns)
     assert moves[0].name == name
     for part in parts:
         assert part in moves[0].description
 
 
-def test_columns_that_did_not_move(columns):
+def test_columns_without_a_shift(columns):
     assert moved_columns(read_features(make(600, 1), columns), columns) == []
 
 

@@ -78,7 +78,7 @@ def test_iso_times_and_clocks(cells, values):
 
 
 @pytest.mark.parametrize("cells", [["a", "b"], ["A1", "B2"], ["99:99"], [""], ["3/4"]])
-def test_no_times(cells):
+def test_text_without_times(cells):
     assert parse_times(pd.Series(cells)) is None
 
 

@@ -47,7 +47,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_page_holds_all_that_is_reported(capsys):
+def test_page_contains_the_whole_report(capsys):
     report = Report("a < b & c")
     report.section("One")
     report.say("  50 rows")
@@ -71,7 +71,7 @@ def test_page_holds_all_that_is_reported(capsys):
     assert "charset" in report.page()
 
 
-def test_text_of_users_is_no_markup(capsys):
+def test_text_of_users_is_escaped(capsys):
     evil = "<script>alert('x')</script>\"&"
     report = Report(evil)
     report.section(evil)

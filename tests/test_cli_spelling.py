@@ -24,7 +24,7 @@ def test_large_integers_stay_distinct():
     assert learn(*numbers).read(numbers).tolist() == numbers
 
 
-def test_codes_are_no_numbers():
+def test_codes_are_not_numbers():
     assert learn("007", "7").distinct == ["007", "7"]
     assert learn("7").read(["007"]).tolist() == ["007"]
 

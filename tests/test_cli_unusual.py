@@ -43,7 +43,7 @@ def test_rarest_events_flag_within_half_of_the_rate(features):
     assert flag_cells(features, events).tolist() == [False, True, False, True, False]
 
 
-def test_rate_is_kept_by_rows_like_those_of_training():
+def test_false_positive_rate_of_unusual_cells():
     rng = np.random.default_rng(0)
     columns = [Column(f"c{i}", "number", missing=0.004) for i in range(30)]
     events, rate = rare_events(columns, alpha=0.05)

@@ -64,7 +64,7 @@ def assert_same(first, second, rows=X, exact=True):
 
 
 @pytest.mark.parametrize("clf", classifiers()[::3], ids=lambda clf: type(clf).__name__)
-def test_what_fits_in_memory_is_fitted_like_an_array(clf, tmp_path):
+def test_data_that_fit_in_memory_are_fitted_like_arrays(clf, tmp_path):
     expected = clone(clf).fit(pd.DataFrame(X, columns=NAMES), Y)
     rows = pd.DataFrame(X, columns=NAMES)
     from_parquet = clf.fit(parquet(tmp_path), "tree")
@@ -107,7 +107,7 @@ def little_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
-def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
+def test_data_larger_than_memory_are_learned_as_well(clf, tmp_path, little_memory):
     clf.set_params(epochs=20, learning_rate=0.02)
     whole = clone(clf).fit(X, Y)  # an array: small blocks
     clf.fit(parquet(tmp_path), "tree")
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_learnt_as_well(clf, tmp_path, little_memory):
     )
 
 
-def test_dask_dataframes_that_do_not_fit(little_memory):
+def test_dask_dataframes_larger_than_memory(little_memory):
     frame = pd.DataFrame(X, columns=NAMES)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
     clf.set_params(epochs=20, learning_rate=0.02)
@@ -127,7 +127,7 @@ def test_dask_dataframes_that_do_not_fit(little_memory):
     assert clf.score(frame, Y) > 0.8
 
 
-def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
+def test_samples_sorted_by_class_are_shuffled(little_memory, monkeypatch):
     monkeypatch.setattr(sksngp._data.sources, "ARRAY_PARTITION_SIZE", 16)
     order = np.argsort(Y)
     clf = SNGPClassifier(**SMALL, num_inducing=64)
@@ -135,7 +135,9 @@ def test_rows_sorted_by_class_are_mixed(little_memory, monkeypatch):
     assert clf.fit(X[order], Y[order]).score(X, Y) > 0.8
 
 
-def test_weights_early_stopping_and_moving_averages_stream(tmp_path, little_memory):
+def test_weights_early_stopping_and_moving_averages_of_streamed_data(
+    tmp_path, little_memory
+):
     clf = SNGPClassifier(
         **SMALL, num_inducing=64, cov_momentum=0.9, early_stopping=True
     )
@@ -149,7 +151,7 @@ def test_weights_early_stopping_and_moving_averages_stream(tmp_path, little_memo
     assert len(clf.validation_scores_) == clf.n_iter_
 
 
-def test_partial_fit_takes_collections(tmp_path):
+def test_partial_fit_supports_collections(tmp_path):
     frame = pd.DataFrame(X, columns=NAMES)
     expected = SNGPClassifier(**SMALL, num_inducing=64)
     expected.partial_fit(frame, Y, classes=np.unique(Y)).partial_fit(frame, Y)
@@ -178,7 +180,7 @@ def test_values_are_checked(tmp_path):
         SNGPClassifier(**SMALL).fit(dask.array.empty((0, 3), chunks=(5, 3)), Y[:0])
 
 
-def test_labels_are_checked_before_rows_are_read(tmp_path, monkeypatch):
+def test_labels_are_checked_before_samples_are_read(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("rows were read")
 
@@ -188,7 +190,7 @@ def test_labels_are_checked_before_rows_are_read(tmp_path, monkeypatch):
         SNGPClassifier(**SMALL).fit(pa.dataset.dataset(table), "kind")
 
 
-def test_any_name_names_the_label(tmp_path):
+def test_any_column_can_be_the_label(tmp_path):
     table = pa.table({"u": np.arange(40.0), "no_validation": np.arange(40) % 2})
     clf = ResNetClassifier(**SMALL).fit(pa.dataset.dataset(table), "no_validation")
     assert clf.feature_names_in_.tolist() == ["u"]
@@ -205,12 +207,12 @@ def test_columns_are_checked_when_predicting(tmp_path):
     assert clf.predict(dataset).tolist() == clf.predict(frame).tolist()
 
 
-def test_a_string_names_a_column_of_a_data_set_only():
+def test_column_names_as_y_require_a_dataset():
     with pytest.raises(ValueError, match="name of a column is accepted only if"):
         SNGPClassifier(**SMALL).fit(dask.array.from_array(X), "tree")
 
 
-def test_pipelines_pass_collections_on(tmp_path):
+def test_pipelines_pass_collections_to_the_classifier(tmp_path):
     pipeline = make_pipeline(ResNetClassifier(**SMALL)).fit(parquet(tmp_path), "tree")
     assert pipeline.predict(parquet(tmp_path)).shape == (600,)
     frame = pd.DataFrame(X, columns=NAMES)

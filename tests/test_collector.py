@@ -30,7 +30,7 @@ def test_disabled_collector_stays_disabled():
         gc.enable()
 
 
-def test_garbage_of_a_pause_is_collected():
+def test_garbage_created_during_a_pause_is_collected():
     class Node:
         pass
 

@@ -29,7 +29,7 @@ def test_loading_the_same_arrays_again_does_nothing(changes, monkeypatch):
     np.testing.assert_allclose(logits, expected, rtol=1e-9)
 
 
-def test_other_arrays_other_scalars_and_training_load_anew():
+def test_changed_arrays_scalars_and_training_reload_weights():
     fields, weights, rows = problem(num_inducing=20)
     data = rows.projected, rows.labels, rows.weights
     with pool.lease(**fields) as compiled:
@@ -64,7 +64,7 @@ def test_stacks_part_the_members(monkeypatch, members, threads, sizes):
     assert np.concatenate(parts).tolist() == list(range(members))
 
 
-def test_result_does_not_depend_on_the_number_of_stacks(monkeypatch):
+def test_result_does_not_depend_on_the_number_of_member_groups(monkeypatch):
     fields, weights, rows = problem(members=5, dropout=True, num_layers=2)
     data = [tf.constant(a) for a in (rows.projected, rows.labels, rows.weights)]
     results = []
@@ -129,7 +129,7 @@ def test_low_rank_norms(rank):
     "changes",
     [{}, {"num_inducing": 1024}, {"members": 4}, {"num_layers": 6, "num_outputs": 10}],
 )
-def test_a_row_does_not_feel_the_size_of_its_block(changes):
+def test_predictions_do_not_depend_on_the_block_size(changes):
     """For these block sizes, products add their terms in the same order."""
     fields = {**problem(**changes)[0], "dtype": "float32", "num_hidden": 128}
     rng = np.random.default_rng(0)
@@ -198,7 +198,7 @@ def test_epochs_are_permutations_that_differ(monkeypatch, members):
     assert len(np.unique(orders, axis=0)) == 4 * members
 
 
-def test_no_random_draw_is_used_twice(monkeypatch):
+def test_no_random_value_is_used_twice(monkeypatch):
     fields, _, rows = problem(dropout=True)
     keys, uniform = [], tf.random.stateless_uniform
 
@@ -213,7 +213,7 @@ def test_no_random_draw_is_used_twice(monkeypatch):
     assert len(set(keys)) == len(keys)
 
 
-def test_each_place_is_equally_likely(monkeypatch):
+def test_each_position_is_equally_likely(monkeypatch):
     """Test the counts of each sample at each position with a chi-squared statistic."""
     fields, _, _ = problem(members=3)
     projected = np.tile(np.arange(10.0)[:, None], (3, 1, 6))

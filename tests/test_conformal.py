@@ -34,7 +34,7 @@ def test_threshold_is_the_conformal_order_statistic(n, alpha):
     st.lists(st.one_of(st.integers(0, 3), st.floats(-1e9, 1e9)), min_size=2),
     st.floats(0.02, 0.98),
 )
-def test_among_exchangeable_rows_at_most_a_share_alpha_is_flagged(scores, alpha):
+def test_at_most_alpha_of_exchangeable_samples_are_flagged(scores, alpha):
     """The guarantee holds because each of the n + 1 samples may be the new one."""
     scores = np.array(scores, dtype=float)
     flagged = sum(
@@ -45,7 +45,7 @@ def test_among_exchangeable_rows_at_most_a_share_alpha_is_flagged(scores, alpha)
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.5])
 @pytest.mark.parametrize("n", [20, 39, 100])
-def test_realised_rate_of_false_alarms(n, alpha):
+def test_realized_false_positive_rate(n, alpha):
     """The rate of a uniform score above t is 1 - t: its mean is 1 - rank/(n + 1)."""
     rng = np.random.default_rng(n)
     rates = np.array([1 - threshold(rng.random(n), alpha) for _ in range(2000)])
@@ -92,9 +92,7 @@ def test_rate_is_kept_with_the_confidence(ties):
 
 @pytest.mark.parametrize("confidence", [1e-9, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.5, 0.99])
-def test_rows_needed_for_a_confidence_are_the_fewest_with_a_threshold(
-    alpha, confidence
-):
+def test_min_calibration_size_with_confidence_is_minimal(alpha, confidence):
     needed = min_calibration_size(alpha, confidence)
     assert np.isfinite(threshold(np.arange(needed), alpha, confidence))
     assert needed == 1 or np.isinf(threshold(np.arange(needed - 1), alpha, confidence))
@@ -107,7 +105,7 @@ def test_a_confidence_never_lowers_the_threshold():
 
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, 0.03, 1 / 3, 0.999, 1 - 1e-12])
-def test_rows_needed_are_the_fewest_with_a_threshold(alpha):
+def test_min_calibration_size_is_minimal(alpha):
     needed = min_calibration_size(alpha)
     assert np.isfinite(threshold(np.arange(needed), alpha))
     assert needed == 1 or threshold(np.arange(needed - 1), alpha) == np.inf
@@ -130,7 +128,7 @@ def test_threshold_is_one_of_the_scores_and_falls_with_alpha():
 
 
 @pytest.mark.slow
-def test_rate_of_false_alarms_of_a_fitted_classifier(small):
+def test_false_positive_rate_of_a_fitted_classifier(small):
     rates = []
     for seed in range(30):
         X, y = two_moons(400, random_state=seed)
@@ -157,7 +155,7 @@ some_scores = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1)
 
 
 @given(some_scores, some_scores)
-def test_pvalue_counts_the_rows_as_unusual(scores, calibration):
+def test_pvalue_counts_the_samples_at_least_as_unusual(scores, calibration):
     expected = [
         (1 + sum(c >= s for c in calibration)) / (1 + len(calibration)) for s in scores
     ]
@@ -176,7 +174,7 @@ def test_a_small_pvalue_is_a_flag(scores, calibration, alpha):
 
 
 @pytest.mark.parametrize("n", [10, 99, 500])
-def test_pvalues_of_fresh_rows_are_no_smaller_than_uniform(n):
+def test_pvalues_of_new_samples_are_not_smaller_than_uniform(n):
     rng = np.random.default_rng(n)
     found = np.array([pvalues(rng.random(1), rng.random(n))[0] for _ in range(4000)])
     for alpha in ALPHAS:
@@ -184,7 +182,7 @@ def test_pvalues_of_fresh_rows_are_no_smaller_than_uniform(n):
         assert np.mean(found <= alpha) <= alpha + 4 * error
 
 
-def test_a_pvalue_forgives_rounding():
+def test_pvalue_tolerates_rounding_errors():
     scores = np.array([0.3, 0.7])
     np.testing.assert_array_equal(
         pvalues(scores * (1 + 1e-12), scores), pvalues(scores, scores)

@@ -124,7 +124,7 @@ def digits():
 # Equality, which determines whether compiled networks are shared
 
 
-def test_equal_bodies():
+def test_equal_custom_networks():
     equal = [
         (dense, dense),
         (partial(dense, units=3), partial(dense, units=3)),
@@ -139,7 +139,7 @@ def test_equal_bodies():
     assert len({Body(network, (2,)) for network in different}) == len(different)
 
 
-def test_functions_are_themselves_after_their_way_to_a_worker():
+def test_equality_after_cloudpickle():
     width = 3
 
     def closed(shape):
@@ -223,7 +223,7 @@ def change(patch, name, value):
     [by_globals, ByGlobals(), ByGlobals().build],
     ids=["function", "estimator", "method"],
 )
-def test_a_body_is_also_what_its_function_goes_by(
+def test_equality_includes_the_objects_that_a_function_uses(
     network, name, value, width, monkeypatch
 ):
     body = backend.describe(Body(network, (2,)))
@@ -241,7 +241,7 @@ def test_a_body_is_also_what_its_function_goes_by(
     ],
     ids=["method", "function"],
 )
-def test_a_fit_sees_what_its_function_goes_by(
+def test_fit_uses_changed_objects_of_a_function(
     network, name, value, width, small, moons, monkeypatch
 ):
     X, y = moons
@@ -265,14 +265,14 @@ def test_a_fit_sees_what_its_function_goes_by(
     assert pool.num_traces() == traces
 
 
-def test_arrays_of_another_network_are_refused(small, moons):
+def test_arrays_of_another_network_are_rejected(small, moons):
     clf = small(ResNetClassifier, network=dense, epochs=1).fit(*moons)
     clf.weights_ = {**clf.weights_, "body/002/kernel": clf.weights_["body/000/kernel"]}
     with pytest.raises(ValueError, match="must build the model that"):
         pickle.loads(pickle.dumps(clf)).predict(moons[0])
 
 
-def test_what_is_fitted_is_equal_after_its_way_to_a_worker():
+def test_fitted_networks_are_equal_after_cloudpickle():
     body = backend.describe(Body(Convolution(3), (4, 4, 1)))
     assert pickle.loads(pickle.dumps(body)) == body == copy.deepcopy(body)
     assert body != backend.describe(Body(Convolution(3), (4, 4, 1)), "bfloat16")
@@ -315,7 +315,7 @@ def test_frozen_layers_keep_their_weights(learnt):
     assert_array_equal(kernel, np.broadcast_to(np.eye(2), kernel.shape))
 
 
-def test_any_network_learns(learnt, moons):
+def test_various_networks_are_trained(learnt, moons):
     X, y = moons
     clf = learnt
     assert clf.score(X, y) > 0.8
@@ -338,7 +338,7 @@ def test_fits_are_repeatable(learnt, moons, outputs):
 
 
 @only(SNGPClassifier, DeepEnsembleClassifier)
-def test_a_fitted_network_pickles_and_trains_on(make, moons, outputs):
+def test_pickled_classifier_can_be_trained_further(make, moons, outputs):
     X, y = moons
     clf = make(network=normalised).partial_fit(X[:100], y[:100], classes=[0, 1])
     same = pickle.loads(pickle.dumps(clf))
@@ -347,7 +347,7 @@ def test_a_fitted_network_pickles_and_trains_on(make, moons, outputs):
     assert_array_equal(outputs(clf, X), outputs(same, X))
 
 
-def test_a_warm_start_trains_on(small, moons):
+def test_warm_start_continues_training(small, moons):
     X, y = moons
     warm = small(SNGPClassifier, network=nested_model, warm_start=True).fit(X, y)
     loss = warm.loss_curve_[-1]
@@ -355,7 +355,7 @@ def test_a_warm_start_trains_on(small, moons):
 
 
 @only(SNGPClassifier, DeepEnsembleClassifier)
-def test_rows_that_do_not_fit_in_memory(make, moons, monkeypatch):
+def test_data_larger_than_memory(make, moons, monkeypatch):
     X, y = moons
     clf = make(network=normalised, epochs=40, learning_rate=0.01)
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
@@ -387,7 +387,7 @@ def test_the_dense_network_takes_images_as_rows(small, digits, outputs):
     assert_array_equal(outputs(clf, X), outputs(flat.fit(X, y), X))
 
 
-def test_batches_of_few_rows_are_normalised_whole(small, moons):
+def test_small_mini_batches_are_normalized_as_a_whole(small, moons):
     X, y = moons
     for batch_size in (1, 2, 7):
         clf = small(ResNetClassifier, network=normalised, batch_size=batch_size)
@@ -400,7 +400,7 @@ def test_batches_of_few_rows_are_normalised_whole(small, moons):
 
 
 @only(SNGPClassifier, DeepEnsembleClassifier)
-def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
+def test_training_starts_from_weights_loaded_by_the_function(make, moons):
     """Loaded weights may be scalars, share a name with the package or be unused."""
     X, y = moons
     kernel = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32) / 10
@@ -436,7 +436,7 @@ def test_weights_that_the_function_loads_are_where_training_starts(make, moons):
     assert_array_equal(same.predict_proba(X), clf.predict_proba(X))
 
 
-def test_a_rows_score_does_not_depend_on_others(small, digits):
+def test_scores_are_independent_of_other_samples(small, digits):
     X, y = digits
     clf = small(SNGPClassifier, network=Convolution(3), image_shape=(8, 8, 1)).fit(X, y)
     many = np.tile(X, (10, 1))
@@ -452,7 +452,7 @@ def test_dask_arrays_of_images(small, digits):
     assert_array_equal(clf.predict_proba(lazy).compute(), clf.predict_proba(X))
 
 
-def test_losses_that_layers_add_count(small, moons):
+def test_losses_of_layers_are_included(small, moons):
     def build(shape):
         decay = tf_keras.regularizers.L2(10.0)
         layer = tf_keras.layers.Dense(8, activation="relu", kernel_regularizer=decay)
@@ -465,7 +465,7 @@ def test_losses_that_layers_add_count(small, moons):
     assert norm(build) < 0.3 * norm(dense)
 
 
-def test_searches_reach_the_networks_parameters(small, digits):
+def test_searches_over_parameters_of_networks(small, digits):
     X, y = digits
     params = {"network": Convolution(), "image_shape": (8, 8, 1), "epochs": 2}
     clf = small(ResNetClassifier, **params)
@@ -483,7 +483,7 @@ def test_searches_reach_the_networks_parameters(small, digits):
 
 
 @pytest.mark.slow
-def test_samples_of_dropout_layers_differ_and_stay(small, moons):
+def test_samples_of_dropout_layers_differ_and_are_fixed(small, moons):
     X, y = moons
     clf = small(MCDropoutClassifier, network=dense, dropout_rate=0).fit(X, y)
     epistemic = clf.predict_uncertainty(X, "epistemic")
@@ -497,14 +497,14 @@ def test_samples_of_dropout_layers_differ_and_stay(small, moons):
     assert (clf.predict_uncertainty(X, "epistemic") > 1e-6).any()  # of the features
 
 
-def test_a_changed_rate_is_of_the_next_fit(small, moons):
+def test_changed_rate_affects_the_next_fit(small, moons):
     clf = small(MCDropoutClassifier, network=nested_model).fit(*moons)
     proba = clf.predict_proba(moons[0])
     clf.set_params(dropout_rate=0.6)
     assert_array_equal(clf.predict_proba(moons[0]), proba)
 
 
-def test_dropout_in_nested_models_counts(small, moons):
+def test_dropout_in_nested_models_is_used(small, moons):
     clf = small(MCDropoutClassifier, network=nested_model, dropout_rate=0).fit(*moons)
     assert clf.predict_uncertainty(moons[0], "epistemic").max() > 1e-3
 
@@ -527,7 +527,7 @@ def spectral_norms(clf):
 
 
 @pytest.mark.slow
-def test_sngp_bounds_spectral_norms_where_it_is_asked_to(small, moons):
+def test_sngp_bounds_spectral_norms_of_custom_networks(small, moons):
     params = {"epochs": 15, "learning_rate": 0.1}
     for network in (normalised, nested_model):
         for bound in (0.3, 0.6):
@@ -545,7 +545,7 @@ def test_the_dense_network_without_a_bound(small, moons):
     assert np.linalg.norm(clf.weights_["hidden_0/kernel"], 2) > 1
 
 
-def test_sngp_knows_distance_through_a_network(small, moons):
+def test_sngp_variance_increases_with_distance(small, moons):
     X, y = moons
     clf = small(SNGPClassifier, network=normalised, epochs=40, learning_rate=0.01)
     clf.fit(X, y)
@@ -574,7 +574,7 @@ def reader(small):
 
 
 @pytest.mark.slow
-def test_a_transformer_is_trained_whole(reader):
+def test_transformer_is_trained_end_to_end(reader):
     X_test, y_test = sentences(200, seed=1)
     assert reader.score(X_test, y_test) > 0.9
     start = clone(reader).set_params(epochs=1, learning_rate=1e-30)
@@ -585,7 +585,7 @@ def test_a_transformer_is_trained_whole(reader):
     assert np.abs(embedding - before).max() > 0.1
 
 
-def test_layers_that_derive_from_dropout_stay(small, moons):
+def test_subclasses_of_dropout_layers_are_kept(small, moons):
     class Thousandfold(tf_keras.layers.Dropout):
         def call(self, rows, training=None):
             return 1000 * rows
@@ -608,7 +608,7 @@ class OfShape(Own):
         super().__init__()
 
 
-def test_a_model_with_a_call_of_its_own(small, moons):
+def test_model_with_its_own_call_method(small, moons):
     X, y = moons
     clf = small(SNGPClassifier, network=own)
     with pytest.raises(ValueError, match=r"custom `call` method.*spec_norm_bound=None"):
@@ -623,7 +623,7 @@ def test_a_model_with_a_call_of_its_own(small, moons):
 
 
 @pytest.mark.slow
-def test_files_hold_a_wide_resnet_and_no_function(
+def test_model_files_support_wide_resnet_but_not_functions(
     small, digits, moons, tmp_path, outputs
 ):
     X, y = digits[0][:80], digits[1][:80]
@@ -692,7 +692,7 @@ def only_rows(shape):
 
 
 @pytest.mark.parametrize("added", [(1,), "in a dict"])
-def test_inputs_that_keras_shapes_itself(added, small, moons):
+def test_inputs_without_a_given_shape(added, small, moons):
     def build(shape):
         rows = tf_keras.Input((*shape, 1) if added == (1,) else shape, name="rows")
         hidden = tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(rows))
@@ -713,7 +713,7 @@ def of_any_size(shape):
     return tf_keras.Sequential([tf_keras.Input(shape), layers[0], images, last])
 
 
-def test_a_function_that_returns_one_model_again_and_again(make_two, moons):
+def test_function_that_always_returns_the_same_model(make_two, moons):
     once = dense((2,))
     with pytest.raises(ValueError, match="must build new layers in each call"):
         make_two(network=lambda shape: once).fit(*moons)
@@ -747,7 +747,7 @@ def test_a_function_that_returns_one_model_again_and_again(make_two, moons):
         ({"image_shape": (2, 2, 1)}, "must have 4 features for image_shape=.* got 2"),
     ],
 )
-def test_what_is_refused(make_two, moons, params, message):
+def test_invalid_networks(make_two, moons, params, message):
     clf = make_two(**params)
     with pytest.raises(ValueError, match=message):
         clf.fit(*moons)
@@ -779,13 +779,13 @@ def local():
     ],
     ids=["LSTM", "LocallyConnected1D"],
 )
-def test_layers_that_are_not_normalised(layer, shape):
+def test_warning_for_layers_that_are_not_normalized(layer, shape):
     found = backend.describe(Body(beside_dense(layer, shape), (2,))).description
     (name,) = found.unnormalised  # neither Dense nor BatchNormalization
     assert name.endswith(f"({type(layer()).__name__})")
 
 
-def test_layers_that_are_not_normalised_are_named_once(small, moons):
+def test_layers_that_are_not_normalized_are_reported_once(small, moons):
     X, y = moons
     clf = small(SNGPClassifier, network=beside_dense(local, (2, 1)), epochs=1)
     with pytest.warns(UserWarning, match="has no effect") as caught:
@@ -797,13 +797,13 @@ def test_layers_that_are_not_normalised_are_named_once(small, moons):
     assert "BatchNormalization" not in message
 
 
-def test_no_warning_where_all_layers_are_normalised(small, moons):
+def test_no_warning_if_all_layers_are_normalized(small, moons):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         small(SNGPClassifier, network=normalised, epochs=1).fit(*moons)
 
 
-def test_no_warning_where_none_is_to_be_normalised(small, moons, no_training):
+def test_no_warning_without_a_spectral_norm_bound(small, moons, no_training):
     clf = small(SNGPClassifier, network=beside_dense(local, (2, 1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -812,7 +812,7 @@ def test_no_warning_where_none_is_to_be_normalised(small, moons, no_training):
 
 
 @pytest.mark.slow
-def test_sngp_refuses_what_it_cannot_normalise(small, moons):
+def test_sngp_rejects_layers_that_cannot_be_normalized(small, moons):
     assert small(SNGPClassifier, network=grouped).fit(*moons)
     with pytest.raises(ValueError, match=r"must know the size of images.*None"):
         small(SNGPClassifier, network=of_any_size).fit(*moons)
@@ -835,7 +835,7 @@ def test_numbers_that_are_in_no_table(reader):
     assert reader.predict(X).shape == (400,)
 
 
-def test_an_output_layer_is_told(small, moons):
+def test_warning_for_an_output_layer(small, moons):
     def with_output(shape):
         layers = [tf_keras.Input(shape), tf_keras.layers.Dense(2, activation="softmax")]
         return tf_keras.Sequential(layers)
@@ -847,7 +847,7 @@ def test_an_output_layer_is_told(small, moons):
     assert nothing.weights_["output/kernel"].shape == (2, 2)
 
 
-def test_further_training_names_what_differs(digits):
+def test_further_training_reports_changed_parameters(digits):
     X, y = digits
     clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
     clf.set_params(warm_start=True).fit(X, y)
@@ -862,7 +862,7 @@ def test_further_training_names_what_differs(digits):
         clf.fit(X, y)
 
 
-def test_a_bound_that_comes_later_is_named(small, moons):
+def test_bound_that_is_added_later_is_reported(small, moons):
     clf = small(SNGPClassifier, network=normalised, spec_norm_bound=None, epochs=1)
     clf.fit(*moons).set_params(spec_norm_bound=0.9)
     with pytest.raises(ValueError, match="spectral normalization=True instead of Fal"):
@@ -874,7 +874,7 @@ def test_a_model_is_no_function(make_two, moons):
         make_two(network=dense((2,))).fit(*moons)
 
 
-def test_images_of_another_shape_are_refused(digits):
+def test_images_of_another_shape_are_rejected(digits):
     X, y = digits
     clf = ResNetClassifier(network=Convolution(3), epochs=1)
     clf.fit(X.reshape(-1, 8, 8, 1), y)
@@ -890,7 +890,7 @@ def test_images_of_another_shape_are_refused(digits):
     assert_array_equal(clf.predict(nested), clf.predict(X))
 
 
-def test_too_large_a_network(make, moons, monkeypatch):
+def test_network_that_is_too_large(make, moons, monkeypatch):
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 0)
     monkeypatch.setattr(memory_needs, "MIN_CHECKED_BYTES", 0)
     clf = make(network=normalised, batch_size=None)

@@ -117,7 +117,7 @@ def test_norm_is_proportional_to_the_kernel(largest_dense, monkeypatch):
 
 
 @pytest.mark.parametrize("largest_dense", [512, 0], ids=["dense", "Lanczos"])
-def test_kernel_whose_entries_meet_no_pixel(largest_dense, monkeypatch):
+def test_kernel_larger_than_the_image(largest_dense, monkeypatch):
     monkeypatch.setattr(normalized_layers, "LARGEST_DENSE_OPERATOR", largest_dense)
     layer, inner = wrapped((1, 1, 2))
     kernel = np.ones(inner.kernel.shape)
@@ -311,7 +311,7 @@ def test_it_computes_what_the_model_does(num_inducing):
     assert network.dump().keys() == weights.keys()
 
 
-def test_training_moves_the_means_of_batches_and_prediction_does_not():
+def test_only_training_updates_batch_normalization():
     architecture = fields()
     with pool.lease(**architecture) as compiled:
         weights = drawn(architecture_of(architecture))
@@ -330,7 +330,7 @@ def test_training_moves_the_means_of_batches_and_prediction_does_not():
     assert moved == set(weights)
 
 
-def test_an_ensembles_members_train_as_they_would_alone():
+def test_ensemble_members_are_trained_independently():
     """With all samples in one step, shuffling has no effect."""
     together = architecture_of(fields(members=2))
     weights = drawn(together)

@@ -71,7 +71,7 @@ def test_empty_partitions(named):
     assert named.predict(frame[frame["u"] > 1e9]).compute().shape == (0,)
 
 
-def test_the_model_is_one_key_of_the_graph(clf):
+def test_model_has_a_single_key_in_the_graph(clf):
     lazy = clf.predict_proba(dask.array.from_array(X, chunks=(20, 3)))
     graph = dict(lazy.__dask_graph__())
     holders = [key for key, task in graph.items() if "SNGPClassifier" in str(key)]
@@ -79,7 +79,7 @@ def test_the_model_is_one_key_of_the_graph(clf):
     assert len(graph) >= 20
 
 
-def test_a_later_fit_does_not_change_what_was_asked(clf):
+def test_later_fit_does_not_change_lazy_predictions(clf):
     other = SNGPClassifier(**clf.get_params()).fit(X, Y)
     lazy = other.predict_proba(dask.array.from_array(X, chunks=(70, 3)))
     expected = other.predict_proba(X)
@@ -87,7 +87,7 @@ def test_a_later_fit_does_not_change_what_was_asked(clf):
     np.testing.assert_array_equal(lazy.compute(), expected)
 
 
-def test_columns_are_checked_at_once_and_values_when_computed(clf, named):
+def test_columns_are_checked_immediately_and_values_lazily(clf, named):
     with pytest.raises(NotFittedError):
         SNGPClassifier().predict(dask.array.from_array(X))
     with pytest.raises(ValueError, match="expecting 3 features"):

@@ -43,7 +43,7 @@ def streamed(request):
     )
 
 
-def test_sum_of_all_blocks(streamed):
+def test_sum_of_all_partitions(streamed):
     def moments(rows):
         assert len(rows.labels) > 0
         return rows.weights @ rows.projected, rows.labels.sum()
@@ -54,7 +54,7 @@ def test_sum_of_all_blocks(streamed):
     assert len(streamed.source.client.tasks) == 1  # only one sum is transferred
 
 
-def test_blocks_are_read_with_their_labels_and_weights(streamed):
+def test_partitions_are_read_with_labels_and_weights(streamed):
     read, part = reader(streamed), streamed.source.rows(0)
     rows = read(0).compute(scheduler="synchronous")
     np.testing.assert_array_equal(rows.projected, 2 * streamed.X[part])

@@ -104,7 +104,7 @@ def fitted_on_workers(cluster):
         return clone(SNGP).set_params(device="cpu").fit(lazy(), Y)
 
 
-def test_training_on_workers_matches_training_here(fitted_on_workers, little_memory):
+def test_training_on_workers_equals_local_training(fitted_on_workers, little_memory):
     alone = clone(SNGP).fit(lazy(), Y)
     assert fitted_on_workers.kernel_scale_ == pytest.approx(alone.kernel_scale_, 1e-6)
     losses = fitted_on_workers.loss_curve_
@@ -222,7 +222,7 @@ def test_predictions_continue_without_a_worker(client, fitted_on_workers, tmp_pa
 # Partition of the work, and averages
 
 
-def test_rounds_contain_each_block_once(monkeypatch):
+def test_rounds_contain_each_partition_once(monkeypatch):
     monkeypatch.setattr(sksngp._tensorflow.dask_training, "ROUND_ROWS", 100)
     sizes = np.random.default_rng(0).integers(0, 60, 50)
     rounds = list(_rounds(sizes, 3, np.random.default_rng(1)))

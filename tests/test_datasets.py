@@ -75,7 +75,7 @@ def test_two_moons_grid():
         ),
     ],
 )
-def test_seeds_decide_and_global_state_is_left_alone(make):
+def test_results_depend_on_the_seed_but_not_on_global_state(make):
     before = np.random.get_state()
     np.testing.assert_array_equal(make(0), make(0))
     np.testing.assert_array_equal(make(0), make(np.random.RandomState(0)))
@@ -95,7 +95,7 @@ def test_seeds_decide_and_global_state_is_left_alone(make):
         (two_moons_grid, {"n": 0}),
     ],
 )
-def test_two_moons_refuse(make, parameters):
+def test_two_moons_invalid_parameters(make, parameters):
     (name,) = parameters
     with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__}"):
         make(**parameters)
@@ -112,7 +112,7 @@ CLASSES = np.arange(60) % 4
     st.sets(st.integers(0, 4), min_size=1, max_size=3),
     st.integers(0, 2**32 - 1),
 )
-def test_hold_out_classes_parts_all_rows(labels, held_out, seed):
+def test_hold_out_classes_partitions_all_samples(labels, held_out, seed):
     # Each class has at least six samples, so that all classes can be split.
     y = np.append(np.repeat(np.arange(5), 6), labels)
     X = np.arange(len(y))[:, None]
@@ -186,7 +186,7 @@ def test_in_out_pickles():
         ({"test_size": 0.01}, "test_size = 1 should be greater or equal"),
     ],
 )
-def test_hold_out_classes_refuses(changed, message):
+def test_hold_out_classes_invalid_parameters(changed, message):
     good = {"X": ROWS, "y": CLASSES, "held_out": [3]}
     with pytest.raises(ValueError, match=message):
         hold_out_classes(**good | changed)
@@ -195,7 +195,7 @@ def test_hold_out_classes_refuses(changed, message):
 # Columns shuffled
 
 
-def test_shuffle_columns_keeps_columns_and_breaks_rows():
+def test_shuffle_columns_preserves_columns_but_not_rows():
     X = np.random.default_rng(0).normal(size=(2000, 1)) + np.zeros(4)
     before = X.copy()
     shuffled = shuffle_columns(X, random_state=0)
@@ -240,7 +240,7 @@ def test_shuffle_columns_agree_on_containers():
 
 
 @pytest.mark.parametrize("X", [[1, 2, 3], csr_array(ROWS), "abc"])
-def test_shuffle_columns_refuses(X):
+def test_shuffle_columns_invalid_parameters(X):
     with pytest.raises(ValueError, match=r"2D array|'X' parameter of shuffle_columns"):
         shuffle_columns(X)
 
@@ -334,7 +334,7 @@ def test_fashion_mnist_from_files(folder, monkeypatch):
         "images missing",
     ],
 )
-def test_fashion_mnist_refuses_broken_files(folder, content, message):
+def test_fashion_mnist_invalid_files(folder, content, message):
     name = "t10k-images-idx3-ubyte.gz"
     (folder / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
@@ -367,7 +367,7 @@ def test_fashion_mnist_from_openml_when_a_file_is_missing(folder, openml, monkey
 @pytest.mark.parametrize(
     "problem", [URLError("no route"), TimeoutError("no route"), ValueError("no route")]
 )
-def test_fashion_mnist_says_what_to_install(openml, problem):
+def test_fashion_mnist_error_has_instructions(openml, problem):
     openml.answer = problem
     with pytest.raises(OSError, match="dataset-fashion-mnist") as error:
         load_fashion_mnist()
@@ -376,7 +376,7 @@ def test_fashion_mnist_says_what_to_install(openml, problem):
     assert error.value.__cause__ is problem
 
 
-def test_fashion_mnist_refuses_another_order(openml):
+def test_fashion_mnist_unexpected_order(openml):
     openml.answer["target"] = np.sort(openml.answer["target"])
     with pytest.raises(ValueError, match="60,000 training samples"):
         load_fashion_mnist()
@@ -385,6 +385,6 @@ def test_fashion_mnist_refuses_another_order(openml):
         load_fashion_mnist()
 
 
-def test_fashion_mnist_refuses_data_home():
+def test_fashion_mnist_invalid_data_home():
     with pytest.raises(ValueError, match="'data_home' parameter of load_fashion_mnist"):
         load_fashion_mnist(data_home=3)

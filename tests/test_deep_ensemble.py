@@ -44,7 +44,7 @@ def test_prediction_is_the_average_of_the_members(make, iris, num_ensemble):
         np.testing.assert_allclose(score, decompose(samples)[kind], atol=1e-12)
 
 
-def test_members_are_networks_of_their_own(make, iris):
+def test_members_are_independent_networks(make, iris):
     X, y = iris
     clf = make(num_ensemble=4, epochs=20, learning_rate=0.01).fit(X, y)
     for name, w in clf.weights_.items():
@@ -97,7 +97,7 @@ def test_early_stopping_scores_the_average_of_the_members(make, iris, monkeypatc
     assert max(clf.validation_scores_) == pytest.approx(best, rel=1e-10)
 
 
-def test_members_of_a_wide_table_share_the_directions_they_keep(make):
+def test_members_share_the_subspace_of_the_projection(make):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 40)) * 0.8 ** np.arange(40)
     clf = make(num_ensemble=3).fit(X, np.arange(90) % 3)

@@ -38,7 +38,7 @@ def test_each_requirement_has_one_lower_bound(line):
         assert lower_bound(requirement) > Version("0")
 
 
-def test_lower_bounds_are_what_is_tested():
+def test_lower_bounds_are_tested():
     lines = (ROOT / ".ci" / "lowest.txt").read_text().splitlines()
     pinned = [Requirement(line) for line in lines if not line.startswith("#")]
     assert {pin.name: lower_bound(pin) for pin in pinned} == {

@@ -86,7 +86,7 @@ def test_few_false_alarms_in_long_streams():
 
 
 @pytest.mark.parametrize(("shift", "delay"), [(0.5, 600), (1.0, 120), (3.0, 20)])
-def test_changes_are_found_soon(shift, delay):
+def test_changes_are_detected_quickly(shift, delay):
     delays = []
     for seed in range(10):
         rng = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ def test_samples_that_agree_leave_no_epistemic_uncertainty(proba):
 
 
 @given(samples())
-def test_entropy_is_scipys_over_log_k(proba):
+def test_entropy_equals_scipy_divided_by_log_k(proba):
     expected = scipy.stats.entropy(proba, axis=-1) / np.log(proba.shape[-1])
     assert_allclose(normalized_entropy(proba), expected, atol=1e-12)
 
@@ -101,13 +101,13 @@ def test_entropy_of_logits_is_that_of_their_softmax(logits):
 
 
 @given(some_logits, st.permutations(range(5)))
-def test_entropy_of_logits_knows_no_order_of_classes(logits, order):
+def test_entropy_of_logits_is_independent_of_class_order(logits, order):
     order = [k for k in order if k < logits.shape[1]]
     assert_allclose(entropy_of_logits(logits[:, order]), entropy_of_logits(logits))
 
 
 @pytest.mark.parametrize("gap", [30.0, 100.0, 700.0])
-def test_entropy_of_certain_rows_keeps_its_digits(gap):
+def test_entropy_of_certain_predictions_is_precise(gap):
     """p log p of the others, and p of the first: (gap + 1) exp(-gap)."""
     expected = (gap + 1) * np.exp(-gap) / np.log(2)
     assert_allclose(entropy_of_logits(np.array([[gap, 0.0]])), expected, rtol=1e-12)

@@ -126,7 +126,7 @@ def test_neighbors_are_nearest_in_the_hidden_representation(fitted, moons):
     assert fitted.explain_ood(X[:2], X[:3], n_neighbors=9).neighbors.shape == (2, 3)
 
 
-def test_representation_is_what_the_output_layer_sees(fitted, moons):
+def test_representation_is_the_input_of_the_output_layer(fitted, moons):
     X, _ = moons
     hidden = fitted._represent(X)
     members = 3 if isinstance(fitted, DeepEnsembleClassifier) else 1
@@ -234,7 +234,7 @@ def test_unfitted(make_two, moons):
         make_two().explain_ood(moons[0], moons[0])
 
 
-def test_explanations_survive_a_copy(fitted_two, moons):
+def test_explanations_of_copies_are_equal(fitted_two, moons):
     X, _ = moons
     found = copy.deepcopy(fitted_two).explain_ood(X[:3], X)
     expected = fitted_two.explain_ood(X[:3], X)

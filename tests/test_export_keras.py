@@ -54,7 +54,7 @@ def test_columns_of_large_offset_or_tiny_scale(make_two, moons, offset, scale):
     assert_equal_probabilities(make_two().fit(X, moons[1]), X)
 
 
-def test_layers_are_official_with_the_learnt_state(fitted_on_moons):
+def test_layers_are_official_with_the_fitted_state(fitted_on_moons):
     # This imports Keras 3 and TensorFlow Text, as the export does.
     from official.nlp.modeling import layers as official
 

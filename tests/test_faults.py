@@ -270,7 +270,7 @@ def digest_of_predictions():
     return digest.hexdigest()
 
 
-def test_network_access_is_noticed():
+def test_network_access_is_detected():
     """The code that the next test runs first raises an error."""
     run = run_in({}, NO_NETWORK + "import socket; socket.create_connection(('::1', 1))")
     assert "AssertionError: socket." in run.stderr

@@ -17,7 +17,7 @@ def test_a_new_file_and_a_replaced_one(tmp_path):
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left"), KeyboardInterrupt, MemoryError]
 )
-def test_what_was_there_stays_where_writing_fails(tmp_path, error):
+def test_failed_write_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -31,7 +31,7 @@ def test_what_was_there_stays_where_writing_fails(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_kill_at_any_moment_leaves_the_old_file(tmp_path, run_python):
+def test_killed_process_leaves_the_old_file(tmp_path, run_python):
     """If the process is killed while writing, no clean-up code runs."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -77,7 +77,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, run_python):
     assert sorted(os.listdir(tmp_path)) == [other.name, "file"]
 
 
-def test_scratch_files_of_writers_at_work_stay(tmp_path):
+def test_temporary_files_in_use_are_kept(tmp_path):
     path = tmp_path / "file"
 
     def write(stream):

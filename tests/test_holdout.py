@@ -29,7 +29,9 @@ seeds = st.integers(0, 2**63 - 1)
 
 
 @given(labelled_rows(), fractions, st.integers(0, 30), seeds, st.data())
-def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed, data):
+def test_held_out_samples_depend_only_on_values(
+    problem, fraction, at_least, seed, data
+):
     X, labels = problem
     held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
     order = np.array(data.draw(st.permutations(range(len(X)))))
@@ -42,7 +44,7 @@ def test_held_out_rows_depend_on_content_alone(problem, fraction, at_least, seed
 
 
 @given(labelled_rows(), fractions, seeds)
-def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
+def test_held_out_samples_have_no_duplicates_in_training(problem, fraction, seed):
     X, labels = problem
     held_out = hold_out(X, labels, fraction, seed=seed)
     out, kept = (set(map(tuple, X[mask])) for mask in (held_out, ~held_out))
@@ -50,14 +52,14 @@ def test_no_held_out_row_has_a_twin_in_training(problem, fraction, seed):
 
 
 @given(labelled_rows(), fractions, st.integers(0, 30), seeds)
-def test_every_class_keeps_a_row(problem, fraction, at_least, seed):
+def test_every_class_keeps_a_training_sample(problem, fraction, at_least, seed):
     X, labels = problem
     held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
     assert set(labels[~held_out]) == set(labels)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.07, 0.1, 0.14, 0.29, 0.5, 0.57, 0.99])
-def test_the_share_of_each_class_is_rounded_up(fraction):
+def test_fraction_of_each_class_is_rounded_up(fraction):
     rng = np.random.default_rng(0)
     sizes = [100, 30, 3, 1]
     labels = rng.permutation(np.repeat(range(4), sizes))
@@ -68,7 +70,7 @@ def test_the_share_of_each_class_is_rounded_up(fraction):
     assert np.bincount(labels[held_out], minlength=4).tolist() == expected
 
 
-def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
+def test_sample_of_two_classes_is_held_out_of_both_or_none():
     X = np.arange(300.0)[:, None]
     X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
     held_out = hold_out(X, labels, 0.1)
@@ -78,7 +80,7 @@ def test_a_row_in_two_classes_is_held_out_of_both_or_of_none():
 
 
 @given(labelled_rows(), fractions, seeds)
-def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
+def test_at_least_one_sample_is_held_out_if_possible(problem, fraction, seed):
     X, labels = problem
     X = X + 0.0  # -0.0 equals 0.0
     distinct = [set(map(tuple, X[labels == label])) for label in np.unique(labels)]
@@ -88,13 +90,13 @@ def test_a_row_is_held_out_if_any_can_be(problem, fraction, seed):
 
 
 @given(labelled_rows(), fractions, st.integers(1, 8), seeds)
-def test_as_many_rows_as_are_of_use_or_none(problem, fraction, at_least, seed):
+def test_at_least_the_minimum_or_none_is_held_out(problem, fraction, at_least, seed):
     X, labels = problem
     held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
     assert not 0 < len(np.unique(X[held_out] + 0.0, axis=0)) < at_least
 
 
-def test_equal_values_are_equal_rows_whatever_their_type():
+def test_equal_values_of_different_types_are_equal_samples():
     X = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]] * 3)
     X[4:8, 0] *= -1.0
     X[4] = [-0.0, 1.0]
@@ -107,7 +109,7 @@ def test_equal_values_are_equal_rows_whatever_their_type():
     np.testing.assert_array_equal(hold_out(np.asfortranarray(X), labels, 0.4), expected)
 
 
-def test_seed_chooses_other_rows_and_fraction_zero_none():
+def test_seed_changes_the_selection_and_zero_holds_out_none():
     X, labels = np.arange(100.0)[:, None], np.zeros(100, int)
     first, second = (hold_out(X, labels, 0.2, seed=seed) for seed in (0, 1))
     assert first.sum() == second.sum() == 20
@@ -115,7 +117,7 @@ def test_seed_chooses_other_rows_and_fraction_zero_none():
     assert not hold_out(X, labels, 0.0, at_least=10).any()
 
 
-def test_every_row_is_equally_likely():
+def test_every_sample_is_equally_likely():
     X, labels = np.arange(50.0)[:, None], np.arange(50) % 2
     counts = sum(hold_out(X, labels, 0.2, seed=seed).astype(int) for seed in range(500))
     assert counts.sum() == 500 * 10
@@ -123,7 +125,7 @@ def test_every_row_is_equally_likely():
 
 
 @pytest.mark.parametrize("n", [20, 79, 80, 100, 199, 200, 5000])
-def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
+def test_at_least_increases_the_fraction_up_to_a_quarter(n):
     X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
     count = hold_out(X, labels, 0.1, at_least=20).sum()
     if n < 20 / MAX_HELD_OUT_FRACTION:
@@ -134,7 +136,7 @@ def test_at_least_raises_the_share_up_to_a_quarter_or_gives_up(n):
         assert count >= 20
 
 
-def test_a_larger_fraction_than_a_quarter_is_heeded():
+def test_fractions_above_a_quarter_are_used():
     X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
     assert hold_out(X, labels, 0.6, at_least=5).sum() == 18
     assert hold_out(X, labels, 0.6, at_least=20).sum() == 0
@@ -148,14 +150,14 @@ def test_a_larger_fraction_than_a_quarter_is_heeded():
     arrays(int, 12, elements=st.integers(0, 2)),
     st.floats(0.05, 0.9),
 )
-def test_cutoffs_hold_out_the_same_rows_again(X, labels, fraction):
+def test_cutoffs_hold_out_the_same_samples_again(X, labels, fraction):
     held_out = hold_out(X, labels, fraction, seed=3)
     limits = cutoffs(X, labels, held_out, 3, seed=3)
     np.testing.assert_array_equal(hold_out_below(X, labels, limits, 3), held_out)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
-def test_cutoff_of_a_share(fraction):
+def test_cutoff_for_a_fraction(fraction):
     X, labels = np.arange(5000.0)[:, None], np.arange(5000) % 2
     limits = np.full(2, cutoff_for_fraction(fraction), np.uint64)
     share = hold_out_below(X, labels, limits, seed=0).mean()

@@ -94,12 +94,12 @@ def imported(module):
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_module_imports_only_what_it_may(module):
+def test_modules_import_only_allowed_modules(module):
     others = {at_top(other) for other in imported(module)}
     assert others - {at_top(module)} <= MAY_IMPORT[at_top(module)]
 
 
-def test_what_is_allowed_has_no_circle_and_is_used():
+def test_allowed_imports_are_acyclic_and_used():
     list(TopologicalSorter(MAY_IMPORT).static_order())
     used = {name: set() for name in MAY_IMPORT}
     for module in MODULES:
@@ -107,12 +107,12 @@ def test_what_is_allowed_has_no_circle_and_is_used():
     assert {name: others - {name} for name, others in used.items()} == MAY_IMPORT
 
 
-def test_modules_have_no_circle():
+def test_module_imports_are_acyclic():
     list(TopologicalSorter({name: imported(name) for name in MODULES}).static_order())
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_what_imports_tensorflow_at_its_top_is_in_its_folder(module):
+def test_modules_that_import_tensorflow_are_in_its_folder(module):
     tops = set()
     for node in ast.parse(MODULES[module].read_text()).body:
         if isinstance(node, ast.Import):

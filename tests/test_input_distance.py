@@ -24,7 +24,7 @@ def process():
     return fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
 
 
-def test_share_of_the_prior_variance(process):
+def test_variance_ratio(process):
     phi, new = process.features(INPUTS), process.features(INPUTS + 0.3)
     precision = RIDGE * np.eye(phi.shape[1]) + phi.T @ phi
     left = np.einsum("nm,nm->n", new, np.linalg.solve(precision, new.T).T)
@@ -65,7 +65,7 @@ def test_a_weight_is_a_repetition():
     assert_allclose(weighted(INPUTS - 1), repeated(INPUTS - 1), rtol=1e-9)
 
 
-def test_without_a_sample_is_as_if_it_had_not_been_seen(process):
+def test_leave_one_out_equals_a_fit_without_the_sample(process):
     first, last = slice(0, 59), slice(59, 60)
     few = fit_input_distance(rows_of(INPUTS[first], LABELS[first]), 3, seed=0)
     seen = few.update(rows_of(INPUTS[last], LABELS[last], [3.0]))

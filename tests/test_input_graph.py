@@ -10,7 +10,7 @@ from sksngp._tensorflow.input_graph import standardised
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_graph_computes_what_numpy_does(standardize, dtype):
+def test_graph_equals_numpy(standardize, dtype):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 3)) * [1.0, 1e-3, 1e3]
     projection = fit_projection(

@@ -64,7 +64,7 @@ def test_without_dropout_it_is_the_single_network(make, iris):
     )
 
 
-def test_a_row_meets_the_same_masks_in_any_company(make, iris):
+def test_same_masks_are_applied_to_all_samples(make, iris):
     X, y = iris
     clf = make(dropout_rate=0.5).fit(X, y)
     order = np.random.default_rng(0).permutation(150)
@@ -74,7 +74,7 @@ def test_a_row_meets_the_same_masks_in_any_company(make, iris):
     np.testing.assert_array_equal(clf.predict_proba(X), expected)
 
 
-def test_more_masks_come_closer_to_the_expectation(make, iris):
+def test_more_masks_approximate_the_expectation_better(make, iris):
     X, y = iris
     clf = make(dropout_rate=0.5, num_samples=6000, epochs=20).fit(X, y)
     samples = thinned_probabilities(clf, X[::10])
@@ -86,7 +86,7 @@ def test_more_masks_come_closer_to_the_expectation(make, iris):
     assert errors[1000] < errors[10] / 5
 
 
-def test_no_hidden_layer_leaves_nothing_to_drop(make, iris):
+def test_without_hidden_layers_dropout_has_no_effect(make, iris):
     X, y = iris
     clf = make(num_layers=0).fit(X, y)
     assert clf.predict_proba(X).shape == (150, 3)

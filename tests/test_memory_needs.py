@@ -151,7 +151,7 @@ def test_error_names_the_largest_need(monkeypatch):
         memory_needs.check_memory(iter([small, large]))
 
 
-def test_available_memory_is_more_than_nothing():
+def test_available_memory_is_positive():
     assert 2**20 < memory_needs.available_bytes()
 
 

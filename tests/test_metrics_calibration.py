@@ -57,7 +57,7 @@ def test_ece_bins_hold_their_upper_edge():
     assert together == pytest.approx(0.15)
 
 
-def test_ece_vanishes_for_calibrated_predictions_only():
+def test_ece_is_zero_only_for_calibrated_predictions():
     rng = np.random.default_rng(0)
     p = rng.uniform(size=100_000)
     y_true = (rng.uniform(size=p.size) < p).astype(int)
@@ -114,7 +114,7 @@ def test_ece_weight_is_repetition(prediction):
     ],
 )
 @pytest.mark.parametrize("container", [np.float32, pd.DataFrame, pl.DataFrame])
-def test_ece_takes_any_labels_and_containers(y_true, container):
+def test_ece_supports_various_labels_and_containers(y_true, container):
     proba = container(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
     error = expected_calibration_error(y_true, proba)
     assert error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
@@ -160,7 +160,7 @@ def test_ece_allows_rounded_probabilities():
         ({"sample_weight": [1, np.inf]}, "sample_weight contains infinity"),
     ],
 )
-def test_ece_refuses(changed, message):
+def test_ece_invalid_input(changed, message):
     good = {"y_true": [0, 1], "proba": [[0.9, 0.1], [0.2, 0.8]], "labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         expected_calibration_error(**good | changed)
@@ -176,7 +176,7 @@ def test_bins_of_equal_weight_by_hand():
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
+def test_curves_include_all_samples_and_determine_the_error(problem, n_bins, strategy):
     y_true, proba, weight = problem
     given_ = {"labels": range(proba.shape[1]), "sample_weight": weight}
     given_ |= {"n_bins": n_bins, "strategy": strategy}
@@ -199,7 +199,7 @@ def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_parts_make_up_the_brier_score(problem, n_bins, strategy):
+def test_terms_sum_to_the_brier_score(problem, n_bins, strategy):
     y_true, proba, weight = problem
     parts = brier_decomposition(
         y_true,
@@ -238,7 +238,7 @@ def test_resolution_of_few_distinct_forecasts_is_murphys():
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
 @pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
-def test_ece_is_mapies(n_bins, concentration):
+def test_ece_equals_mapie(n_bins, concentration):
     rng = np.random.default_rng(n_bins)
     proba = rng.dirichlet(np.full(4, concentration), 500)
     y_true = rng.integers(4, size=500)

@@ -58,17 +58,17 @@ def test_detection(fitted, metric, measure, sign):
 
 
 @pytest.mark.parametrize("metric", ["f1", ["auroc"], None])
-def test_an_unknown_measure_is_refused(metric):
+def test_invalid_metric(metric):
     with pytest.raises(ValueError, match=r"metric must be one of .*'auroc'.* got"):
         OODScorer([[0.0]], metric)
 
 
-def test_no_unknown_rows_are_refused():
+def test_empty_ood_samples_are_rejected():
     with pytest.raises(ValueError, match="at least one sample"):
         OODScorer(np.empty((0, 2)))
 
 
-def test_an_ood_scorer_is_an_object_like_others():
+def test_ood_scorer_repr_equality_and_pickle():
     scorer = OODScorer(np.zeros((3, 2)), "fpr_at_95_tpr")
     assert repr(scorer) == "OODScorer(X_ood=<3 samples>, metric='fpr_at_95_tpr')"
     assert scorer == scorer
@@ -82,7 +82,7 @@ def test_an_ood_scorer_is_an_object_like_others():
     "scorer",
     [neg_area_under_risk_coverage_scorer, neg_expected_calibration_error_scorer],
 )
-def test_classes_that_do_not_fit_are_refused(fitted, scorer):
+def test_inconsistent_classes_are_rejected(fitted, scorer):
     pipe, X, y = fitted
     with pytest.raises(ValueError, match="inconsistent numbers"):
         scorer(pipe, X, y[:1])

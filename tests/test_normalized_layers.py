@@ -138,7 +138,7 @@ def test_kernels_below_the_bound_are_not_changed():
     assert_array_equal(inner.kernel, before)
 
 
-def test_activations_and_biases_have_no_part_in_the_norm():
+def test_activations_and_biases_do_not_affect_the_norm():
     body, inner = built(lambda: layers.Conv1D(3, 3, activation="tanh"), (7, 2))
     linear = layers.Conv1D(3, 3)
     linear.build((None, 7, 2))
@@ -361,7 +361,7 @@ def of_all_kinds(shape):
     return tf_keras.Model(inputs, layers.Dense(4)(hidden))
 
 
-def test_description_names_only_layers_that_are_not_normalised():
+def test_description_lists_only_layers_that_are_not_normalized():
     found = backend.describe(Body(of_all_kinds, (16,))).description
     kinds = [name.partition(" ")[2] for name in found.unnormalised]
     expected = ["EinsumDense", "LSTM", "Bidirectional", "LocallyConnected1D", "Conv1D"]
@@ -370,7 +370,7 @@ def test_description_names_only_layers_that_are_not_normalised():
     assert found.num_kernels_in_place == 1 + 4 + 1 + 2 + 1
 
 
-def test_frozen_layers_are_not_normalised():
+def test_frozen_layers_are_not_normalized():
     def network(shape):
         return network_of(layers.Conv1D(3, 3, trainable=False), shape)
 

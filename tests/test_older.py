@@ -20,7 +20,7 @@ def archive(schema, compression=ZIP_STORED, others=1):
     return stream.getvalue()
 
 
-def test_moved_classes_are_trusted_where_they_are_now():
+def test_moved_classes_are_trusted_at_their_new_location():
     modules = {name.rpartition(".")[0] for name in trusted_classes() | RECORDS}
     assert set(MOVED.values()) <= modules
     assert not any(find_spec(module) for module in MOVED)

@@ -229,7 +229,7 @@ def test_untrusted_types_are_rejected(tmp_path, saved):
     assert_rejected(tmp_path, sealed(saved, change), "not trusted")
 
 
-def test_samples_of_a_stream_stay_out_of_the_file(make_two, moons, tmp_path):
+def test_samples_of_a_stream_are_not_saved(make_two, moons, tmp_path):
     X, y = moons
     clf = make_two()
     for part in np.array_split(np.arange(len(X)), 4):
@@ -264,7 +264,7 @@ def test_saved_objects_are_checked_without_the_rows_of_a_stream(
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_streams_go_on_after_loading(make_two, moons, tmp_path, fitted):
+def test_streams_continue_after_loading(make_two, moons, tmp_path, fitted):
     X, y = moons
     clf = make_two(ood_alpha=0.2)
     if fitted:

@@ -128,7 +128,7 @@ def test_float32_features_are_summed_and_solved_in_float64():
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-def test_rows_in_chunks_are_the_rows_at_once(groups):
+def test_chunks_give_the_same_posterior_as_all_samples(groups):
     features = draw(100, 12)
     weights = np.random.default_rng(3).uniform(0, 2, size=(100, groups))
     start = prior_precision(12, 0.5, groups)
@@ -157,7 +157,7 @@ def test_weight_is_repetition(update):
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.9, 0.999])
-def test_average_is_the_hand_rolled_one(momentum):
+def test_moving_average_equals_the_reference(momentum):
     features = draw(90, 12)
     weights = np.random.default_rng(3).uniform(0, 2, size=(90, 2))
     parts = [(features[i : i + 20], weights[i : i + 20]) for i in range(0, 90, 20)]
@@ -249,7 +249,7 @@ def test_factor_is_that_of_the_precision(groups):
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
-def test_a_singular_matrix_is_mended_with_a_warning(size):
+def test_singular_matrix_is_regularized_with_a_warning(size):
     features = size * draw(4, 12)
     singular = (features.T @ features)[None]
     with pytest.warns(RuntimeWarning, match=r"added .* Increase ridge_penalty"):
@@ -262,7 +262,7 @@ def test_a_singular_matrix_is_mended_with_a_warning(size):
     assert np.isfinite(variance_of(mended, draw(5, 12))).all()
 
 
-def test_an_indefinite_matrix_is_an_error():
+def test_indefinite_matrix_raises_an_error():
     with pytest.raises(np.linalg.LinAlgError, match="Increase ridge_penalty"):
         factorize(np.diag([1.0, 1.0, -0.5])[None], 1.0)
 
@@ -299,7 +299,7 @@ def test_sampling_converges_to_the_quadrature(columns):
     assert errors[10000] < errors[100] / 4
 
 
-def test_sampling_many_classes_converges_to_a_big_sample():
+def test_sampling_many_classes_converges_to_a_large_sample():
     rng = np.random.default_rng(0)
     logits, variance = 2 * rng.normal(size=(10, 5)), rng.gamma(2.0, size=(10, 5))
     big = softmax(
@@ -311,7 +311,7 @@ def test_sampling_many_classes_converges_to_a_big_sample():
 
 
 @pytest.mark.parametrize("columns", [1, 4])
-def test_a_sampled_row_depends_on_itself_alone(columns):
+def test_sampled_probabilities_are_independent_of_other_samples(columns):
     rng = np.random.default_rng(0)
     logits, variance = rng.normal(size=(9, 4)), rng.gamma(1.0, size=(9, columns))
     noise = rng.standard_normal((50, 4))
@@ -336,7 +336,7 @@ def test_without_variance_or_factor_it_is_the_softmax():
     )
 
 
-def test_huge_variance_leaves_a_guess_and_the_same_winner():
+def test_huge_variance_gives_uniform_probabilities_in_the_same_order():
     logits = np.array([[3.0, 1.0, -4.0]])
     far = mean_field_probability(logits, np.array([[1e12]]), np.pi / 8)
     np.testing.assert_allclose(far, 1 / 3, atol=1e-4)
@@ -388,7 +388,7 @@ def low_dimensional(n, num_features=256, ridge=1.0, seed=0, scale=2.0):
 
 @pytest.mark.parametrize("n", [50, 400])
 @pytest.mark.parametrize("ridge", [0.5, 1.0])
-def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
+def test_low_rank_factor_gives_variances_within_the_stated_error(n, ridge):
     fitted, rows = low_dimensional(n, ridge=ridge)
     directions = fitted.low_rank_factor
     assert directions.shape[0] == 256 and directions.shape[1] < 64
@@ -399,7 +399,7 @@ def test_few_directions_give_every_variance_within_the_stated_error(n, ridge):
     assert error.max() > TRUNCATION / 1e4  # otherwise, nothing was omitted
 
 
-def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
+def test_no_low_rank_factor_for_high_rank_or_moving_averages():
     many, _ = low_dimensional(2000, scale=0.05)
     assert many.low_rank_factor is None
     few, _ = low_dimensional(200)
@@ -415,7 +415,7 @@ def test_no_few_directions_where_the_data_have_many_or_the_ridge_has_gone():
     assert fine.low_rank_factor is None  # float32 could not distinguish the variances
 
 
-def test_pickle_leaves_out_what_can_be_computed_again():
+def test_pickle_omits_cached_matrices():
     fitted, rows = low_dimensional(200)
     bytes_before = len(pickle.dumps(fitted))
     expected = variance_of(fitted, rows), fitted.low_rank_factor
@@ -426,7 +426,7 @@ def test_pickle_leaves_out_what_can_be_computed_again():
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-def test_variance_without_a_row_is_that_of_the_other_rows(groups):
+def test_leave_one_out_variance_is_that_of_the_other_samples(groups):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(12, 5))
     weights = rng.uniform(0.5, 3.0, size=(12, groups))

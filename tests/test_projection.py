@@ -38,7 +38,7 @@ def small_chunks(monkeypatch):
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("columns", [1, 5, 15, 16])
-def test_narrow_rows_keep_their_distances(columns, standardize):
+def test_few_features_preserve_distances(columns, standardize):
     X = table(60, columns)
     fitted = fit(X, standardize=standardize)
     inputs = StandardScaler().fit_transform(X) if standardize else X
@@ -75,7 +75,7 @@ WIDE = {
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize(("X", "share"), WIDE.values(), ids=WIDE)
-def test_wide_rows_keep_nearly_the_variance_of_pca(X, share, standardize):
+def test_many_features_preserve_nearly_the_variance_of_pca(X, share, standardize):
     fitted = fit(X, standardize=standardize)
     inputs = standardize_samples(fitted.scaler, X, tail=fitted.tail)
     largest = min(16, len(X) - 1)
@@ -86,7 +86,7 @@ def test_wide_rows_keep_nearly_the_variance_of_pca(X, share, standardize):
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(16), atol=1e-12)
 
 
-def test_wide_rows_are_never_further_apart_than_they_were():
+def test_many_features_never_increase_distances():
     X = decaying(60)
     ratios = pdist(fit(X, standardize=False)(X)) / pdist(X)
     assert ratios.max() <= 1 + 1e-12
@@ -95,7 +95,7 @@ def test_wide_rows_are_never_further_apart_than_they_were():
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("columns", [5, 40])
-def test_memory_layout_changes_no_bit(columns, standardize):
+def test_memory_layout_does_not_change_the_result(columns, standardize):
     X = table(200, columns)
     expected = fit(X, standardize=standardize)
     for layout in (np.asfortranarray(X), X[::-1].copy()[::-1]):
@@ -158,7 +158,7 @@ def test_unit_of_the_weights_does_not_matter(columns):
 
 
 @pytest.mark.parametrize("columns", [5, 40])
-def test_rows_of_weight_zero_do_not_count(columns, small_chunks):
+def test_samples_of_weight_zero_are_ignored(columns, small_chunks):
     X = table(150, columns)
     weights = np.ones(150)
     weights[20:90] = 0.0  # whole chunks, and parts of some
@@ -200,7 +200,7 @@ def test_memory_map_is_read_and_not_written(columns, dtype, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), X)
 
 
-def test_arithmetic_is_float64_whatever_the_types():
+def test_computations_use_float64_for_all_types():
     X = table().astype(np.float32)
     fitted = fit(X)
     expected = fitted(X.astype(np.float64))
@@ -214,7 +214,7 @@ def test_arithmetic_is_float64_whatever_the_types():
 
 
 @pytest.mark.parametrize("columns", [5, 40])
-def test_rescaling_is_the_scaler_of_all_rows(columns):
+def test_rescaling_fits_the_scaler_to_all_samples(columns):
     parts = [table(70, columns, seed) for seed in range(3)]
     weights = [np.random.default_rng(9 + i).uniform(0.1, 2, 70) for i in range(3)]
     first = fitted = fit(parts[0], weights[0])
@@ -237,7 +237,7 @@ def test_rescaling_without_scaler_changes_nothing():
     assert fitted.rescaled(table(seed=1), np.ones(200)) is fitted
 
 
-def test_standardise_is_the_scaler_and_leaves_its_argument_alone():
+def test_standardize_samples_equals_the_scaler_without_side_effects():
     X = table()
     before = X.copy()
     scaler = StandardScaler().fit(X)
@@ -274,7 +274,7 @@ def with_extreme_cells(X, share, value, seed=0):
 @pytest.mark.parametrize(
     ("share", "value"), [(0.01, 1e4), (0.01, 1e12), (0.05, -999.0), (0.1, 1e6)]
 )
-def test_few_extreme_cells_do_not_set_the_scale(share, value):
+def test_few_extreme_values_do_not_determine_the_scale(share, value):
     X = np.random.default_rng(0).normal(size=(1000, 2))
     scaler = fit(with_extreme_cells(X, share, value)).scaler
     # The effect is at most that of values at ten standard deviations.
@@ -292,7 +292,7 @@ def test_few_extreme_cells_do_not_set_the_scale(share, value):
         pytest.param(np.random.default_rng(0).exponential(size=500), id="exponential"),
     ],
 )
-def test_ordinary_columns_are_standardised(column):
+def test_ordinary_columns_are_standardized(column):
     expected = StandardScaler().fit(column[:, None])
     scaler = fit(column[:, None]).scaler
     np.testing.assert_allclose(scaler.mean_, expected.mean_, rtol=1e-12)
@@ -309,7 +309,7 @@ def test_weights_are_repetitions_for_the_scale():
     )
 
 
-def test_samples_of_no_weight_do_not_count():
+def test_samples_without_weight_do_not_affect_the_scale():
     X = table(100, 3)
     weights = np.ones(100)
     weights[60:] = 0

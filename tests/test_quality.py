@@ -55,7 +55,7 @@ def test_a_fit_serves_several_rates():
 # Pairs
 
 
-def test_damage_is_what_it_says():
+def test_corruptions_have_the_stated_effect():
     X = np.arange(1.0, 61.0).reshape(3, 20)
     ratio = pairs.wrong_unit(X, 0) / X
     assert sorted(ratio[0]) == [1.0] * 19 + [10.0]
@@ -69,7 +69,7 @@ def test_damage_is_what_it_says():
 # Scores
 
 
-def test_gaussian_is_the_mixtures_density():
+def test_gaussian_score_is_the_density_of_the_mixture():
     rng = np.random.default_rng(0)
     known, y = rng.normal(size=(300, 2)), np.arange(300) % 3
     known[y == 2] += 4
@@ -102,7 +102,7 @@ def test_ranks_and_their_critical_difference():
 
 
 @pytest.mark.slow
-def test_figures_of_a_pair():
+def test_results_of_a_pair():
     names = ["SNGP", "ResNet", "Gaussian process", "input distances"]
     data = pairs.wine(2, 0)
     found = quality.measure(lambda seed: data, names, 0)
@@ -133,7 +133,7 @@ def test_rank_correlation_with_an_exact_process():
 # Alternatives
 
 
-def test_alternatives_are_variants_of_what_is_there(iris):
+def test_alternatives_are_variants_of_existing_scores(iris):
     X, y = iris
     clf = SNGPClassifier(
         num_layers=1, epochs=2, num_inducing=64, validation_fraction=0, random_state=0
@@ -162,7 +162,7 @@ def test_orthogonal_frequencies_are_gaussian_in_length():
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_white_means_unit_covariance_but_for_the_shrinkage(grouped):
+def test_whitening_gives_unit_covariance_except_for_shrinkage(grouped):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 500)
     hidden = rng.normal(size=(500, 4)) * [1, 2, 3, 4] + 5 * y[:, None]
@@ -175,7 +175,7 @@ def test_white_means_unit_covariance_but_for_the_shrinkage(grouped):
     np.testing.assert_allclose(change.T @ shrunk @ change, np.eye(4), atol=1e-10)
 
 
-def test_update_keeps_what_was_not_run_again():
+def test_update_keeps_other_results():
     old = pd.DataFrame(
         {"pair": ["p", "p"], "seed": [0, 0], "AUROC": [0.1, 0.2]}, index=["a", "b"]
     ).rename_axis("answer")

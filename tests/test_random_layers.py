@@ -15,7 +15,7 @@ def seeded(layer, seed=SEED, place=0, for_all_rows=False):
 # Dropout
 
 
-def test_dropout_by_a_seed():
+def test_dropout_mask_derives_from_the_seed():
     layer, rows = Dropout(0.3), tf.ones((200, 50))
     assert layer(rows) is rows
     dropped = seeded(layer)(rows).numpy()
@@ -25,12 +25,12 @@ def test_dropout_by_a_seed():
     assert not np.array_equal(seeded(layer, tf.constant([3, 5]))(rows), dropped)
 
 
-def test_all_rows_of_a_sample_lose_the_same_units():
+def test_all_samples_share_a_dropout_mask():
     dropped = seeded(Dropout(0.3), for_all_rows=True)(tf.ones((200, 50))).numpy()
     assert (dropped == dropped[0]).all() and 0 < np.mean(dropped == 0) < 1
 
 
-def test_dropout_layers_draw_apart_and_heed_noise_shapes():
+def test_dropout_layers_are_independent_and_support_noise_shapes():
     rows = tf.ones((50, 4, 4, 6))
     first, second = seeded(Dropout(0.5)), seeded(Dropout(0.5), place=1)
     assert not np.array_equal(first(rows), second(rows))
@@ -60,7 +60,7 @@ def places(image, height=6, width=5, margins=(2, 1)):
     ]
 
 
-def test_images_move_over_a_border_of_zeros_and_are_mirrored():
+def test_images_are_shifted_with_zero_padding_and_flipped():
     numbers = np.arange(1.0, 31).reshape(1, 6, 5, 1).astype(np.float32)
     images = np.concatenate([np.tile(numbers, (400, 1, 1, 1)), -numbers[[0] * 400]])
     moved = seeded(ShiftAndFlip((2, 1)))(images).numpy()
@@ -77,13 +77,13 @@ def test_images_move_over_a_border_of_zeros_and_are_mirrored():
     assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)
 
 
-def test_channels_move_together():
+def test_channels_are_shifted_together():
     images = np.random.default_rng(0).normal(size=(9, 4, 4, 1)).astype(np.float32)
     moved = seeded(ShiftAndFlip((1, 1)))(np.concatenate([images, 2 * images], axis=3))
     np.testing.assert_allclose(moved[..., 1], 2 * moved[..., 0])
 
 
-def test_images_move_in_training_alone():
+def test_images_are_augmented_only_in_training():
     layer, images = ShiftAndFlip((1, 1)), tf.ones((3, 4, 4, 1))
     assert layer(images) is images
     assert seeded(layer, for_all_rows=True)(images) is images

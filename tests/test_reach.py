@@ -159,7 +159,7 @@ def test_columns_of_text(small, moons):
 @pytest.mark.parametrize(
     "function", [predict_ood, ood_pvalue, ood_score, predict_uncertainty, calibrate_ood]
 )
-def test_estimators_without_a_classifier_of_ours(moons, function):
+def test_estimators_without_a_classifier_of_this_package(moons, function):
     X, y = moons
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     with pytest.raises(AttributeError, match="LogisticRegression has no method"):

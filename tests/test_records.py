@@ -33,7 +33,7 @@ def test_distributions():
     ("name", "args"),
     [("rv_histogram", (1,)), ("eval", ()), ("norm", ("x",)), ("norm", ([1] * 9,))],
 )
-def test_other_distributions_are_refused(name, args):
+def test_other_distributions_are_rejected(name, args):
     with pytest.raises(ValueError, match=r"trusted|must be numbers"):
         DistributionRecord(name, args, {})
 
@@ -62,7 +62,7 @@ def test_splines_are_checked():
             SplineRecord(t, c, k, True, 0)
 
 
-def test_only_what_holds_one_is_copied():
+def test_only_containers_of_records_are_copied():
     spline = SplineTransformer().fit(np.arange(9.0)[:, None])
     other = FunctionTransformer()
     model = [other, {"a": (spline, spline)}]
@@ -74,7 +74,7 @@ def test_only_what_holds_one_is_copied():
     assert isinstance(spline.bsplines_[0], BSpline)
 
 
-def test_models_that_hold_themselves():
+def test_models_that_contain_themselves():
     model = [np.log1p]
     model.append(model)
     assert isinstance(with_records(model)[0], FunctionRecord)

@@ -73,7 +73,7 @@ def test_load_casts_and_dump_copies():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
-def test_network_computes_what_numpy_does(changes, dtype):
+def test_network_equals_numpy(changes, dtype):
     fields, weights, projected = problem(dtype, **changes)
     weights64 = {name: array.astype(np.float64) for name, array in weights.items()}
     expected = forward(weights64, projected.astype(np.float64), input_scale=0.3)
@@ -105,7 +105,7 @@ def test_zero_masks_leave_the_identity():
     np.testing.assert_array_equal(hidden, projected)
 
 
-def test_members_of_a_stack_are_networks_of_their_own():
+def test_members_of_a_group_are_independent_networks():
     fields, weights, projected = problem(members=3)
     with pool.lease(**fields) as compiled:
         compiled.load(weights)
@@ -166,7 +166,7 @@ def test_hidden_layer_trains_as_the_official_one(bound):
     assert shrunk == (bound < 50)
 
 
-def test_prediction_normalises_nothing():
+def test_prediction_does_not_normalize():
     fields, weights, projected = problem(**NETWORKS["gp"])
     with pool.lease(**fields) as compiled:
         compiled.load(weights, spec_norm_bound=1e-3)

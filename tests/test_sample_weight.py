@@ -95,7 +95,7 @@ def test_unit_of_importances_in_each_posterior(small, moons, outputs, form):
     assert_allclose(outputs(weighted, X), outputs(clf, X), atol=1e-6)
 
 
-def test_equal_importances_are_no_weights(make_two, fitted_two, moons, outputs):
+def test_equal_importances_have_no_effect(make_two, fitted_two, moons, outputs):
     X, y = moons
     for weighted in (
         make_two().fit(X, y, sample_weight=np.full(len(y), 1 / len(y))),

@@ -37,7 +37,7 @@ def test_candidates_are_listed_and_the_best_one_is_used(cross_fitted):
     assert cross_fitted.architecture_["num_layers"] == best["num_layers"]
 
 
-def test_every_sample_is_scored_without_it(cross_fitted, noisy):
+def test_every_sample_is_scored_by_a_model_trained_without_it(cross_fitted, noisy):
     X, _ = noisy
     assert len(cross_fitted.ood_scores_) == len(X)
     assert np.isfinite(cross_fitted.ood_threshold_)
@@ -66,7 +66,7 @@ def test_depth_is_chosen_with_and_without_kernel_factors(make_two, noisy):
     assert clf.num_layers_ == min(losses, key=losses.get)
 
 
-def test_held_out_set_compares_too(small, noisy):
+def test_held_out_set_can_compare_candidates(small, noisy):
     clf = small(SNGPClassifier, num_layers="auto", validation_fraction=0.2)
     clf.fit(*noisy)
     assert len(clf.candidates_) == 12

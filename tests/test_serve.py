@@ -154,7 +154,7 @@ def assert_right(answer, clf, X):
 # Answers
 
 
-def test_answers_are_the_models_own(path, iris):
+def test_answers_equal_those_of_the_model(path, iris):
     X = np.concatenate([iris[0][::10], iris[0][:3] + 50])
 
     async def run():
@@ -175,7 +175,7 @@ def test_answers_are_the_models_own(path, iris):
     }
 
 
-def test_requests_that_wait_are_one_batch_and_each_gets_its_own_rows(path, iris, gate):
+def test_waiting_requests_form_one_batch(path, iris, gate):
     parts = np.split(iris[0], [1, 3, 7, 10, 20])
 
     async def run():
@@ -238,14 +238,14 @@ def test_pipelines_searches_and_named_columns(small, iris, tmp_path, wrap, recwa
     assert_array_equal(answer["ood_score"], ood_score(model, frame))
 
 
-def test_what_cannot_be_served(small, iris, tmp_path):
+def test_unsupported_models(small, iris, tmp_path):
     clf = FrozenEstimator(small(SNGPClassifier).fit(*iris))
     save(CalibratedClassifierCV(clf).fit(*iris), tmp_path / "model")
     with pytest.raises(ValueError, match="CalibratedClassifierCV; what can be served"):
         create_app(tmp_path / "model")
 
 
-def test_labels_that_json_cannot_hold(small, iris, path, tmp_path):
+def test_labels_that_json_cannot_represent(small, iris, path, tmp_path):
     dates = np.array(["2026-01", "2026-02", "2026-03"], "datetime64[M]")
     clf = small(SNGPClassifier).fit(iris[0], dates[iris[1]])
     save(clf, tmp_path / "dated")
@@ -318,7 +318,7 @@ def test_records_are_answered_as_the_model_does(mixed, tmp_path):
     ],
     ids=str,
 )
-def test_invalid_records_are_named(mixed, tmp_path, change, reason):
+def test_invalid_records_are_reported(mixed, tmp_path, change, reason):
     model, frame = mixed
     save(model, tmp_path / "model")
     records = frame[:2].to_dict("records")
@@ -349,7 +349,7 @@ def test_texts_alone(small, iris, tmp_path):
     assert_array_equal(response.json()["probabilities"], model.predict_proba(texts[:3]))
 
 
-def test_columns_with_names_take_rows_and_records(small, iris, path, tmp_path):
+def test_named_columns_accept_rows_and_records(small, iris, path, tmp_path):
     frame = pd.DataFrame(iris[0], columns=list("abcd"))
     save(small(SNGPClassifier, epochs=1).fit(frame, iris[1]), tmp_path / "named")
     records = post_records(tmp_path / "named", frame[:3].to_dict("records"))
@@ -418,7 +418,7 @@ def test_openapi_describes_the_requests_of_the_model(path, mixed, tmp_path):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_invalid_rows_are_named(path, body, status, reason):
+def test_invalid_rows_are_reported(path, body, status, reason):
     response = post(path, body.encode("latin-1"))
     assert response.status_code == status
     assert response.json().keys() == {"detail"}
@@ -444,7 +444,7 @@ async def forever(read, pause=0.0):
         await asyncio.sleep(pause)
 
 
-def test_a_body_is_read_up_to_a_bound_whether_its_length_is_said_or_not(path):
+def test_body_size_is_bounded_with_and_without_a_length(path):
     response = post(path, b" " * 1001, body_bytes=1000)
     assert response.status_code == 413
     assert response.headers["connection"] == "close"
@@ -454,13 +454,13 @@ def test_a_body_is_read_up_to_a_bound_whether_its_length_is_said_or_not(path):
     assert len(chunks) == 41  # a little beyond, so that the client reads the answer
 
 
-def test_a_body_that_does_not_come(path):
+def test_body_that_never_arrives(path):
     response = post(path, forever([], pause=0.05), body_seconds=0.2)
     assert response.status_code == 408
     assert "0.2 s" in response.json()["detail"]
 
 
-def test_a_full_queue_sends_requests_away_and_answers_those_it_took(path, iris, gate):
+def test_full_queue_rejects_new_requests(path, iris, gate):
     async def run():
         async with serving(path, waiting=2) as client:
             tasks = [asyncio.create_task(predict(client, iris[0][:1]))]
@@ -477,7 +477,7 @@ def test_a_full_queue_sends_requests_away_and_answers_those_it_took(path, iris, 
     assert [response.status_code for response in accepted] == [200] * 3
 
 
-def test_what_was_accepted_is_answered_before_the_service_ends(path, iris, gate):
+def test_accepted_requests_are_answered_before_shutdown(path, iris, gate):
     async def run():
         async with serving(path) as client:
             tasks = [asyncio.create_task(predict(client, iris[0]))]
@@ -491,7 +491,7 @@ def test_what_was_accepted_is_answered_before_the_service_ends(path, iris, gate)
 
 
 @pytest.mark.parametrize("place", ["predict", "answer"])
-def test_a_fault_of_the_service_is_a_500_and_the_next_request_is_answered(
+def test_internal_error_is_status_500_and_the_service_continues(
     path, iris, monkeypatch, place
 ):
     def fail(model, *_):
@@ -522,7 +522,7 @@ def test_a_fault_of_the_service_is_a_500_and_the_next_request_is_answered(
 # New models
 
 
-def test_a_new_file_replaces_the_model_and_a_damaged_one_does_not(path, saved, iris):
+def test_only_valid_new_files_replace_the_model(path, saved, iris):
     X = iris[0][::10]
 
     async def run():
@@ -641,7 +641,7 @@ def test_rows_and_records_are_different_batches(small, iris, tmp_path, gate):
         assert_right(responses[number].json(), clf, frame[2:5])
 
 
-def test_one_fault_in_a_batch_fails_alone(path, iris, gate, monkeypatch):
+def test_error_of_one_request_does_not_affect_its_batch(path, iris, gate, monkeypatch):
     predict_rows, odd = ServedModel.predict, iris[0][:1] + 7.0
 
     def fail(model, rows):
@@ -710,13 +710,13 @@ def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_trial_says_why_a_file_is_refused(tmp_path):
+def test_trial_reports_why_a_file_is_rejected(tmp_path):
     (tmp_path / "model").write_bytes(b"sksngp model 2\n" + bytes(100))
     with pytest.raises(ValueError, match="corrupted"):
         TrialProcess(Limits())(tmp_path / "model")
 
 
-def test_a_pipe_in_place_of_the_file_is_refused(path, iris):
+def test_pipe_instead_of_a_file_is_rejected(path, iris):
     async def run():
         async with serving(path) as client:
             path.unlink()
@@ -730,7 +730,7 @@ def test_a_pipe_in_place_of_the_file_is_refused(path, iris):
 # Metrics
 
 
-def test_metrics_count(path, iris):
+def test_metrics_count_requests(path, iris):
     async def run():
         async with serving(path) as client:
             for rows in (iris[0], iris[0][:3], iris[0][:, :2], []):
@@ -826,7 +826,9 @@ def test_new_model_starts_with_a_new_drift_monitor(path, saved, iris):
     assert new == {digest_of(path): {"log_martingale": 0, "rows_total": 0, "alarm": 0}}
 
 
-def test_error_of_the_drift_monitor_stops_no_answer(path, iris, monkeypatch, caplog):
+def test_error_of_the_drift_monitor_does_not_prevent_answers(
+    path, iris, monkeypatch, caplog
+):
     def fail(monitor, scores):
         raise RuntimeError("out of order")
 
@@ -921,7 +923,7 @@ def test_nothing_is_unpickled(path, iris, run_python):
 
 
 @pytest.mark.parametrize("name", ["other", "absent"])
-def test_a_file_that_is_no_model_ends_the_command_with_a_reason(
+def test_invalid_model_file_ends_the_command_with_a_reason(
     tmp_path, monkeypatch, capsys, name
 ):
     (tmp_path / "other").write_bytes(b"PK")

@@ -153,7 +153,7 @@ def test_prediction_is_that_of_the_official_layer(
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.2])
-def test_posterior_holds_every_row_once(make, iris, validation_fraction):
+def test_posterior_includes_every_sample_once(make, iris, validation_fraction):
     """The posterior includes all samples except held-out samples."""
     X, y = iris
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
@@ -167,7 +167,7 @@ def test_posterior_holds_every_row_once(make, iris, validation_fraction):
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 
 
-def test_streamed_posterior_holds_every_row_as_the_network_is_now(make, iris):
+def test_streamed_posterior_includes_every_sample_with_current_features(make, iris):
     X, y = iris
     clf = make(**ALL_ROWS).partial_fit(X[::2], y[::2], classes=[0, 1, 2])
     clf.partial_fit(X[1::2], y[1::2])
@@ -176,7 +176,7 @@ def test_streamed_posterior_holds_every_row_as_the_network_is_now(make, iris):
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 
 
-def test_stream_after_a_fit_adds_rows_to_the_posterior(make, iris):
+def test_stream_after_a_fit_updates_the_posterior(make, iris):
     X, y = iris
     clf = make(**ALL_ROWS).fit(X[::2], y[::2])
     before = clf.posterior_.precision[0]
@@ -187,7 +187,7 @@ def test_stream_after_a_fit_adds_rows_to_the_posterior(make, iris):
     )
 
 
-def test_per_class_posterior_is_the_papers(make, iris):
+def test_per_class_posterior_equals_that_of_the_paper(make, iris):
     X, y = iris
     clf = make(
         covariance="per_class", inference="monte_carlo", epochs=20, **ALL_ROWS
@@ -214,7 +214,7 @@ def test_per_class_covariance_has_no_mean_field(make, iris):
 # Uncertainties and probabilities
 
 
-def test_uncertainties_are_what_the_documentation_says(make, iris):
+def test_uncertainties_follow_the_documentation(make, iris):
     X, y = iris
     clf = make(epochs=20).fit(X, y)
     rows = np.vstack([X, far_rows(X, 5)])
@@ -241,7 +241,7 @@ def test_uncertainties_are_what_the_documentation_says(make, iris):
     assert (expected["total"] >= expected["aleatoric"] - 1e-12).all()
 
 
-def test_momentum_squeezes_the_unbounded_ratio(make, iris):
+def test_momentum_maps_the_unbounded_ratio_to_the_unit_interval(make, iris):
     X, y = iris
     clf = make(cov_momentum=0.5, batch_size=8, ridge_penalty=1e-3, **ALL_ROWS).fit(X, y)
     rows = np.vstack([X, far_rows(X, 5)])
@@ -254,7 +254,7 @@ def test_momentum_squeezes_the_unbounded_ratio(make, iris):
     np.testing.assert_allclose(score, ratio / (1 + ratio), rtol=1e-8)
 
 
-def test_factor_zero_is_the_softmax_and_larger_factors_hesitate(make, iris):
+def test_factor_zero_is_the_softmax_and_larger_factors_are_less_confident(make, iris):
     X, y = iris
     clf = make(mean_field_factor=0.0, temperature=1.0, epochs=20).fit(X, y)
     logits = network_outputs(clf, X)[1]
@@ -269,7 +269,7 @@ def test_factor_zero_is_the_softmax_and_larger_factors_hesitate(make, iris):
 
 
 @pytest.mark.parametrize("covariance", ["shared", "per_class"])
-def test_monte_carlo_is_the_average_over_the_fitted_draws(make, iris, covariance):
+def test_monte_carlo_averages_over_the_fitted_noise(make, iris, covariance):
     X, y = iris
     clf = make(
         inference="monte_carlo", covariance=covariance, num_samples=40, epochs=20
@@ -320,7 +320,7 @@ def gaussian_kernel(a, b, scale):
 
 
 @pytest.mark.parametrize("kernel_scale", ["auto", 0.7, 20.0])
-def test_kernel_is_the_gaussian_one(make, iris, kernel_scale):
+def test_kernel_is_gaussian(make, iris, kernel_scale):
     X, y = iris
     clf = make(kernel_scale=kernel_scale).fit(X, y)
     hidden = network_outputs(clf, X)[0]
@@ -362,7 +362,7 @@ def test_variance_converges_to_that_of_the_exact_gaussian_process(make, iris):
     assert errors[2048] < 0.03
 
 
-def test_auto_scale_is_a_share_of_the_mean_squared_distance(make, iris):
+def test_auto_scale_is_proportional_to_the_mean_squared_distance(make, iris):
     X, y = iris
     # With a tiny step and a large bound, the network remains at its initial state.
     clf = make(
@@ -379,7 +379,7 @@ def test_auto_scale_is_a_share_of_the_mean_squared_distance(make, iris):
     assert weighted.kernel_scale_ != pytest.approx(clf.kernel_scale_, rel=1e-4)
 
 
-def test_auto_scale_of_rows_without_spread_is_one(make):
+def test_auto_scale_of_equal_samples_is_one(make):
     clf = make().fit(np.ones((10, 2)), np.arange(10) % 3)
     assert clf.kernel_scale_ == 1.0
     assert np.isfinite(clf.predict_proba(np.ones((1, 2)))).all()
@@ -400,7 +400,7 @@ def test_singular_precision_is_regularized_with_a_warning(make):
 
 
 @pytest.mark.parametrize("form", [{}, PER_CLASS], ids=["shared", "per class"])
-def test_temperature_is_the_best_for_the_held_out_rows(make, iris, form):
+def test_temperature_is_optimal_for_the_held_out_samples(make, iris, form):
     X, y = iris
     clf = make(epochs=20, **form)
     with patch.object(_selection, "fit_temperature", wraps=fit_temperature) as fit:
@@ -424,14 +424,14 @@ def test_temperature_divides_the_logits(make, iris):
     )
 
 
-def test_temperature_is_one_where_no_row_is_left_to_fit_it(make, iris):
+def test_temperature_is_one_without_held_out_samples(make, iris):
     X, y = iris
     assert make(validation_fraction=0).fit(X, y).temperature_ == 1.0
     assert make().partial_fit(X, y, classes=range(3)).temperature_ == 1.0
     assert make(cov_momentum=0.9).fit(X, y).temperature_ != 1.0
 
 
-def test_a_stream_keeps_the_temperature_of_a_fit_but_for_a_new_one(make, iris):
+def test_stream_keeps_the_temperature_until_a_new_one_is_fitted(make, iris):
     X, y = iris
     clf = make().fit(X, y)
     fitted = clf.temperature_
@@ -439,7 +439,7 @@ def test_a_stream_keeps_the_temperature_of_a_fit_but_for_a_new_one(make, iris):
     assert clf.set_params(temperature=3.0).partial_fit(X, y).temperature_ == 3.0
 
 
-def test_score_of_a_row_does_not_depend_on_the_temperature(make, iris):
+def test_scores_do_not_depend_on_the_temperature(make, iris):
     X, y = iris
     hot, cold = (make(temperature=t).fit(X, y) for t in (10.0, 0.1))
     np.testing.assert_array_equal(hot.score_samples(X), cold.score_samples(X))
@@ -482,7 +482,7 @@ def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_stream_goes_on_as_it_began(make, iris, change):
+def test_stream_continues_with_its_first_parameters(make, iris, change):
     X, y = iris
     clf = make(num_samples=5).fit(X, y)
     expected = clf.predict_proba(X)
@@ -495,7 +495,7 @@ def test_a_stream_goes_on_as_it_began(make, iris, change):
 
 
 @pytest.mark.slow
-def test_a_moving_average_flags_no_more_fresh_rows_than_asked_for(make):
+def test_moving_average_keeps_the_false_positive_rate(make):
     X, y = load_digits(return_X_y=True)
     flagged = []
     for seed in range(3):

@@ -42,7 +42,7 @@ def assert_unsound(model, match, tmp_path):
         ("more", 1),
     ],
 )
-def test_counts_are_those_of_the_arrays(clf, tmp_path, field, value):
+def test_sizes_agree_with_the_arrays(clf, tmp_path, field, value):
     clf.architecture_ = {**clf.architecture_, field: value}
     assert_unsound(clf, "SNGPClassifier is invalid", tmp_path)
 
@@ -102,7 +102,7 @@ def test_parameters_that_name_files(clf, iris, tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [-(10**6), 10**6])
-def test_many_processes(clf, iris, tmp_path, jobs):
+def test_too_many_processes(clf, iris, tmp_path, jobs):
     class Jobs(StandardScaler):
         n_jobs = jobs
 
@@ -114,7 +114,7 @@ def test_parameters_are_valid():
         list(find_errors(SimpleImputer(strategy="x")))
 
 
-def test_vocabularies_number_their_terms():
+def test_vocabularies_map_terms_to_consecutive_integers():
     vectorizer = CountVectorizer().fit(["one two"])
     assert not list(find_errors(vectorizer))
     for vocabulary in ({"one": 0, "two": 2}, {"one": 10**9}, {"one": -1}, {"a": 0.5}):
@@ -152,7 +152,7 @@ def test_positions_of_random_states():
     assert list(find_errors(generator)) == ["its position is 1000000"]
 
 
-def test_objects_that_hold_themselves():
+def test_objects_that_contain_themselves():
     model = StandardScaler()
     model.inner = {"a": [model]}
     model.inner["b"] = np.array([{"deep": (1.5,)}, None], object)

@@ -51,7 +51,7 @@ def joined(X, width=None):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 60), st.integers(1, 9))
-def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
+def test_samples_are_read_once_in_order_within_the_budget(sizes, budget, width):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "CHUNK_FLOATS", budget)
         source = Lists(sizes)
@@ -64,7 +64,7 @@ def test_rows_are_read_once_in_order_within_the_budget(sizes, budget, width):
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(0, 2**32 - 1))
-def test_a_selection_has_the_chosen_rows(sizes, seed):
+def test_selection_has_the_selected_samples(sizes, seed):
     source = Lists(sizes)
     mask = np.random.default_rng(seed).random(len(source)) < 0.5
     chosen = select_samples(source, mask)
@@ -77,7 +77,7 @@ def test_a_selection_has_the_chosen_rows(sizes, seed):
     )
 
 
-def test_many_rows_of_an_array_are_chosen_without_a_copy(monkeypatch):
+def test_large_selections_are_not_copied(monkeypatch):
     X = np.arange(4000.0).reshape(2000, 2)
     mask = np.arange(2000) % 3 > 0
     np.testing.assert_array_equal(select_samples(X, mask), X[mask])
@@ -133,7 +133,7 @@ def test_parquet_is_read_by_row_groups(table):
     assert source.template().columns.tolist() == ["v", "u"]
 
 
-def test_missing_values_of_a_data_set_become_nan(tmp_path):
+def test_missing_values_of_a_dataset_become_nan(tmp_path):
     whole = pa.table({"u": [1, None, 3], "v": [0.5, 1.5, None]})
     pa.parquet.write_table(whole, tmp_path / "t.parquet")
     rows = joined(open_source(pa.dataset.dataset(tmp_path / "t.parquet")))
@@ -151,7 +151,7 @@ def test_files_without_row_groups_are_read_one_at_a_time(table, tmp_path):
     np.testing.assert_allclose(joined(source), frame[["u", "v"]])
 
 
-def test_folders_name_values_and_files_lack_columns(tmp_path):
+def test_partitioned_datasets_with_missing_columns(tmp_path):
     frame = pd.DataFrame({"u": np.arange(4.0), "year": [2024, 2024, 2025, 2025]})
     pa.dataset.write_dataset(
         pa.Table.from_pandas(frame),
@@ -171,7 +171,7 @@ def test_folders_name_values_and_files_lack_columns(tmp_path):
     np.testing.assert_array_equal(rows, [[1, 2], [3, np.nan]])
 
 
-def test_a_name_must_mean_one_column():
+def test_column_names_must_be_unique():
     table = pa.table([[1.0], [2.0]], names=["u", "u"])
     with pytest.raises(ValueError, match=r"several columns for each of \['u'\]"):
         open_source(pa.dataset.dataset(table))
@@ -212,17 +212,17 @@ def test_missing_values_of_dask_dataframes_become_nan():
     np.testing.assert_array_equal(rows, [[1, 1], [np.nan, 0]])
 
 
-def test_float32_stays():
+def test_float32_is_preserved():
     frame = pd.DataFrame({"u": [1.0], "v": [2.0]}, dtype=np.float32)
     assert open_source(dask.dataframe.from_pandas(frame)).read(0).dtype == np.float32
 
 
-def test_a_data_set_says_which_columns_it_lacks(table):
+def test_missing_columns_are_reported(table):
     with pytest.raises(ValueError, match=r"must have the columns \['w'\]"):
         ParquetSource(table[1], ["u", "w"])
 
 
-def test_the_label_is_a_column_of_a_data_set(table):
+def test_label_is_a_column_of_a_dataset(table):
     frame, dataset = table
     features, labels = split_label(dataset, "kind")
     assert features == ["u", "v"]
@@ -233,17 +233,17 @@ def test_the_label_is_a_column_of_a_data_set(table):
         split_label(np.empty((2, 2)), "kind")
 
 
-def test_some_names_are_refused_by_scikit_learn_as_in_a_dataframe():
+def test_invalid_names_are_rejected_by_scikit_learn():
     frame = dask.dataframe.from_pandas(pd.DataFrame(np.ones((2, 2)), columns=["u", 7]))
     with pytest.raises(TypeError, match="only supported if all input features"):
         ResNetClassifier().fit(frame, [0, 1])
 
 
-def test_numbers_name_no_columns():
+def test_numbers_are_not_column_names():
     assert isinstance(Lists([3]).template(), np.ndarray)
     assert Lists([3], width=4).template().shape == (0, 4)
 
 
-def test_a_block_of_any_source_can_be_read_later():
+def test_partitions_of_all_sources_can_be_delayed():
     source = ArraySource(np.arange(12.0).reshape(6, 2))
     np.testing.assert_array_equal(source.delayed(0).compute(), source.read(0))

@@ -175,7 +175,7 @@ def order_of(name, X, y):
 
 @pytest.mark.parametrize("size", [1, 10, 100])
 @pytest.mark.parametrize("order", ["sorted", "one class first", "wild"])
-def test_order_and_batches_hardly_matter(small, wine, order, size):
+def test_order_and_batch_sizes_have_little_effect(small, wine, order, size):
     X, X_test, y, y_test = wine
     clf = small(SNGPClassifier, num_inducing=256, learning_rate=3e-3)
     stream(clf, *order_of(order, X, y), size, [0, 1, 2])
@@ -213,7 +213,7 @@ def test_streams_of_each_posterior(small, wine, form):
     assert_valid_predictions(clf, X_test)
 
 
-def test_a_wild_sample_after_a_fit(make_two, moons):
+def test_extreme_sample_after_a_fit(make_two, moons):
     X, y = moons
     clf = make_two(epochs=30, learning_rate=3e-3).fit(X, y)
     score, scale = clf.score(X, y), clf.projection_.scaler.scale_
@@ -304,7 +304,7 @@ def test_held_out_samples_do_not_depend_on_the_batches(make_resnet, moons):
     assert len(hashes[0]) >= 19
 
 
-def test_a_copy_goes_on_with_the_samples_that_wait(make_two, moons, outputs):
+def test_copy_continues_with_the_pending_samples(make_two, moons, outputs):
     X, y = moons
     clf = stream(make_two(), X[:103], y[:103], 100, [0, 1])
     assert clf._stream.pending
@@ -315,7 +315,7 @@ def test_a_copy_goes_on_with_the_samples_that_wait(make_two, moons, outputs):
     assert_array_equal(outputs(same, X), outputs(clf, X))
 
 
-def test_fit_after_a_stream_starts_anew(make_resnet, moons, outputs):
+def test_fit_after_a_stream_starts_from_scratch(make_resnet, moons, outputs):
     X, y = moons
     clf, new = stream(make_resnet(), X, y, 100, [0, 1]), make_resnet().fit(X, y)
     assert_array_equal(outputs(clf.fit(X, y), X), outputs(new, X))
@@ -355,7 +355,7 @@ def test_a_search_prints_a_warning_once():
     assert result.stderr.count("predict_ood will flag no row") == 1
 
 
-def test_a_pickled_stream_goes_on(make_two, moons, outputs):
+def test_pickled_stream_continues(make_two, moons, outputs):
     X, y = moons
     clf = make_two().partial_fit(X[:100], y[:100], classes=[0, 1])
     same = pickle.loads(pickle.dumps(clf))
@@ -364,7 +364,7 @@ def test_a_pickled_stream_goes_on(make_two, moons, outputs):
     assert_array_equal(outputs(same, X), outputs(clf, X))
 
 
-def test_a_buffer_may_be_used_again(make_resnet, moons):
+def test_input_buffer_may_be_reused(make_resnet, moons):
     """Samples that are stored must not change if the array of the user changes."""
     X, y = moons
     expected, clf = make_resnet(), make_resnet()
@@ -389,7 +389,7 @@ def test_parameters_set_after_training_take_effect_with_the_next_batch(
     assert_array_equal(outputs(clf, X), outputs(expected, X))
 
 
-def test_small_rates_are_kept_by_streams(monkeypatch, make_resnet):
+def test_streams_keep_small_false_positive_rates(monkeypatch, make_resnet):
     monkeypatch.setattr(_stream, "STREAM_SCORES", 30)
     rng = np.random.default_rng(0)
     clf = make_resnet(ood_alpha=0.02, epochs=1)

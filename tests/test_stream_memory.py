@@ -40,7 +40,7 @@ def as_dict(memory):
 
 @pytest.mark.parametrize("order", ["reversed", "sorted", "shuffled"])
 @pytest.mark.parametrize("size", [1, 17, 300])
-def test_neither_order_nor_chunks_matter(rows, order, size):
+def test_order_and_batches_do_not_matter(rows, order, size):
     X, labels, weights = rows
     expected = as_dict(remember(*rows, 300))
     order = {
@@ -65,7 +65,7 @@ def test_classes_share_the_memory(rows):
     assert_allclose(np.bincount(memory.labels, memory.sample_weights()), totals)
 
 
-def test_a_repeated_row_is_kept_once(rows):
+def test_repeated_samples_are_kept_once(rows):
     X, _, weights = rows
     memory = remember(*rows, 50, limit=1000)
     assert len(memory) == 250
@@ -78,21 +78,21 @@ def test_a_repeated_row_is_kept_once(rows):
     assert_allclose(memory.sample_weights(), memory.weights)
 
 
-def test_a_row_with_two_labels_is_two_rows():
+def test_sample_with_two_labels_is_kept_twice():
     X = np.ones((4, 2))
     memory = remember(X, np.array([0, 1, 0, 1], np.int32), np.ones(4), 2)
     assert len(memory) == 2
     assert_array_equal(np.sort(memory.labels), [0, 1])
 
 
-def test_latest_rows(rows):
+def test_latest_samples(rows):
     X, _, _ = rows
     memory = remember(*rows, 30, limit=60, latest=True)
     order = np.argsort(memory.arrival)
     assert_array_equal(memory.X[order], np.concatenate([X[240:250], X[:50]]))
 
 
-def test_rows_of_a_source(rows):
+def test_samples_of_a_source(rows):
     expected = remember(*rows, 100)
     found = remember(*rows, 100, source=ArraySource)
     assert as_dict(found) == as_dict(expected)
@@ -104,7 +104,7 @@ def test_capacity():
     assert capacity(10**7) == 256
 
 
-def test_wild_values_are_out_of_reach():
+def test_extreme_values_are_clipped():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 2))
     X[::100] = 1e6

@@ -29,7 +29,9 @@ def little_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_few_rows_are_held_and_many_are_streamed(problem, members, monkeypatch):
+def test_small_data_are_in_memory_and_large_data_are_streamed(
+    problem, members, monkeypatch
+):
     arguments = problem(members=members)
     held = project(*arguments)
     assert isinstance(held, Rows)
@@ -55,7 +57,9 @@ def test_chunks_are_those_of_rows_in_memory(problem, members, size, little_memor
     assert position == len(X)
 
 
-def test_chunks_of_a_given_size_go_across_blocks(problem, little_memory, monkeypatch):
+def test_chunks_of_a_given_size_extend_over_partitions(
+    problem, little_memory, monkeypatch
+):
     expected = [slice(start, min(start + 70, 3000)) for start in range(0, 3000, 70)]
     for block in (7, 64, 70, 100, 3000):
         monkeypatch.setattr(sources, "ARRAY_PARTITION_SIZE", block)
@@ -63,7 +67,7 @@ def test_chunks_of_a_given_size_go_across_blocks(problem, little_memory, monkeyp
         assert [part for _, part in streamed.chunks(8, 70)] == expected
 
 
-def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_memory):
+def test_shuffle_buffers_contain_each_sample_once(problem, little_memory):
     X, labels, weights, projection, dtype = problem(n=5000)
     expected = projection(X, dtype)
     streamed = project(X, labels, weights, projection, dtype)
@@ -76,7 +80,7 @@ def test_shards_hold_each_row_once_with_its_label_and_weight(problem, little_mem
     assert np.sort(np.concatenate(seen)).tolist() == labels.tolist()
 
 
-def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
+def test_shuffle_buffers_differ_between_epochs(problem, monkeypatch):
     monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 4 * 4096 * 8 * 4)
     streamed = project(*problem(n=20_000))
     rng = np.random.default_rng(0)
@@ -87,7 +91,7 @@ def test_shards_mix_blocks_anew_each_epoch(problem, monkeypatch):
     assert not np.array_equal(first, second)
 
 
-def test_a_sum_holds_few_of_its_parts(problem, monkeypatch):
+def test_sums_need_little_memory(problem, monkeypatch):
     monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(streamed_rows, "GROUP_SIZE", 1024)
     X, labels, weights, projection, dtype = problem(n=10_000)

@@ -129,14 +129,14 @@ def test_too_many_entries(base):
     ],
     ids=str,
 )
-def test_arrays_that_are_not_what_they_say(base, array, match):
+def test_arrays_with_inconsistent_headers(base, array, match):
     def change(entries):
         entries[forging.attributes(entries)["classes_"]["file"]] = array
 
     assert_refused(changed(base, change), match)
 
 
-def test_arrays_have_one_user(base):
+def test_array_entries_are_not_shared(base):
     def share(entries):
         attributes = forging.attributes(entries)
         attributes["classes_"]["file"] = attributes["ood_scores_"]["file"]
@@ -185,7 +185,7 @@ def test_values_are_numbers_or_text(base, text):
     assert_refused(in_attribute(base, node), "read")
 
 
-def test_an_identity_is_one_object(base):
+def test_equal_identities_are_equal_objects(base):
     first = forging.node("ListNode", [forging.value(0)], __id__=1)
     other = forging.node("ListNode", [], __id__=1)
     for items in ([first, other], [forging.node("ListNode", [first], __id__=1)]):
@@ -252,7 +252,7 @@ def test_largest_schema_is_loaded_in_bounded_memory(base):
     assert peak < 3 * len(data) + 200 * 2**20
 
 
-def test_memory_that_runs_out_is_a_refusal(base, tmp_path, monkeypatch):
+def test_insufficient_memory_is_an_error(base, tmp_path, monkeypatch):
     (tmp_path / "model").write_bytes(base)
     for place in ("check_archive", "_read"):
         with monkeypatch.context() as patch:
@@ -261,7 +261,7 @@ def test_memory_that_runs_out_is_a_refusal(base, tmp_path, monkeypatch):
                 persistence.load(tmp_path / "model")
 
 
-def test_pipes_are_refused(tmp_path):
+def test_pipes_are_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(ModelFileError, match="not a regular file"):
@@ -365,11 +365,11 @@ def fuzz(bases, number, seed):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mutated_structures_are_refused_or_sound(bases):
+def test_mutated_structures_are_rejected_or_valid(bases):
     assert 0 < fuzz(bases, 150, seed=0) < 150
 
 
 @pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore")
-def test_ten_thousand_mutated_structures_are_refused_or_sound(bases):
+def test_ten_thousand_mutated_structures_are_rejected_or_valid(bases):
     assert 0 < fuzz(bases, 10_000, seed=1) < 10_000

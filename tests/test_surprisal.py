@@ -28,7 +28,7 @@ def test_minus_the_log_of_p_values(scores):
 
 
 @given(SCORES)
-def test_references_are_compared_with_the_others(scores):
+def test_references_are_compared_with_the_other_references(scores):
     """The result equals `fit_surprisal` of the other scores, except for the tail."""
     distinct = np.unique(scores)
     if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
@@ -46,13 +46,13 @@ def test_parts_are_added_with_their_weights():
     assert_allclose(combine(parts), parts[0] + parts[1] + parts[2] / 2)
 
 
-def test_an_exponential_tail_goes_on():
+def test_exponential_tail_is_extrapolated():
     scores = np.random.default_rng(0).exponential(size=1000)
     far = np.array([15.0, 30.0])  # the largest of the scores is about 7
     assert_allclose(fit_surprisal(scores)(far), far, rtol=0.25)
 
 
-def test_few_scores_say_the_same():
+def test_stored_scores_represent_the_distribution():
     scores = np.random.default_rng(0).normal(size=20 * MAX_SCORES)
     surprisal = fit_surprisal(scores)
     assert len(surprisal.scores) == MAX_SCORES
@@ -60,7 +60,7 @@ def test_few_scores_say_the_same():
     assert_allclose(shares, [0.9, 0.5, 0.05], atol=5e-3)
 
 
-def test_rounding_makes_no_difference():
+def test_rounding_errors_have_no_effect():
     surprisal = fit_surprisal(np.array([0.5, 0.5 + 1e-15, 0.5 - 1e-15, 0.7]))
     assert len(surprisal.scores) == 2
     low, equal, high = surprisal(np.array([0.5, 0.5 + 1e-9, 0.5 + 1e-5]))

@@ -39,7 +39,7 @@ def test_temperature_is_where_the_gradient_vanishes(factor, n, seed):
     assert abs(gradient) < 1e-3 * curvature
 
 
-def test_few_rows_that_are_all_right_do_not_call_for_certainty():
+def test_few_correct_samples_do_not_give_a_temperature_of_zero():
     logits = 3 * np.eye(3)
     labels = np.arange(3)
     few, many = (fitted(np.tile(logits, (n, 1)), np.tile(labels, n)) for n in (1, 1000))

@@ -155,7 +155,7 @@ def normalise_by_power_iteration(weights, bound):
         "sgd-gp normalized",
     ],
 )
-def test_full_batch_epochs_are_the_hand_written_steps(changes, bound, optimizer):
+def test_full_batch_epochs_equal_reference_steps(changes, bound, optimizer):
     fields, weights, rows = problem(optimizer=optimizer, **changes)
     trained, history = run(
         fields, weights, rows, batch_size=len(rows.labels), bound=bound
@@ -203,7 +203,7 @@ def test_learning_rate_changes_without_a_new_network():
 
 
 @pytest.mark.parametrize("optimizer", STEPS)
-def test_state_is_dropped_at_the_start_and_kept_by_a_dump(optimizer):
+def test_optimizer_state_is_reset_at_the_start_and_included_in_dumps(optimizer):
     fields, weights, rows = problem(optimizer=optimizer)
     whole, history = run(fields, weights, rows, epochs=2, batch_size=37)
     halves = []
@@ -255,7 +255,7 @@ def test_weight_is_repetition_in_full_batches(changes):
 
 @every_network
 @pytest.mark.parametrize("batch_size", [1, 8, 36, 37])
-def test_every_row_counts_once_an_epoch(changes, batch_size):
+def test_every_sample_is_used_once_per_epoch(changes, batch_size):
     fields, weights, rows = problem(**changes)
     # With powers of two, each set of samples has a unique sum.
     rows = Rows(rows.projected, rows.labels, 2.0 ** np.arange(-18, 19))
@@ -279,7 +279,7 @@ def test_dropout_rate_zero_is_no_dropout():
 
 
 @every_network
-def test_same_seed_same_bits(changes):
+def test_equal_seeds_give_equal_weights(changes):
     fields, weights, rows = problem(dropout=True, dtype="float32", **changes)
     first, history = run(fields, weights, rows, dropout_rate=0.3)
     run(fields, weights, rows, seed=9, dropout_rate=0.8, learning_rate=1.0, bound=0.1)
@@ -309,7 +309,7 @@ def test_members_with_equal_weights_train_as_the_single_network():
 
 
 @pytest.mark.parametrize("batch_size", [8, 37])
-def test_a_member_does_not_feel_the_others(batch_size):
+def test_members_are_trained_independently(batch_size):
     fields, weights, rows = problem(members=2, dropout=True)
     first, _ = run(fields, weights, rows, batch_size=batch_size, dropout_rate=0.3)
     other = {name: array.copy() for name, array in weights.items()}
@@ -380,7 +380,7 @@ def test_validation_score_is_the_mean_log_likelihood(changes, chunk):
 
 
 @every_network
-def test_divergence_is_an_error_and_leaves_a_usable_network(changes):
+def test_divergence_raises_an_error_and_the_network_remains_usable(changes):
     fields, weights, rows = problem(dtype="float32", optimizer="sgd", **changes)
     expected, _ = run(fields, weights, rows)
     with pytest.raises(DivergenceError, match=r"loss became .* Decrease learning_rate"):
@@ -389,7 +389,7 @@ def test_divergence_is_an_error_and_leaves_a_usable_network(changes):
 
 
 @every_network
-def test_divergence_in_the_last_step_is_an_error(changes):
+def test_divergence_in_the_last_step_raises_an_error(changes):
     optimizer = "adam" if changes == NETWORKS["dense"] else "sgd"
     fields, weights, rows = problem(dtype="float32", optimizer=optimizer, **changes)
     with pytest.raises(DivergenceError, match=r"weights \S+ are .* learning_rate"):

@@ -21,7 +21,7 @@ def num_weights(depth, width, channels):
 
 
 @pytest.mark.parametrize(("depth", "width"), [(10, 1), (10, 2), (16, 1)])
-def test_it_is_the_papers_network(depth, width):
+def test_network_equals_that_of_the_paper(depth, width):
     model = WideResNet(depth, width)((9, 8, 3))
     assert model.output_shape == (None, 64 * width)
     assert sum(np.prod(v.shape) for v in model.variables) == num_weights(
@@ -31,13 +31,13 @@ def test_it_is_the_papers_network(depth, width):
     assert sizes == {(9, 8), (5, 4), (3, 2)}
 
 
-def test_the_papers_size():
+def test_size_equals_that_of_the_paper():
     """Table 4 of the paper reports 36.5 million weights for ten outputs."""
     weights = num_weights(28, 10, 3) + 641 * 10
     assert round(weights / 1e6, 1) == 36.5
 
 
-def test_dropout_lies_between_the_convolutions_of_each_block():
+def test_dropout_is_between_the_convolutions_of_each_block():
     layers = [
         layer.name for layer in WideResNet(16, dropout_rate=0.1)((8, 8, 1)).layers
     ]
@@ -57,7 +57,7 @@ def test_dropout_lies_between_the_convolutions_of_each_block():
         ({}, (64,), r"needs images.*got rows of shape \(64,\)"),
     ],
 )
-def test_what_is_refused(params, shape, message):
+def test_invalid_parameters(params, shape, message):
     with pytest.raises(ValueError, match=message):
         WideResNet(**params)(shape)
 
@@ -79,7 +79,7 @@ def plain(digits):
 
 
 @pytest.mark.slow
-def test_augmentation_is_of_training_alone_and_repeatable(digits, plain):
+def test_augmentation_is_reproducible_and_only_in_training(digits, plain):
     X, _ = digits
     moved, again = (fit(*digits, augment=True) for _ in range(2))
     assert moved.loss_curve_ == again.loss_curve_ != plain.loss_curve_
@@ -90,7 +90,7 @@ def test_augmentation_is_of_training_alone_and_repeatable(digits, plain):
     np.testing.assert_array_equal(one, proba[:5])
 
 
-def test_small_and_thin_images_move_by_a_pixel():
+def test_small_images_are_shifted_by_one_pixel():
     layers = WideResNet(augment=True)((64, 4, 1)).layers
     assert [layer.margins for layer in layers if hasattr(layer, "margins")] == [(8, 1)]
 
@@ -111,14 +111,14 @@ def test_weight_decay_shrinks_the_convolutions(digits, plain):
     assert float(sum(network.losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_saved_one_may_be_older_than_its_parameters():
+def test_networks_of_earlier_versions_get_default_parameters():
     old = WideResNet.__new__(WideResNet)
     old.__setstate__({"depth": 16, "width": 2, "dropout_rate": 0.1})
     assert old.get_params() == WideResNet(16, 2, 0.1).get_params()
 
 
 @pytest.mark.slow
-def test_a_search_over_its_width(digits):
+def test_search_over_the_width(digits):
     """Use a single width that differs from that of the classifier, to save time."""
     clf = ResNetClassifier(network=WideResNet(width=2), image_shape=(8, 8, 1), cv=None)
     once = ShuffleSplit(1, random_state=0)

@@ -129,7 +129,7 @@ def choose_columns(
     for name in table.cells.columns.drop(target):
         cells = table.cells[name]
         if name in drop:
-            choice.left_out[name] = "as --drop says"
+            choice.left_out[name] = "because of --drop"
         elif not name:
             choice.left_out[name] = "it has no name"
         elif is_missing(cells).all():
@@ -138,7 +138,7 @@ def choose_columns(
             _add(choice, table, name, keep=name in keep)
     if not choice.columns:
         reasons = [f"{name!r}: {reason}" for name, reason in choice.left_out.items()]
-        hint = "; --keep COLUMN trains on a column" if reasons else ""
+        hint = "; use --keep COLUMN to train on a column" if reasons else ""
         raise InputError(
             f"{table.path}: no column to train on besides the target {target!r}"
             + "".join(f"; {reason}" for reason in reasons)
@@ -190,15 +190,15 @@ def _why_identifiers(
         return ""
     steps = np.diff(present)
     if steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
-        return "it counts the rows (--keep trains on it)"
+        return "it counts the rows (use --keep to train on it)"
     # Cells are compared as text because long identifiers may be equal as floats.
     num_unique = cells[is_number].nunique()
     if (present % 1 == 0).all() and num_unique >= len(present) / 2:
         # Repeated rows have equal identifiers.
         if num_unique == len(table.cells[is_number].drop_duplicates()):
             return (
-                "its values are whole numbers that all differ, as identifiers are "
-                "(--keep trains on it)"
+                "its values are unique whole numbers, like identifiers (use --keep to "
+                "train on it)"
             )
     return ""
 
@@ -260,8 +260,8 @@ def _text(cells: pd.Series, choice: Choice, numbers: Parsed) -> Column:
     right = ~np.isnan(numbers.values)
     if right.sum() > numbers.wrong.sum():
         choice.remarks.append(
-            f"{name!r}: used as text, as {numbers.wrong.sum():,} of its values are not "
-            f"numbers, such as {cells[numbers.wrong].iloc[0]!r}"
+            f"{name!r}: used as text, because {numbers.wrong.sum():,} of its values "
+            f"are not numbers, such as {cells[numbers.wrong].iloc[0]!r}"
         )
     spellings = Spellings.learn(cells[~missing])
     choice.remarks += [

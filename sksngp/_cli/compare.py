@@ -227,8 +227,8 @@ def draw(
         if isinstance(classifier, ResNetClassifier):
             below.set_title("(entropy: it has no other score)", fontsize=9)
     figure.suptitle(
-        "Two moons: above, what each classifier predicts; below, what it says it "
-        "does not know, and (dashed) the threshold for flagging"
+        "Two moons. Top: predicted probabilities. Bottom: out-of-distribution scores, "
+        "with the threshold for flags (dashed)"
     )
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),

@@ -109,8 +109,9 @@ def _check_not_empty(table: Table, columns: Sequence[Column]) -> None:
         plural = len(empty) > 1
         raise InputError(
             f"{table.path}: column{'s' if plural else ''} {listed(empty)} "
-            f"{'have' if plural else 'has'} no values, unlike in the training data; "
-            f"train without by {' '.join(f'--drop {name}' for name in empty)}"
+            f"{'have' if plural else 'has'} no values, unlike in the training data; to "
+            "train without, use "
+            f"{' '.join(f'--drop {name}' for name in empty)}"
         )
 
 

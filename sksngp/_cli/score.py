@@ -235,10 +235,10 @@ def _report_cells(
 
 def _report_too_few(model: Model, alpha: float, report: Report) -> None:
     report.say(
-        f"  {model.source} has too few rows for flags by score: a false-alarm rate of "
-        f"{100 * alpha:.3g}% requires at least {rows_for_flags(alpha):,} different "
-        f"rows that can be held out, and {model.num_distinct:,} of its "
-        f"{model.num_rows:,} rows are different. Sort by ood_score instead."
+        f"  {model.source} has too few rows to flag rows by score: a false positive "
+        f"rate of {100 * alpha:.3g}% requires at least {rows_for_flags(alpha):,} "
+        f"unique rows that can be held out, and {model.num_distinct:,} of its "
+        f"{model.num_rows:,} rows are unique. Sort by ood_score instead."
     )
 
 
@@ -247,13 +247,13 @@ def _report_moves(model: Model, features: Features, report: Report) -> None:
     moves = moved_columns(features, model.columns)
     if not moves:
         report.say(
-            "  Far more rows are flagged than promised, and no single column moved "
-            "much: values come together that did not in training."
+            "  Far more rows are flagged than expected, and no single column has a "
+            "large shift. The dependence between columns may have changed."
         )
         return
     report.say(
-        "  Far more rows are flagged than promised. Columns that moved most; --drop "
-        "COLUMN trains without one:"
+        "  Far more rows are flagged than expected. Columns with the largest shifts "
+        "(use --drop COLUMN to train without a column):"
     )
     for move in moves:
         report.say(f"    {move.name!r}: {move.description}")
@@ -271,7 +271,7 @@ def report_accuracy(
         name, share = commonest(truth[known].astype(str))
         report.say(
             f"  accuracy on the {known.sum():,} rows of a known class: {right:.3f} "
-            f"(always guessing '{name}': {share:.3f}), flagged "
+            f"(always predicting '{name}': {share:.3f}), flagged "
             f"{scores.flags[known].mean():.1%}"
         )
     unknown = ~known & ~missing

@@ -161,7 +161,9 @@ def cross_check(
     report.section("Cross-check")
     split = split_rows(data.labels, options.random_state)
     if split is None:
-        report.say(f"Cross-check: left out, as no class has {MIN_ROWS} rows or more")
+        report.say(
+            f"Cross-check: left out, because no class has {MIN_ROWS} rows or more"
+        )
         return
     train, held_out = split
     report.progress("Training for the cross-check ...")
@@ -191,20 +193,21 @@ def _explain(
     shares = counts / counts.sum()
     verdict = "" if found.accuracy > share else ": the classifier is no better"
     report.say(
-        "  accuracy: fraction of rows whose class is right. Always guessing the "
-        f"commonest class, '{name}', gets {share:.3f}{verdict}"
+        "  accuracy: fraction of rows whose predicted class is correct. Always "
+        f"predicting the most frequent class, '{name}', gives {share:.3f}{verdict}"
     )
     report.say(
-        "  NLL: how much the probabilities are at odds with the true classes; 0 is "
-        f"best, the frequencies of the classes alone get {-shares @ np.log(shares):.3f}"
+        "  NLL: mean negative log-likelihood of the true classes. 0 is best, and the "
+        f"class frequencies alone give {-shares @ np.log(shares):.3f}"
     )
     report.say(
-        "  ECE: how far probabilities are from how often they come true; 0.05 means "
-        "that '90%' is right 85% or 95% of the time"
+        "  ECE: mean difference between confidence and accuracy. A value of 0.05 "
+        "means, for example, that predictions with a probability of 90% are correct in "
+        "85% or 95% of cases"
     )
     report.say(
-        "  flagged: rows found unlike the training data; of these rows, which are "
-        f"like it, about {100 * alpha:.3g}% or fewer should be"
+        "  flagged: fraction of rows flagged as unlike the training data. As these "
+        f"rows are like it, about {100 * alpha:.3g}% or fewer should be flagged"
     )
 
 
@@ -235,7 +238,7 @@ def _show_classes(
     ReliabilityDisplay.from_predictions(
         y, proba, labels=classes, ax=figure.add_subplot()
     )
-    report.picture(figure, "How often predictions of each probability are right")
+    report.picture(figure, "Accuracy of predictions as a function of confidence")
 
 
 def fit(data: TrainingData, options: argparse.Namespace, report: Report) -> Model:
