@@ -25,6 +25,7 @@ from scipy.linalg import cholesky, eigh, lapack, qr, solve_triangular
 from scipy.special import softmax
 
 from .._runtime.blas import one_thread
+from .predictive import mean_field_logits, sampled_logits
 
 #: Largest relative error of a variance from `Posterior.directions`, but for rounding.
 TRUNCATION = 1e-3
@@ -279,7 +280,7 @@ def mean_field_probability(
     -------
     ndarray of shape (n, K)
     """
-    return softmax(logits / np.sqrt(1.0 + factor * variance), axis=1)
+    return softmax(mean_field_logits(logits, variance, factor), axis=1)
 
 
 def sampled_probability(
@@ -299,8 +300,7 @@ def sampled_probability(
     -------
     ndarray of shape (n, K)
     """
-    deviation = np.sqrt(variance)
     total = np.zeros_like(logits)
     for draw in noise:
-        total += softmax(logits + deviation * draw, axis=1)
+        total += softmax(sampled_logits(logits, variance, draw), axis=1)
     return total / len(noise)
