@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "sksngp"
 MAY_IMPORT = {
     "_version": "",
     "exceptions": "",
-    "datasets": "",
+    "datasets": "_data",
     "metrics": "",
     "_parameters": "",
     "_docstrings": "_parameters",
@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "_uncertainty": "_data _runtime",
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
-    "_network_parameters": "_networks _parameters _tensorflow _wide_resnet",
+    "_network_parameters": """
+        _networks _parameters _runtime _tensorflow _wide_resnet
+    """,
     "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
     "_reach": "_uncertainty",
     "_export": "_tensorflow",
