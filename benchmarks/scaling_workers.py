@@ -93,9 +93,9 @@ def measure(folder: Path) -> tuple[Costs, int]:
         data = rows.projected, rows.labels, rows.weights, 128, 0, 0
         train = median_seconds(lambda: compiled.epoch(*data))
         state = compiled.state()
-    posterior = median_seconds(lambda: clf._information(rows))
+    posterior = median_seconds(lambda: clf._precision_of(rows))
     client_seconds = median_seconds(client_passes)
-    exchange, pair_sum = _on_workers(state, clf._information(rows)[0])
+    exchange, pair_sum = _on_workers(state, clf._precision_of(rows)[0])
     arrays = [*state["weights"].values(), *state["optimizer"]]
     costs = Costs(
         train / len(X), posterior / len(X), client_seconds / len(X), exchange, pair_sum

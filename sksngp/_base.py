@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
@@ -25,12 +24,10 @@ from ._docstrings import document
 from ._explanation import ExplanationMixin
 from ._export import ExportMixin
 from ._held_out import HeldOutMixin
-from ._network_parameters import DEFAULT_NUM_LAYERS
 from ._network_training import NetworkTrainingMixin
 from ._networks.memory_needs import check_memory
 from ._parameters import RandomState
 from ._prediction import PredictionMixin
-from ._runtime.device import check_device
 from ._runtime.progress import expect_networks, one_report
 from ._selection import (
     Fold,
@@ -46,9 +43,6 @@ from ._stream import StreamMixin
 
 if TYPE_CHECKING:
     from ._tensorflow.pool import CompiledNetwork
-
-#: Maximum number of samples for which networks of several depths are compared.
-MAX_SAMPLES_TO_COMPARE = 2**16
 
 
 class BaseNetworkClassifier(
@@ -80,36 +74,8 @@ class BaseNetworkClassifier(
 
     # Hooks of the subclasses
 
-    #: Numbers of residual blocks that ``num_layers="auto"`` compares.
-    _depths: tuple[int, ...] = (2, 6)
-
-    def _check_parameters(self) -> None:
-        """Raise an error for combinations of parameters that are not supported."""
-        check_device(self.device)
-        if self.dtype != "float32" and self.mixed_precision is not None:
-            raise ValueError(
-                f"mixed_precision={self.mixed_precision!r} requires dtype='float32', "
-                f"got {self.dtype!r}."
-            )
-        if self.dtype != "float32" and self.network != "resnet":
-            raise ValueError(
-                f"network={self.network!r} requires dtype='float32', got "
-                f"{self.dtype!r}."
-            )
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError(
-                "early_stopping=True requires a held-out set: validation_fraction must "
-                "be in (0, 1), got 0."
-            )
-        for name in ("early_stopping", "warm_start"):
-            if getattr(self, name) and not (self.cv is None or self._cv_is_automatic()):
-                raise ValueError(
-                    f"{name}=True requires a held-out set: cv must be None or 'auto', "
-                    f"got {reprlib.repr(self.cv)}."
-                )
-
     def _needs_training(self) -> bool:
-        """Whether the network has weights that `_finish` does not compute."""
+        """Return whether the network has weights that `_finish` does not compute."""
         return True
 
     def _before_training(
@@ -138,15 +104,6 @@ class BaseNetworkClassifier(
     ) -> NDArray[np.float64]:
         """Fit the combination of the parts of the OOD score; return the scores."""
         return parts
-
-    def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
-        """Return the numbers of residual blocks to compare on held-out samples."""
-        if self.num_layers != "auto":
-            return (int(self.num_layers),)
-        few = len(samples.labels) <= MAX_SAMPLES_TO_COMPARE
-        if self._is_dense() and few and splits.any():
-            return self._depths
-        return (DEFAULT_NUM_LAYERS,)
 
     def _factors_to_compare(
         self, samples: Samples, splits: Splits

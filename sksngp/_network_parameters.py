@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -13,9 +14,15 @@ from ._networks.custom_function import Body
 from ._networks.kinds import architecture_of
 from ._networks.memory_needs import Need
 from ._parameters import SharedParameters
+from ._runtime.device import check_device
 from ._tensorflow import backend
 from ._wide_resnet import WideResNet
 
+if TYPE_CHECKING:
+    from ._selection import Samples, Splits
+
+#: Maximum number of samples for which networks of several depths are compared.
+MAX_SAMPLES_TO_COMPARE = 2**16
 #: Residual blocks of the tutorial's network, used if ``num_layers="auto"`` cannot
 #: compare several.
 DEFAULT_NUM_LAYERS = 6
@@ -45,6 +52,46 @@ class NetworkParametersMixin(SharedParameters):
     #: Parameters, besides those of the architecture, that further training of a fitted
     #: classifier cannot change.
     _params_fixed_by_fit: tuple[str, ...] = ()
+    #: Numbers of residual blocks that ``num_layers="auto"`` compares.
+    _depths: tuple[int, ...] = (2, 6)
+
+    if TYPE_CHECKING:
+
+        def _cv_is_automatic(self) -> bool: ...
+
+    def _check_parameters(self) -> None:
+        """Raise an error for combinations of parameters that are not supported."""
+        check_device(self.device)
+        if self.dtype != "float32" and self.mixed_precision is not None:
+            raise ValueError(
+                f"mixed_precision={self.mixed_precision!r} requires dtype='float32', "
+                f"got {self.dtype!r}."
+            )
+        if self.dtype != "float32" and self.network != "resnet":
+            raise ValueError(
+                f"network={self.network!r} requires dtype='float32', got "
+                f"{self.dtype!r}."
+            )
+        if self.early_stopping and not self.validation_fraction:
+            raise ValueError(
+                "early_stopping=True requires a held-out set: validation_fraction must "
+                "be in (0, 1), got 0."
+            )
+        for name in ("early_stopping", "warm_start"):
+            if getattr(self, name) and not (self.cv is None or self._cv_is_automatic()):
+                raise ValueError(
+                    f"{name}=True requires a held-out set: cv must be None or 'auto', "
+                    f"got {reprlib.repr(self.cv)}."
+                )
+
+    def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
+        """Return the numbers of residual blocks to compare on held-out samples."""
+        if self.num_layers != "auto":
+            return (int(self.num_layers),)
+        few = len(samples.labels) <= MAX_SAMPLES_TO_COMPARE
+        if self._is_dense() and few and splits.any():
+            return self._depths
+        return (DEFAULT_NUM_LAYERS,)
 
     @property
     def _fitted_architecture(self) -> Architecture:

@@ -1,4 +1,4 @@
-"""How the classifiers predict: from rows, block by block, to labels and scores."""
+"""Prediction methods of the classifiers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ._uncertainty.entropy import KINDS, Kind
 class PredictionMixin:
     """Methods of a fitted classifier.
 
-    They take arrays, dataframes, pyarrow data sets and memory maps; of a dask array or
-    dataframe they return a lazy dask array, computed block by block.
+    They accept arrays, dataframes, pyarrow datasets and memory maps. For a dask array
+    or dataframe, they return a lazy dask array that is computed partition by partition.
 
-    They need the attributes and the methods that are declared here.
+    They require the attributes and methods that are declared here.
     """
 
     # Parameters and attributes of the classifier.
@@ -52,19 +52,19 @@ class PredictionMixin:
         def _fitted_architecture(self) -> Architecture: ...
 
         def _evaluate(
-            self, compiled: pool.CompiledNetwork, projected: np.ndarray, what: str
+            self, compiled: pool.CompiledNetwork, projected: np.ndarray, quantity: str
         ) -> np.ndarray: ...
 
         def _row_width(self) -> int: ...
 
         def _network_variables(self) -> dict[str, float]: ...
 
-    #: What `_evaluate` is asked for as out-of-distribution score.
+    #: Quantity that `_evaluate` returns as out-of-distribution score.
     _ood_score_kind: str = "epistemic"
 
     @property
     def _ood_parts(self) -> str:
-        """What it is asked for as the parts of this score that are still to combine."""
+        """Quantity that `_evaluate` returns as the parts of this score."""
         return self._ood_score_kind
 
     @lazy_on_dask
@@ -74,15 +74,15 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels of the type seen in `fit`.
+            Class labels.
         """
         check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
+        model = copy.copy(self)  # the same model, even if another thread refits
         return model.classes_[model.predict_proba(X).argmax(axis=1)]
 
     @lazy_on_dask
@@ -92,7 +92,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
@@ -103,16 +103,17 @@ class PredictionMixin:
 
     @lazy_on_dask
     def predict_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Logarithm of `predict_proba`.
+        """Predict the logarithm of class probabilities.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
         float64 ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -120,22 +121,22 @@ class PredictionMixin:
     def predict_uncertainty(
         self, X: MatrixLike, kind: Kind = "total"
     ) -> NDArray[np.float64]:
-        """Predict how uncertain the classifier is.
+        """Predict the uncertainty of each sample.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
         kind : {"total", "aleatoric", "epistemic"}, default="total"
-            The uncertainty of the prediction as a whole; the part that stems
-            from classes which overlap, which more data would not remove; the
-            part that stems from a lack of data like the row. The class's
-            documentation says how each is computed.
+            Kind of uncertainty. "total" is the uncertainty of the prediction.
+            "aleatoric" is the part due to overlapping classes, which more data would
+            not reduce. "epistemic" is the part due to a lack of similar training data.
+            The documentation of the class specifies how each is computed.
 
         Returns
         -------
         float64 ndarray of shape (n_samples,)
-            In [0, 1]; higher is less certain.
+            Values in [0, 1]; higher is less certain.
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
@@ -147,94 +148,94 @@ class PredictionMixin:
 
     @lazy_on_dask
     def predict_ood(self, X: MatrixLike) -> NDArray[np.bool_]:
-        """Flag rows unlike those the classifier was fitted on.
+        """Flag out-of-distribution samples.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
         bool ndarray of shape (n_samples,)
-            True where the out-of-distribution score, minus `score_samples`, exceeds
-            `ood_threshold_`. Of fresh rows from the distribution of the rows that set
-            it, that is at most a share `ood_alpha`, in expectation or, where it is
-            set, with probability `ood_confidence`.
+            True if the out-of-distribution score, the opposite of `score_samples`,
+            exceeds `ood_threshold_`. Of new samples from the distribution of the
+            calibration set, at most a fraction `ood_alpha` is flagged, in expectation
+            or, if it is set, with probability `ood_confidence`.
         """
         check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
+        model = copy.copy(self)  # the same model, even if another thread refits
         return model._predict(X, model._ood_score_kind) > model.ood_threshold_
 
     @lazy_on_dask
     def ood_pvalue(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Say how unusual rows are among those the classifier was fitted on.
+        """Compute conformal p-values of the hypothesis of being in distribution.
 
-        The p-value of the hypothesis that a row comes from the same distribution as
-        the rows that set the threshold, by how its out-of-distribution score ranks
-        among theirs, `ood_scores_` (Bates et al. 2023, arXiv 2104.08279, equation 2):
-        of rows that do, at most a share alpha has a p-value of alpha or less, in
+        The p-value depends on the rank of the out-of-distribution score of a sample
+        among the scores of the calibration set, `ood_scores_` (Bates et al. 2023, arXiv
+        2104.08279, equation 2). Of samples from the same distribution as the
+        calibration set, at most a fraction alpha has a p-value of alpha or less, in
         expectation and for every alpha. `predict_ood` flags p-values of at most the
-        `ood_alpha` of the last fit or calibration, or of less with `ood_confidence`.
+        `ood_alpha` of the last fit or calibration, or fewer with `ood_confidence`.
 
-        The p-values of several rows are dependent, as all are ranked among the same
-        scores; to combine them, see the paper.
+        The p-values of several samples are dependent, because all scores are compared
+        with the same calibration set. The paper describes how to combine them.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
         float64 ndarray of shape (n_samples,)
-            In (0, 1]; the smallest value is ``1 / (1 + len(ood_scores_))``.
+            Values in (0, 1]. The minimum is ``1 / (1 + len(ood_scores_))``.
         """
         check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
+        model = copy.copy(self)  # the same model, even if another thread refits
         return conformal.pvalues(
             model._predict(X, model._ood_score_kind), model.ood_scores_
         )
 
     @lazy_on_dask
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Score how normal samples are: minus the out-of-distribution score.
+        """Return the opposite of the out-of-distribution score of each sample.
 
-        The out-of-distribution score is the epistemic uncertainty, which is in [0, 1].
-        `SNGPClassifier` has a score of its own, which its documentation describes. The
-        sign and the name are those of scikit-learn's outlier detectors; ``Pipeline``
-        and ``GridSearchCV`` forward this method.
+        The out-of-distribution score is the epistemic uncertainty, which is in [0, 1],
+        except for `SNGPClassifier`, whose documentation describes its score. The sign
+        and the name are those of scikit-learn's outlier detectors. ``Pipeline`` and
+        ``GridSearchCV`` forward this method.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
 
         Returns
         -------
         float64 ndarray of shape (n_samples,)
-            At most 0; higher is more like the training data.
+            Values of at most 0; higher is more similar to the training data.
         """
         return -self._predict(X, self._ood_score_kind)
 
     def score(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Accuracy: the share of rows whose label is predicted.
+        """Return the accuracy: the fraction of samples with a correct prediction.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Or images, of shape (n_samples, height, width, channels).
+            Input samples, or images of shape (n_samples, height, width, channels).
         y : array-like of shape (n_samples,), or str
-            True labels, or the name of a pyarrow data set's column that holds them.
+            True labels, or the name of their column in a pyarrow dataset.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
         float
-            In [0, 1].
+            Value in [0, 1].
         """
         if isinstance(y, str):
             _, y = split_label(X, y)
@@ -247,7 +248,7 @@ class PredictionMixin:
         )
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:
-        """`FittedArray` of each array that predictions need, by name."""
+        """Return the arrays that predictions require, by name."""
         architecture = self._fitted_architecture
         classes, columns = architecture.num_outputs, self.n_features_in_
         arrays = {
@@ -275,10 +276,10 @@ class PredictionMixin:
             arrays[name] = FittedArray(self.weights_[name], shape, dtype)
         return arrays
 
-    def _predict(self, X: MatrixLike, what: str) -> NDArray[np.float64]:
+    def _predict(self, X: MatrixLike, quantity: str) -> NDArray[np.float64]:
         check_is_fitted(self)
-        model = copy.copy(self)  # one model, even while another thread refits
-        values = model._predict_valid(check_samples(model, X, reset=False), what)
+        model = copy.copy(self)  # the same model, even if another thread refits
+        values = model._predict_valid(check_samples(model, X, reset=False), quantity)
         finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if not finite.all():
             architecture = model._fitted_architecture
@@ -290,14 +291,14 @@ class PredictionMixin:
         return values
 
     def _predict_valid(
-        self, X: np.ndarray | RowSource, what: str
+        self, X: np.ndarray | RowSource, quantity: str
     ) -> NDArray[np.float64]:
         dtype = self.architecture_["dtype"]
         shapes = {"proba": (len(self.classes_),), "ood parts": (3,)}
-        result = np.empty((len(X), *shapes.get(what, ())))
+        result = np.empty((len(X), *shapes.get(quantity, ())))
 
         def predict(rows: slice, block: np.ndarray) -> None:
-            values = self._evaluate(compiled, self.projection_(block, dtype), what)
+            values = self._evaluate(compiled, self.projection_(block, dtype), quantity)
             result[rows] = values[: rows.stop - rows.start]
 
         self._prepare()
@@ -309,11 +310,11 @@ class PredictionMixin:
         return result
 
     def _prepare(self) -> None:
-        """Compute what all blocks need, before the threads start."""
+        """Compute cached attributes before the threads start."""
 
     @contextmanager
     def _inference(self) -> Iterator[pool.CompiledNetwork]:
-        """Lease a network, loaded with the fitted weights."""
+        """Lease a network that is loaded with the fitted weights."""
         with pool.lease(self.device, **self.architecture_) as compiled:
             compiled.load(self.weights_, **self._network_variables())
             yield compiled

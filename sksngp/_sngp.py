@@ -2,200 +2,56 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ._base import BaseNetworkClassifier
-from ._data import holdout
-from ._data.sources import select_samples
 from ._fitted_arrays import FittedArray
 from ._networks.memory_needs import Need, posterior_need
-from ._parameters import SharedParameters, parameter, with_parameters
-from ._runtime.blas import one_thread
-from ._uncertainty import posterior
-from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
-from ._uncertainty.input_distance import InputDistance, fit_input_distance
-from ._uncertainty.posterior_mode import posterior_mode
-from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
+from ._sngp_output import KernelOutput
+from ._uncertainty.surprisal import PART_WEIGHTS
 
 if TYPE_CHECKING:
-    from ._data.rows import Rows
-    from ._data.sources import RowSource
-    from ._data.streamed_rows import StreamedRows
     from ._networks.custom_function import Body
-    from ._selection import Samples, Splits
-    from ._stream import StreamState
-    from ._tensorflow.pool import CompiledNetwork
-
-#: Factors of the mean squared distance between hidden representations that
-#: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.
-KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
-#: Range of ``kernel_scale``. Beyond it, float32 cannot represent the random features.
-SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE = 1e-30, 1e30
-#: The factor if no samples are held out, and so nothing can be compared.
-DEFAULT_KERNEL_FACTOR = 1.0
-#: The output layer is computed if the samples have at most so many random features
-#: together, and as many products of random features and classes.
-MOST_FEATURES = 2**26
-MOST_PRODUCTS = 2**30
-#: With more products than that, it is computed in float32 to a rougher tolerance.
-MOST_EXACT_PRODUCTS = 2**24
-#: Training samples on which kernel factors are compared.
-LARGEST_COMPARISON = 4000
-#: Held-out samples that suffice to bring the parts of the score to one scale.
-FEWEST_REFERENCES = 20
 
 
-@with_parameters
-class SNGPParameters(SharedParameters):
-    """Parameters of `SNGPClassifier`."""
-
-    spec_norm_bound: float | None = parameter(
-        default=0.9,
-        constraints=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
-        text="""
-        Bound on the spectral norm of each hidden layer, as in the tutorial. When
-        training ends, the kernel of each layer is scaled so that its norm does not
-        exceed the bound. The norms of large convolutions are computed to a relative
-        accuracy of 0.1%. Frozen layers of custom networks are left unchanged. If
-        None, the norms are not bounded.
-        """,
-    )
-    num_inducing: int = parameter(
-        default=1024,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="""
-        Number of random features M, as in the tutorial. The posterior requires 8 M^2
-        bytes, and twice as many after the first prediction. The prediction of a sample
-        takes M^2 / 2 multiplications, or fewer if the posterior differs from the prior
-        in few directions only. After training, the output weights are replaced by
-        their posterior mode if the training set is small enough: at most 65,536
-        samples by default, and fewer with more than 16 classes.
-        """,
-    )
-    kernel_scale: float | Literal["auto"] = parameter(
-        default="auto",
-        constraints=[
-            StrOptions({"auto"}),
-            Interval(Real, SMALLEST_KERNEL_SCALE, LARGEST_KERNEL_SCALE, closed="both"),
-        ],
-        kind='"auto" or float',
-        text="""
-        Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
-        representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
-        squared distance of the training samples in the untrained network are compared
-        by the log loss on held-out samples. Without such samples, and in `partial_fit`,
-        the factor is 1. While the network is trained, the factor is 1/16, and it
-        remains 1/16 if the training set is too large for the posterior mode of the
-        output weights (see `num_inducing`). The tutorial's value of 1 predicts at
-        chance for more than a few features. A number must be in [1e-30, 1e30].
-        """,
-    )
-    ridge_penalty: float = parameter(
-        default=0.1,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        text="Prior precision of the output weights. The tutorial uses 1.",
-    )
-    cov_momentum: float = parameter(
-        default=-1,
-        constraints=[Options(Real, {-1}), Interval(Real, 0, 1, closed="neither")],
-        kind="float",
-        text="""
-        If -1, the precision is the exact sum over all samples. If in (0, 1), it is a
-        moving average over mini-batches of `batch_size` samples, which discounts the
-        older batches of a `partial_fit` stream. In this case, the stream stores its
-        latest 2,000 samples instead of a sample of all.
-        """,
-    )
-    covariance: Literal["shared", "per_class"] = parameter(
-        default="shared",
-        constraints=[StrOptions({"shared", "per_class"})],
-        kind='{"shared", "per_class"}',
-        text="""
-        Whether all classes share one covariance, as in the tutorial, or each class has
-        its own, as in the Laplace approximation of the paper, which requires 8 M^2
-        bytes per class. "per_class" requires ``inference="monte_carlo"``, because there
-        is no mean-field formula for variances that differ between classes.
-        """,
-    )
-    mean_field_factor: float = parameter(
-        default=np.pi / 8,
-        constraints=[Interval(Real, 0, None, closed="left")],
-        kind="float",
-        text="""
-        Factor lambda in ``softmax(logits / sqrt(1 + lambda v))``. The tutorial's pi/8
-        derives from the logistic function. For two classes, pi/4 is closer to sampling;
-        for ten classes, pi/8 is. The value 0 disables the correction.
-        """,
-        shown="pi/8",
-    )
-    inference: Literal["mean_field", "monte_carlo"] = parameter(
-        default="mean_field",
-        constraints=[StrOptions({"mean_field", "monte_carlo"})],
-        kind='{"mean_field", "monte_carlo"}',
-        text="""
-        Method that averages the softmax over the posterior of the logits. Sampling
-        averages ``softmax(logits / T + sqrt(v) noise)``.
-        """,
-    )
-    num_samples: int = parameter(
-        default=100,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="""
-        Number of posterior samples if ``inference="monte_carlo"``. They are drawn
-        once, when the classifier is fitted, and shared by all predictions.
-        """,
-    )
-
-
-class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
+class SNGPClassifier(KernelOutput):
     """Spectral-normalized neural Gaussian process (SNGP).
 
-    A residual network whose hidden layers have bounded spectral norm, so that
-    they keep rows apart that are far apart, and whose output is a Gaussian
-    process over random features of the last hidden representation [1]_. Its
-    variance grows with the distance from the training data; class probabilities
-    fall towards a guess and `predict_ood` flags the row.
+    A residual network whose hidden layers have bounded spectral norms, so that distant
+    samples have distant hidden representations, and whose output is a Gaussian process
+    over random features of the hidden representation [1]_. Its variance grows with the
+    distance from the training data. Far from them, class probabilities approach those
+    of a guess, and `predict_ood` flags the sample.
 
-    The posterior is the exact Laplace posterior at the trained weights: one
-    pass over the rows that were trained on, in float64. Variances are predicted in
-    `dtype`; where it is float32 and the data have few directions, those that
-    matter less than a thousandth of a variance are left out.
+    The posterior is the exact Laplace approximation at the trained weights, computed in
+    float64 in one pass over the training set. Variances are predicted in `dtype`. In
+    float32, directions that contribute less than a thousandth of a variance are omitted
+    if few directions remain.
 
-    Uncertainties, all in [0, 1]: total is the entropy of `predict_proba`
-    divided by log K; aleatoric the same of the softmax of the mean logits, that
-    is, with the output weights taken as known; epistemic is the share of the
-    prior variance that the data have left, ``v(x) / v_prior(x)`` (averaged over
-    classes if ``covariance="per_class"``; with ``cov_momentum > 0``, where this
-    ratio u is unbounded, ``u / (1 + u)``).
+    All uncertainties are in [0, 1]. The total uncertainty is the entropy of
+    `predict_proba` divided by log(n_classes). The aleatoric uncertainty is the class
+    entropy, which is the same for the softmax of the mean logits. The epistemic
+    uncertainty is the variance ratio ``v(x) / v_prior(x)``, averaged over classes if
+    ``covariance="per_class"``. With ``cov_momentum > 0``, the ratio u is unbounded, and
+    the epistemic uncertainty is ``u / (1 + u)``.
 
-    The out-of-distribution score, by which `predict_ood`, `ood_pvalue` and
-    `score_samples` go, combines three scores, each of which finds what others miss:
+    The out-of-distribution score of `predict_ood`, `ood_pvalue` and `score_samples`
+    combines three scores that detect different samples:
 
-    - the epistemic uncertainty times the square root of H(softmax(logits)), the entropy
-      of the mean logits at temperature 1. It is large where the data say little about a
-      sample and the classes are open, as for an unknown class among known ones;
-    - the distance from the training data in the inputs, whitened by their covariance
-      within classes: the variance of a second Gaussian process (`input_distance_`).
-      It is large where a single feature has an unusual value for its class;
-    - the entropy itself, which is large between classes.
+    - the epistemic uncertainty times the square root of the class entropy at
+      temperature 1. It is high if the training data contain little information about a
+      sample and several classes are likely, as for an unseen class among known ones;
+    - the distance from the training data in input space, whitened by the covariance
+      within classes: the variance of a second Gaussian process (`input_distance_`). It
+      is high if a single feature has an unusual value for the class;
+    - the class entropy itself, which is high between classes.
 
-    The out-of-distribution score is the sum of minus the log probabilities of values at
-    least as high, estimated on samples that were not trained on (Fisher's rule). The
-    third of them counts half. Custom networks, for images and texts, only have the
-    first score.
+    The out-of-distribution score is the sum of the negative log probabilities of values
+    at least as high, estimated on held-out samples (Fisher's method). The third score
+    has half the weight. Custom networks only have the first score.
 
     Parameters
     ----------
@@ -208,9 +64,9 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
     posterior_ : Posterior
         Factorised posterior precision of the output weights.
     input_distance_ : InputDistance or None
-        The distance from the training data in the inputs; None for custom networks.
+        Distance from the training data in input space; None for custom networks.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
-        Standard normal draws for ``inference="monte_carlo"``.
+        Standard normal random values for ``inference="monte_carlo"``.
     {shared attributes}
 
     See Also
@@ -236,17 +92,6 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
     array([ True])
     """
 
-    # Attributes of a fitted classifier.
-    kernel_scale_: float
-    noise_: NDArray[np.float64]
-    posterior_: posterior.Posterior
-    input_distance_: InputDistance | None
-    _prior_variance: float
-    _surprisals: tuple[Surprisal, ...] | None
-
-    _ood_score_kind = "ood"
-    _depths = (0, 2, 6)
-    _computes_output: bool  # rather than trains it
     _params_fixed_by_fit = (
         "kernel_scale",
         "num_samples",
@@ -256,7 +101,7 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
     )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "weights_" in state:  # fitted before there was a second score
+        if "weights_" in state:  # fitted by a version with a single score
             state = {"input_distance_": None, "_surprisals": None, **state}
         super().__setstate__(state)
 
@@ -264,8 +109,8 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         super()._check_parameters()
         if self.covariance == "per_class" and self.inference == "mean_field":
             raise ValueError(
-                "covariance='per_class' has no mean-field probabilities; "
-                "pass inference='monte_carlo' with it."
+                "covariance='per_class' requires inference='monte_carlo', got "
+                "inference='mean_field'."
             )
 
     def _architecture(self, fitted: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -315,210 +160,6 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
             posterior_need(int(self.num_inducing), groups),
         ]
 
-    def _row_width(self) -> int:
-        groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1
-        return max(super()._row_width(), groups * self.architecture_["num_inducing"])
-
-    def _network_variables(self) -> dict[str, float]:
-        return {
-            **super()._network_variables(),
-            "spec_norm_bound": self._bound(),
-            "input_scale": 1.0 / np.sqrt(self.kernel_scale_),
-        }
-
-    def _bound(self) -> float:
-        return np.inf if self.spec_norm_bound is None else self.spec_norm_bound
-
-    def _before_training(
-        self, rows: Rows | StreamedRows, rng: np.random.Generator
-    ) -> None:
-        self.kernel_scale_ = 1.0
-        if self.kernel_scale == "auto":
-            self._distance = self._mean_squared_distance(rows) or 1.0
-            factor = self._fitted_architecture.training_kernel_factor
-            self.kernel_scale_ = factor * self._distance
-        else:
-            self.kernel_scale_ = float(self.kernel_scale)
-        # From a generator of its own: num_samples must not change the training.
-        (own,) = rng.spawn(1)
-        self.noise_ = own.standard_normal((self.num_samples, len(self.classes_)))
-
-    def _factors_to_compare(
-        self, samples: Samples, splits: Splits
-    ) -> tuple[float | None, ...]:
-        if self.kernel_scale != "auto" or not self._computes_output:
-            return (None,)
-        return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
-
-    def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
-        self._computes_output = self._output_is_small(len(samples.labels))
-        depths = super()._depths_to_compare(samples, splits)
-        return depths if self._computes_output else depths[-1:]
-
-    def _needs_training(self) -> bool:
-        has_layers = self.architecture_["num_layers"] > 0 or not self._is_dense()
-        return has_layers or not self._computes_output
-
-    def _output_is_small(self, num_rows: int) -> bool:
-        """Whether the output layer is computed rather than trained."""
-        features = num_rows * int(self.num_inducing)
-        return (
-            features <= MOST_FEATURES and features * len(self.classes_) <= MOST_PRODUCTS
-        )
-
-    def _candidate_logits(
-        self,
-        rows: Rows | StreamedRows,
-        held_out: Rows | StreamedRows,
-        factors: Sequence[float | None],
-    ) -> list[np.ndarray]:
-        if not self._computes_output:
-            return super()._candidate_logits(rows, held_out, factors)
-        step = -(-len(rows.labels) // LARGEST_COMPARISON)
-        hidden, others = self._hidden(rows)[::step], self._hidden(held_out)
-        results = []
-        for factor in factors:
-            scale = self.kernel_scale_ if factor is None else factor * self._distance
-            mode = posterior_mode(
-                self._random_features(hidden, scale),
-                rows.labels[::step],
-                rows.weights[::step] * step,
-                num_classes=len(self.classes_),
-                ridge=self.ridge_penalty,
-                rough=True,
-            )
-            results.append(mode.logits(self._random_features(others, scale)))
-        return results
-
-    def _hidden(self, rows: Rows | StreamedRows) -> np.ndarray:
-        """Hidden representations of samples, (n, num_hidden)."""
-        with self._inference() as compiled:
-            return np.concatenate(
-                [
-                    compiled.hidden(block).numpy()
-                    for block, _ in rows.chunks(self._row_width())
-                ]
-            )
-
-    @one_thread
-    def _random_features(self, hidden: np.ndarray, scale: float) -> np.ndarray:
-        """Random features of hidden representations at a squared length-scale."""
-        phase = hidden @ self.weights_["random_features/kernel"]
-        phase *= hidden.dtype.type(1.0 / np.sqrt(scale))
-        phase += self.weights_["random_features/bias"]
-        features = np.cos(phase, out=phase)
-        features *= hidden.dtype.type(np.sqrt(2.0 / features.shape[1]))
-        self._check_overflow(features)
-        return features
-
-    def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
-        if kernel_factor is not None:
-            self.kernel_scale_ = kernel_factor * self._distance
-        if getattr(self, "_computes_output", False):  # not before this was a choice
-            self._compute_output(rows)
-        self._absorb(rows, afresh=True)
-        self.input_distance_ = None
-        if self._fitted_architecture.projection_width is not None:
-            self.input_distance_ = fit_input_distance(
-                rows, len(self.classes_), seed=self._split
-            )
-
-    def _compute_output(self, rows: Rows | StreamedRows) -> None:
-        """Replace the trained output layer by its posterior mode."""
-        dtype = self.architecture_["dtype"]
-        size, classes = len(rows.labels), len(self.classes_)
-        many = size * int(self.num_inducing) * classes > MOST_EXACT_PRODUCTS
-        rough = many and dtype == "float32"
-        features = np.empty((size, int(self.num_inducing)), dtype if rough else float)
-        start = 0
-        for part, _ in self._features(rows):
-            features[start : start + len(part)] = part
-            start += len(part)
-        mode = posterior_mode(
-            features,
-            rows.labels,
-            rows.weights,
-            num_classes=classes,
-            ridge=self.ridge_penalty,
-            rough=rough,
-        )
-        self.weights_ = {
-            **self.weights_,
-            "output/kernel": mode.kernel.astype(dtype),
-            "output/bias": mode.bias.astype(dtype),
-        }
-
-    def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
-        if state.fitted:
-            self._absorb(rows, afresh=False)
-            if self.input_distance_ is not None:
-                self.input_distance_ = self.input_distance_.update(rows)
-            return
-        if self._forgets():  # as much as all batches of the stream would have
-            momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))
-            self.cov_momentum = max(momentum, np.finfo(np.float64).tiny)
-        self._computes_output = self._output_is_small(len(rows.labels))
-        computed = self._computes_output and self.kernel_scale == "auto"
-        self._finish(rows, DEFAULT_KERNEL_FACTOR if computed else None)
-
-    def _forgets(self) -> bool:
-        return self.cov_momentum > 0
-
-    def _constrain_weights(self) -> None:
-        self.weights_ = self._bounded(self.weights_)
-
-    def _mean_squared_distance(self, rows: Rows | StreamedRows) -> float:
-        """Mean of |h_i - h_j|^2 over pairs of rows: twice the total variance."""
-        total, square = rows.sum_over_samples(self._hidden_moments)
-        mean = total / rows.weights.sum()
-        return max(2.0 * float(square / rows.weights.sum() - mean @ mean), 0.0)
-
-    def _hidden_moments(self, rows: Rows) -> tuple[np.ndarray, float]:
-        """Weighted sums of the hidden representations and of their squared norms."""
-        total: Any = 0.0
-        square: Any = 0.0
-        with self._inference() as compiled:
-            for block, part in rows.chunks(self._row_width()):
-                hidden = _float64(compiled.untrained_hidden(block))
-                total += rows.weights[part] @ hidden
-                square += rows.weights[part] @ np.einsum("nh,nh->n", hidden, hidden)
-        return total, square
-
-    def _bounded(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return weights whose spectral norms do not exceed the bound."""
-        with self._inference() as compiled:
-            return compiled.bounded(weights, self._bound())
-
-    def _absorb(self, rows: Rows | StreamedRows, afresh: bool) -> None:
-        """Take rows into the posterior, or into the prior."""
-        shared = self.covariance == "shared"
-        if afresh:
-            groups = 1 if shared else len(self.classes_)
-            scale = self.ridge_penalty if shared else 1.0
-            self._prior_variance = scale / self.ridge_penalty
-            precision = posterior.prior_precision(
-                self.num_inducing, self.ridge_penalty, groups
-            )
-        else:
-            scale = self.posterior_.scale
-            precision = self.posterior_.precision
-        if self.cov_momentum > 0:
-            batch = self.batch_size or len(rows.labels)
-            precision = posterior.average_rows(
-                precision, self._features(rows, batch), self.cov_momentum
-            )
-        else:
-            precision = precision + rows.sum_over_samples(self._information)[0]
-        ridge = None if self.cov_momentum > 0 else self.ridge_penalty
-        self.posterior_ = posterior.factorize(precision, scale, ridge)
-
-    def _information(self, rows: Rows) -> tuple[np.ndarray]:
-        """What rows add to the precision."""
-        groups = 1 if self.covariance == "shared" else len(self.classes_)
-        size = self.architecture_["num_inducing"]
-        nothing = np.zeros((groups, size, size))
-        return (posterior.add_rows(nothing, self._features(rows)),)
-
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._settled_as["covariance"] == "shared" else classes
@@ -543,7 +184,7 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
         }
 
     def _distance_arrays(self) -> dict[str, FittedArray]:
-        """The same of the distance in input space."""
+        """Return the arrays of the distance in input space."""
         distance, surprisals = self.input_distance_, self._surprisals
         if distance is None:
             return {}
@@ -573,182 +214,3 @@ class SNGPClassifier(SNGPParameters, BaseNetworkClassifier):
                 np.array(surprisal.excess, float), (), positive=True
             )
         return arrays
-
-    def _predictive_parts(self, rows: Rows | StreamedRows) -> tuple[np.ndarray, ...]:
-        self._prepare()
-        with self._inference() as compiled:
-            found = [
-                self._posterior_at(compiled, block)[:2]
-                for block, _ in rows.chunks(self._row_width())
-            ]
-        logits, variance = map(np.concatenate, zip(*found, strict=True))
-        return logits, variance
-
-    def _tempered(
-        self, temperature: float, logits: np.ndarray, *variance: np.ndarray
-    ) -> np.ndarray:
-        return self._probability(logits / temperature, *variance)
-
-    def _prepare(self) -> None:
-        if self._directions() is None:
-            self.posterior_.whitening  # noqa: B018  (computed once, and kept)
-        if self.input_distance_ is not None:
-            self.input_distance_.whitening  # noqa: B018
-
-    def _directions(self) -> np.ndarray | None:
-        """The few directions that suffice for float32, if there are such."""
-        if self.architecture_["dtype"] == "float64":
-            return None
-        return self.posterior_.low_rank_factor
-
-    def _features(
-        self, rows: Rows | StreamedRows, batch: int | None = None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Chunks of random features with the rows' weights in the posterior."""
-        with self._inference() as compiled:
-            for block, part in rows.chunks(self._row_width(), batch):
-                logits, features = compiled.forward(block)
-                self._check_overflow(features)
-                weights = rows.weights[part]
-                if batch:  # a mean over the batch, in which a weight is a repetition
-                    weights = weights / weights.mean()
-                yield (
-                    _float64(features),
-                    self._posterior_weights(_float64(logits), weights),
-                )
-
-    def _posterior_weights(self, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        if self.covariance == "shared":
-            return weights[:, None]
-        proba = softmax(logits, axis=1)
-        return weights[:, None] * proba * (1.0 - proba)
-
-    def _evaluate(
-        self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
-    ) -> NDArray[np.float64]:
-        if quantity == "aleatoric":
-            logits, _ = compiled.forward(projected)
-            return entropy_of_logits(_float64(logits) / self.temperature_)
-        logits, variance, prior = self._posterior_at(compiled, projected)
-        if quantity == "epistemic":
-            return self._epistemic(variance, prior)
-        if quantity in ("ood", "ood parts"):
-            score = self._variance_score(logits, variance, prior)
-            if self.input_distance_ is None:
-                return score
-            distance = self.input_distance_(projected)
-            parts = np.column_stack([score, distance, entropy_of_logits(logits)])
-            return self._combined(parts) if quantity == "ood" else parts
-        proba = self._probability(logits / self.temperature_, variance)
-        return proba if quantity == "proba" else normalized_entropy(proba)
-
-    @property
-    def _ood_parts(self) -> str:
-        return "ood" if self.input_distance_ is None else "ood parts"
-
-    def _held_out_parts(
-        self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
-    ) -> NDArray[np.float64]:
-        """As in the base class, with variances of a posterior of all samples.
-
-        The network has not seen these samples, but the final posterior will have seen
-        nearly as many more as they are. So the posterior takes them in, and each is
-        scored without itself and its equals.
-        """
-        if not refit or self.posterior_.ridge is None:
-            return super()._held_out_parts(X, rows, refit)
-        seen = copy.copy(self)
-        seen._absorb(rows, afresh=False)
-        weights = holdout.weights_of_equals(X, rows.weights)
-        scores, entropies = [], []
-        with self._inference() as compiled:
-            for block, part in rows.chunks(self._row_width()):
-                logits, features = map(_float64, compiled.forward(block))
-                variance = seen.posterior_.leave_one_out_variance(
-                    features, self._posterior_weights(logits, weights[part])
-                )
-                prior = self._prior_variance * np.square(features).sum(1, keepdims=True)
-                scores.append(self._variance_score(logits, variance, prior))
-                entropies.append(entropy_of_logits(logits))
-        score = np.concatenate(scores)
-        if self.input_distance_ is None:
-            return score
-        distance = self.input_distance_.update(rows)
-        distances = [
-            distance.leave_one_out(block, weights[part])
-            for block, part in rows.chunks(self._row_width())
-        ]
-        return np.column_stack(
-            [score, np.concatenate(distances), np.concatenate(entropies)]
-        )
-
-    def _combine_scores(
-        self, parts: NDArray[np.float64], known: np.ndarray | RowSource
-    ) -> NDArray[np.float64]:
-        self._surprisals = None
-        if self.input_distance_ is None:
-            return parts
-        reference = parts
-        if len(parts) < FEWEST_REFERENCES:  # what was trained on is better than nothing
-            step = -(-len(known) // LARGEST_COMPARISON)
-            few = select_samples(known, np.arange(len(known)) % step == 0)
-            reference = self._predict_valid(few, self._ood_parts)
-        self._surprisals = tuple(map(fit_surprisal, reference.T))
-        parts = parts.reshape(-1, len(PART_WEIGHTS))
-        if len(reference) > len(parts):
-            return self._combined(parts)
-        pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal.leave_one_out(part) for surprisal, part in pairs])
-
-    def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        assert self._surprisals is not None
-        pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal(part) for surprisal, part in pairs])
-
-    def _posterior_at(
-        self, compiled: CompiledNetwork, projected: np.ndarray
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Logits (n, K), their variances (n, G), and the prior variance (n, 1)."""
-        directions = self._directions()
-        if directions is None:
-            found = compiled.whitened_norms(projected, self.posterior_.whitening)
-        else:
-            found = compiled.low_rank_norms(projected, directions)
-        logits, squares, norms = (array.astype(np.float64) for array in found)
-        prior = squares[:, None]
-        if directions is None:
-            variance = self.posterior_.scale * norms
-        else:
-            # Rounding must not leave a variance of 0, the mark of a certain row.
-            variance = self._prior_variance * np.maximum(prior - norms, 1e-7 * prior)
-        return logits, variance, self._prior_variance * prior
-
-    def _probability(
-        self, logits: NDArray[np.float64], variance: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        if self.inference == "monte_carlo" or variance.shape[1] > 1:
-            return posterior.sampled_probability(logits, variance, self.noise_)
-        return posterior.mean_field_probability(
-            logits, variance, self.mean_field_factor
-        )
-
-    def _variance_score(
-        self,
-        logits: NDArray[np.float64],
-        variance: NDArray[np.float64],
-        prior: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Epistemic uncertainty times the root of the entropy of the mean logits."""
-        return self._epistemic(variance, prior) * np.sqrt(entropy_of_logits(logits))
-
-    def _epistemic(
-        self, variance: NDArray[np.float64], prior: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        share = (variance / prior).mean(axis=1)
-        if self.posterior_.ridge is not None:
-            return np.clip(share, 0.0, 1.0)
-        return share / (1.0 + share)  # the ridge decays, and the ratio has no bound
-
-
-def _float64(tensor: Any) -> NDArray[np.float64]:
-    return tensor.numpy().astype(np.float64)

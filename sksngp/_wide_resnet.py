@@ -18,33 +18,35 @@ if TYPE_CHECKING:
 class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
     """Builder of a wide residual network (Zagoruyko and Komodakis 2016).
 
-    Three groups of residual blocks, each of two 3 x 3 convolutions behind batch
-    normalisation and ReLU, with 16, 32 and 64 times `width` channels; the second and
-    third group halve the height and the width of the image. The features are the means
-    of the last channels over the image. Pass it as `network` to a classifier; a search
-    reaches its parameters as ``network__depth``.
+    The network has three stages of residual blocks with 16, 32 and 64 times `width`
+    channels. Each block consists of two 3 x 3 convolutions after batch normalization
+    and ReLU. The second and the third stage halve the height and the width of the
+    image. The hidden representation contains the mean of each channel of the last
+    stage. Pass an instance as `network` to a classifier; searches set its parameters
+    as, for example, ``network__depth``.
 
-    `SNGPClassifier` bounds the spectral norm of each convolution, those of the
-    shortcuts too, and leaves batch normalisation as it is, as Liu et al. do (arXiv
-    2006.10108); with batch normalisation they choose a bound of 6.
+    `SNGPClassifier` bounds the spectral norm of each convolution, including those of
+    the shortcuts, but not batch normalization, like Liu et al. (arXiv 2006.10108). With
+    batch normalization, they choose a bound of 6.
 
     Parameters
     ----------
     depth : int, default=10
-        Layers: 6 n + 4 for n blocks a group. The paper's has 28.
+        Number of layers; must equal 6 * n + 4, where n is the number of residual blocks
+        per stage. The paper uses 28.
     width : int, default=1
-        Channels, in units of 16. The paper's has 10.
+        Number of channels of the first stage, divided by 16. The paper uses 10.
     dropout_rate : float in [0, 1), default=0
-        Share of the units between a block's two convolutions that are set to zero in
-        training, and in the samples of `MCDropoutClassifier`. ``network="wide_resnet"``
-        takes the `dropout_rate` of `MCDropoutClassifier`.
+        Fraction of the units between the two convolutions of a block that are set to
+        zero in training, and in the samples of `MCDropoutClassifier`. With
+        ``network="wide_resnet"``, the rate is that of `MCDropoutClassifier`.
     l2 : float, default=0
-        What the squares of the convolutions' weights are multiplied by in the loss.
-        ``benchmarks/cifar.py`` takes 2e-4 and 3e-4.
+        L2 regularization strength of the convolution kernels. ``benchmarks/cifar.py``
+        uses 2e-4 and 3e-4.
     augment : bool, default=False
-        Whether training images are moved at random over a border of zeros, by up to an
-        eighth of their height and width and at least one pixel, and half of them
-        mirrored, as is usual for photographs.
+        Whether to shift training images randomly, by up to an eighth of their height
+        and width and at least one pixel with zero padding, and to mirror half of them,
+        as is usual for photographs.
 
     References
     ----------
@@ -94,12 +96,12 @@ class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
         Returns
         -------
         tf_keras.Model
-            From images to features of shape (n, 64 * width).
+            Maps images to hidden representations of shape (n_samples, 64 * width).
 
         Raises
         ------
         ValueError
-            If `input_shape` is no image's, or a parameter is out of range.
+            If `input_shape` is not that of an image or a parameter is invalid.
         """
         validate_parameter_constraints(
             self._parameter_constraints, self.get_params(), type(self).__name__

@@ -7,10 +7,8 @@ from other data by holding out classes or by shuffling columns.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from numbers import Integral, Real
@@ -29,6 +27,8 @@ from sklearn.utils import (
     indexable,
 )
 from sklearn.utils._param_validation import Interval, validate_params
+
+from ._data.idx_files import read_idx
 
 __all__ = [
     "InOut",
@@ -408,44 +408,14 @@ def _classes(values: ArrayLike, name: str) -> np.ndarray:
 def _read_images(
     images: str, labels: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    X = _read_idx(FASHION_MNIST_FOLDER / images, n_dimensions=3)
-    y = _read_idx(FASHION_MNIST_FOLDER / labels, n_dimensions=1)
+    X = read_idx(FASHION_MNIST_FOLDER / images, n_dimensions=3)
+    y = read_idx(FASHION_MNIST_FOLDER / labels, n_dimensions=1)
     if len(X) != len(y):
         raise ValueError(
             f"{FASHION_MNIST_FOLDER / images} holds {len(X)} images, but {labels} in "
             f"the same folder holds {len(y)} labels."
         )
     return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
-
-
-def _read_idx(path: Path, n_dimensions: int) -> NDArray[np.uint8]:
-    """Read an array of bytes from a gzipped idx file.
-
-    The header consists of two zero bytes, the type of the values (8 for unsigned
-    bytes), the number of dimensions, and the length of each dimension as a big-endian
-    integer of four bytes.
-    """
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a complete gzip file: {error}") from error
-    magic, start = bytes([0, 0, 8, n_dimensions]), 4 + 4 * n_dimensions
-    if content[:4] != magic or len(content) < start:
-        raise ValueError(
-            f"{path} must be an idx file of bytes with {n_dimensions} dimension(s), "
-            f"which starts with {magic.hex(' ')!r} and the lengths of the dimensions, "
-            f"got a file of {len(content)} bytes that starts with "
-            f"{content[:4].hex(' ')!r}."
-        )
-    shape = tuple(np.frombuffer(content, ">u4", n_dimensions, offset=4).tolist())
-    if len(content) - start != math.prod(shape):
-        raise ValueError(
-            f"{path} must hold {math.prod(shape)} bytes for an array of shape {shape}, "
-            f"got {len(content) - start} bytes."
-        )
-    # In contrast to the result of `frombuffer`, a copy is writable.
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _download_fashion_mnist(

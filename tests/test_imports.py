@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "sksngp"
 MAY_IMPORT = {
     "_version": "",
     "exceptions": "",
-    "datasets": "",
+    "datasets": "_data",
     "metrics": "",
     "_parameters": "",
     "_docstrings": "_parameters",
@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "_uncertainty": "_data _runtime",
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
-    "_network_parameters": "_networks _parameters _tensorflow _wide_resnet",
+    "_network_parameters": """
+        _networks _parameters _runtime _tensorflow _wide_resnet
+    """,
     "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
     "_reach": "_uncertainty",
     "_export": "_tensorflow",
@@ -43,7 +45,11 @@ MAY_IMPORT = {
     "_resnet": "_base _uncertainty",
     "_mc_dropout": "_base _fitted_arrays _parameters _uncertainty _wide_resnet",
     "_deep_ensemble": "_base _parameters _uncertainty",
-    "_sngp": "_base _data _fitted_arrays _networks _parameters _runtime _uncertainty",
+    "_sngp_parameters": "_parameters",
+    "_sngp_posterior": "_base _sngp_parameters _uncertainty",
+    "_sngp_score": "_data _sngp_posterior _uncertainty",
+    "_sngp_output": "_runtime _sngp_posterior _sngp_score _uncertainty",
+    "_sngp": "_fitted_arrays _networks _sngp_output _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
         _wide_resnet

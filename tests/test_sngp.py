@@ -527,7 +527,7 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
             copy.copy(clf),
             Rows(*(part[others] for part in vars(rows).values())),
         )
-        seen._absorb(left, afresh=False)
+        seen._update_posterior(left, from_prior=False)
         seen.input_distance_ = clf.input_distance_.update(left)
         expected = seen._predict_valid(X[chosen[index : index + 1]], "ood parts")
         np.testing.assert_allclose(found[index], expected[0], rtol=1e-6)

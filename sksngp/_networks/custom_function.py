@@ -1,4 +1,4 @@
-"""What lies below the output layer where it is not the dense residual network."""
+"""Users' functions that build networks, as values that can be compared."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """A function that builds a network, and the shape of the rows it is for.
+    """Function that builds a custom network, and the shape of its samples.
 
-    Equal bodies share compiled networks. They are equal if their functions were when
-    the bodies were made, in their code and what they hold (defaults, closures,
-    parameters), and if the functions built the same.
+    Equal objects share compiled networks. Two objects are equal if their functions had
+    equal code, defaults, closures and parameters when the objects were created, and if
+    the functions built the same model.
 
     Parameters
     ----------
     network : callable
-        From `input_shape` to a ``tf_keras.Model`` of rows of that shape, which gives
-        features of shape (n, d).
+        Maps `input_shape` to a ``tf_keras.Model``, which maps samples of this shape to
+        hidden representations of shape (n_samples, n_outputs).
     input_shape : tuple of int
     description : Description or None, default=None
-        Of what the function built; None if it wasn't called yet.
+        Description of the model; None if the function was not called yet.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Body:
 
     @property
     def name(self) -> str:
-        """What messages call the function."""
+        """Name of the function in messages."""
         return getattr(self.network, "__name__", repr(self.network))
 
     def has_function_of(self, other: Body) -> bool:
-        """Whether two bodies are equal as far as can be told without building."""
+        """Return whether the functions are equal; the models may differ."""
         return self._function == other._function
 
     def __eq__(self, other: object) -> bool:
@@ -64,7 +64,7 @@ class Body:
         return f"Body({self.network!r}, {self.input_shape})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # nothing changes it
+        return self  # immutable
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {
@@ -72,7 +72,7 @@ class Body:
             "input_shape": self.input_shape,
         }
         known = self.description
-        if known is not None and known.code:  # whose functions no file can hold
+        if known is not None and known.code:  # functions cannot be pickled
             known = replace(known, code=None)
         return {**state, "description": known and vars(known)}
 
@@ -84,28 +84,28 @@ class Body:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a body once it is built.
+    """Properties of the model that a function built.
 
     Parameters
     ----------
     num_features : int
-        Length of what it gives for a row.
+        Number of outputs.
     row_floats, widest_floats : int
-        Floats that its layers give for a row, together and the most of one.
+        Number of outputs of all layers for a sample, and of the largest layer.
     num_weights : int
     num_normalised : int
-        How many of its layers spectral normalisation finds; 0 where a model has a
-        `call` of its own.
+        Number of layers with spectral normalization; 0 for models with a custom
+        `call` method.
     structure : str
-        Version of Keras, and digest of layers, their settings and connections.
+        Version of Keras, and digest of the layers, their settings and connections.
     code : hashable
-        What stands for code of its own among its layers; None where it is unknown, as
-        it cannot be pickled.
+        Key of the custom code in layers; None if it is unknown, because it cannot be
+        pickled.
     unnormalised : tuple of str, default=()
-        Names and types of trainable layers that spectral normalisation does not reach.
+        Names and types of trainable layers without spectral normalization.
     num_kernels_in_place : int, default=0
-        Number of kernels that are normalized without a wrapper of their layer. Bodies
-        fitted by versions that normalized Dense and Conv2D layers only have 0.
+        Number of kernels that are normalized without a wrapper of their layer. It is 0
+        for models of versions that normalized Dense and Conv2D layers only.
     """
 
     num_features: int
@@ -136,11 +136,11 @@ def _key_of(
     of_object: Callable[[object], Hashable] = _identity,
     inside: tuple[FunctionType, ...] = (),
 ) -> Hashable:
-    """What stands for a function, or something in it, when two are compared.
+    """Return a key with which functions and their contents are compared.
 
-    Functions are equal if their code is and what they hold, so that one that was
-    pickled, or cloned, is still itself. `of_object` gives what stands for an object of
-    which nothing else is known; `inside` has the functions that hold the value.
+    Functions with equal code and contents have equal keys, so that pickled and cloned
+    functions are equal to the original. `of_object` returns the key of other objects;
+    `inside` contains the functions that refer to the value.
     """
 
     def key(part: object) -> Hashable:
@@ -176,11 +176,11 @@ def _content(cell: CellType) -> Any:
 
 
 def key_of_layer(layer: tf_keras.layers.Layer) -> Hashable:
-    """What stands for a layer's own code, beside its settings.
+    """Return a key of the custom code of a layer; None if it has none.
 
-    That of the function in a Lambda layer; of classes that come from elsewhere than
-    Keras, their methods and what simple attributes hold. Other objects that these hold
-    are new in each build, and stand for their kind.
+    The key covers the function of a Lambda layer, and the methods and simple attributes
+    of classes that are not part of Keras. Other objects to which these refer are new in
+    each build, and are represented by their type.
     """
     kind = type(layer)
     if kind.__module__.partition(".")[0] in ("tf_keras", "official", "sksngp"):

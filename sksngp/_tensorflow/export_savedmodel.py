@@ -1,4 +1,4 @@
-"""A fitted classifier as a TensorFlow graph that needs nothing but TensorFlow."""
+"""Export of a fitted classifier as a TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ import tensorflow as tf
 
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import above_rounding
+from .._uncertainty.predictive import (
+    Operations,
+    epistemic_uncertainty,
+    low_rank_variance,
+    mean_field_logits,
+    sampled_logits,
+    variance_score,
+    whitened_variance,
+)
 from .._uncertainty.surprisal import PART_WEIGHTS, Surprisal
 from .input_graph import standardised
 from .network import Network
 from .networks import network_type
 
-#: What the served function returns, by name.
+#: Names of the outputs of the served function.
 OUTPUTS = (
     "label",
     "probabilities",
@@ -30,8 +39,12 @@ OUTPUTS = (
 )
 
 
+#: The formulas of predictions are also those of the graph.
+TENSORFLOW = Operations(tf.maximum, tf.sqrt, tf.clip_by_value)
+
+
 def served_module(classifier: Any) -> tf.Module:
-    """Module with one function, `serve`, of raw rows.
+    """Return a module with a function `serve`.
 
     Parameters
     ----------
@@ -40,20 +53,20 @@ def served_module(classifier: Any) -> tf.Module:
     Returns
     -------
     tf.Module
-        ``serve(inputs)``, with inputs float64 of shape (n, n_features), or of the shape
-        of images, returns a dict of tensors with the names in `OUTPUTS`.
+        ``serve(inputs)``, with float64 inputs of shape (n, n_features) or the shape of
+        images, returns a dict of tensors with the names in `OUTPUTS`.
     """
     module = tf.Module()
     graph = _graph_of(classifier)
     labels = _labels(classifier.classes_)
-    # What is above rounding of its calibration score counts as higher, as elsewhere.
+    # Scores that exceed a calibration score by rounding only are ties.
     calibration = np.sort(above_rounding(classifier.ood_scores_))
     threshold = classifier.ood_threshold_
     num_columns = classifier.n_features_in_
     shape = [None, *(getattr(classifier, "image_shape_", None) or (num_columns,))]
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        # A loaded signature takes rows of any shape.
+        # A loaded signature accepts inputs of any shape.
         rows = tf.reshape(tf.ensure_shape(inputs, shape), [-1, num_columns])
         outputs = graph(rows)
         score = outputs["ood_score"]
@@ -71,9 +84,9 @@ def served_module(classifier: Any) -> tf.Module:
 
 
 def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
-    """How many of some ordered numbers are below each value, as float64.
+    """Count the ordered numbers below each value, as float64.
 
-    This is a binary search, as ONNX has nothing like `tf.searchsorted`.
+    This is a binary search, because ONNX has no counterpart of `tf.searchsorted`.
     """
     bits = len(ordered).bit_length()
     padded = tf.constant(np.pad(ordered, (0, 2**bits), constant_values=np.inf))
@@ -85,7 +98,7 @@ def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
 
 
 def _log1p(value: tf.Tensor) -> tf.Tensor:
-    """As `numpy.log1p` of numbers of at least 0, which ONNX lacks."""
+    """Compute log(1 + value) of non-negative values; ONNX has no such operation."""
     small = tf.minimum(value, 1e-3)
     series = small * (
         1 - small * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small / 5)))
@@ -121,7 +134,7 @@ def _graph_of(classifier: Any) -> _Graph:
 
 
 class _Graph(ABC):
-    """Rows to hidden representations; what follows is a subclass's."""
+    """Graph up to the hidden representations; a subclass computes the outputs."""
 
     variables: list[tf.Variable]
 
@@ -139,7 +152,7 @@ class _Graph(ABC):
 
     @abstractmethod
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Probabilities, uncertainties and score, by name."""
+        """Return probabilities, uncertainties and score, by name."""
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
         rows = standardised(inputs, self.projection, self.architecture.dtype)
@@ -150,13 +163,13 @@ class _Graph(ABC):
         return tf.cast(projected, self.architecture.dtype)
 
     def entropy(self, proba: tf.Tensor) -> tf.Tensor:
-        """As `uncertainty.normalized_entropy`."""
+        """Compute `sksngp._uncertainty.entropy.normalized_entropy`."""
         terms = -proba * tf.math.log(tf.where(proba > 0, proba, 1.0))
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 
 
 class _SampledGraph(_Graph):
-    """One network, or samples of masks or members."""
+    """Graph of a network, or of its samples by masks or members."""
 
     def __init__(self, classifier: Any) -> None:
         super().__init__(classifier)
@@ -193,7 +206,7 @@ class _SampledGraph(_Graph):
 
 
 class _GaussianProcessGraph(_Graph):
-    """SNGP's posterior, with the same arrays as the classifier's predictions."""
+    """Graph of SNGP's posterior, with the arrays of the classifier."""
 
     def __init__(self, classifier: Any) -> None:
         super().__init__(classifier)
@@ -222,13 +235,10 @@ class _GaussianProcessGraph(_Graph):
         variance, prior = self.variances(features)
         scaled = logits / self.temperature
         proba = self.probability(scaled, variance)
-        share = tf.reduce_mean(variance / prior, axis=1)
-        if self.ridge is None:
-            epistemic = share / (1.0 + share)
-        else:
-            epistemic = tf.clip_by_value(share, 0.0, 1.0)
+        ratio = tf.reduce_mean(variance / prior, axis=1)
+        epistemic = epistemic_uncertainty(ratio, self.ridge is not None, TENSORFLOW)
         entropy = self.entropy_of_logits(logits)
-        score = epistemic * tf.sqrt(entropy)
+        score = variance_score(epistemic, entropy, TENSORFLOW)
         if self.distance is not None:
             parts = score, self.distance.share(projected), entropy
             score = self.distance.combined(parts)
@@ -241,25 +251,28 @@ class _GaussianProcessGraph(_Graph):
         }
 
     def variances(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `SNGPClassifier._posterior_at`."""
+        """Return variances and prior variances, as `SNGPClassifier._posterior_at`."""
         products = features[None] @ self.matrix
         norms = tf.transpose(tf.reduce_sum(tf.square(products), -1))
         norms = tf.cast(norms, tf.float64)
         prior = tf.reduce_sum(tf.square(features), -1, keepdims=True)
         prior = tf.cast(prior, tf.float64)
         if self.low_rank:
-            left = tf.maximum(prior - norms, 1e-7 * prior)
-            return self.prior * left, self.prior * prior
-        return self.scale * norms, self.prior * prior
+            variance = low_rank_variance(norms, prior, self.prior, TENSORFLOW)
+        else:
+            variance = whitened_variance(norms, self.scale)
+        return variance, self.prior * prior
 
     def probability(self, logits: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
         if self.noise is None:
-            return tf.nn.softmax(logits / tf.sqrt(1.0 + self.factor * variance))
-        draws = logits + tf.sqrt(variance) * self.noise[:, None, :]
-        return tf.reduce_mean(tf.nn.softmax(draws), axis=0)
+            scaled = mean_field_logits(logits, variance, self.factor, TENSORFLOW)
+            return tf.nn.softmax(scaled)
+        noise = self.noise[:, None, :]
+        samples = sampled_logits(logits, variance, noise, TENSORFLOW)
+        return tf.reduce_mean(tf.nn.softmax(samples), axis=0)
 
     def entropy_of_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """As `uncertainty.entropy_of_logits`."""
+        """Compute `sksngp._uncertainty.entropy.entropy_of_logits`."""
         shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
         best = tf.one_hot(
             tf.argmax(logits, axis=1),
@@ -275,7 +288,7 @@ class _GaussianProcessGraph(_Graph):
 
 
 class _DistanceGraph:
-    """SNGP's distance in input space, and its sum with the other scores."""
+    """Graph of SNGP's distance in input space and of the combined score."""
 
     def __init__(self, classifier: Any) -> None:
         distance = classifier.input_distance_
@@ -288,14 +301,14 @@ class _DistanceGraph:
         self.surprisals = classifier._surprisals
 
     def combined(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """As `sksngp._uncertainty.surprisal.combine`."""
+        """Compute `sksngp._uncertainty.surprisal.combine`."""
         terms = zip(PART_WEIGHTS, self.surprisals, parts, strict=True)
         return tf.add_n(
             [weight * _surprisal(surprisal, part) for weight, surprisal, part in terms]
         )
 
     def share(self, projected: tf.Tensor) -> tf.Tensor:
-        """As `InputDistance`."""
+        """Compute `sksngp._uncertainty.input_distance.InputDistance`."""
         kernel, bias, whitening = self.variables
         features = tf.cos(projected @ kernel + bias)
         features *= tf.cast(np.sqrt(2.0 / bias.shape[0]), features.dtype)
@@ -307,7 +320,7 @@ class _DistanceGraph:
 
 
 def _surprisal(surprisal: Surprisal, scores: tf.Tensor) -> tf.Tensor:
-    """As `Surprisal`."""
+    """Compute `sksngp._uncertainty.surprisal.Surprisal`."""
     reference = above_rounding(surprisal.scores)
     size = len(reference)
     pvalues = (1.0 + size - _count_below(reference, scores)) / (1.0 + size)

@@ -1,4 +1,4 @@
-"""The standardisation of inputs as TensorFlow operations, for exported models."""
+"""Standardization of inputs as TensorFlow operations, for exported models."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from .._data.projection import LARGEST, InputProjection, scaler_by_column
 
 
 def standardised(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf.Tensor:
-    """Standardise rows as `projection.standardize_samples` does.
+    """Standardize samples as `sksngp._data.projection.standardize_samples` does.
 
     Parameters
     ----------
     rows : tf.Tensor, float64 of shape (n, n_features)
     projection : InputProjection
     dtype : str
-        Of the network.
+        Floating-point type of the network.
 
     Returns
     -------
     tf.Tensor, float64 of shape (n, n_features)
     """
-    if projection.scaler is not None:  # Keras' own layer takes a tiny scale for zero
+    if projection.scaler is not None:  # the Keras layer treats a tiny scale as zero
         mean, scale = scaler_by_column(projection.scaler, rows.shape[1])
         rows = (rows - mean) / scale
     rows = tf.clip_by_value(rows, -LARGEST[dtype], LARGEST[dtype])

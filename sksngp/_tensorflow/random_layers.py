@@ -1,6 +1,7 @@
-"""Layers of chance whose draws follow from a seed, as `random_state` promises.
+"""Stochastic layers driven by explicit seeds.
 
-Keras' own draw from generators that remember what was drawn before.
+Results are therefore reproducible for a given `random_state`. The layers of Keras use
+generators whose state depends on earlier draws.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ def uniform(shape: Any, seed: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
 
 
 class SeededLayer(tf_keras.layers.Layer):
-    """A layer that the network hands a seed before each call.
+    """Layer that receives a seed from the network before each call.
 
     Attributes
     ----------
     place : int
-        Of the layer among the seeded ones of a network.
+        Position among the seeded layers of a network.
     seed : int32 tensor of shape (2,) or None
-        None where nothing is left to chance.
+        Seed of the next call. If None, the layer is deterministic.
     for_all_rows : bool
-        Whether all rows have the same draws: in the samples of a prediction.
+        Whether all samples have the same random values, as in predictions.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -36,13 +37,13 @@ class SeededLayer(tf_keras.layers.Layer):
         self.place, self.seed, self.for_all_rows = 0, None, False
 
     def draw(self, shape: Any) -> tf.Tensor:
-        """Uniform numbers in [0, 1), float32."""
+        """Draw uniform float32 numbers in [0, 1)."""
         seed = tf.add(self.seed, [0, self.place])
         return tf.random.stateless_uniform(shape, seed, alg="philox")
 
 
 class Dropout(SeededLayer):
-    """Dropout by a seed; none without.
+    """Dropout with a mask derived from `seed`; the identity if `seed` is None.
 
     Parameters
     ----------

@@ -1,7 +1,6 @@
-"""Starting TensorFlow: fast, silent, and with the threads this process was given.
+"""Start TensorFlow: fast, without output and with the threads of this process.
 
-Only the first use of a network in a process comes here; importing the library
-does not.
+TensorFlow is imported at the first use of a network, not with the library.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ _started_in: int | None = None  # the process in which TensorFlow was first used
 
 
 def start_tensorflow(import_rest: Callable[[], None]) -> None:
-    """Import TensorFlow once: silently, with the threads this process was given.
+    """Import TensorFlow once, without output and with the threads of this process.
 
     Parameters
     ----------
     import_rest : callable
-        Imports the modules of this package that use TensorFlow, under the same guards.
+        Function that imports the modules of this package that use TensorFlow.
 
     Raises
     ------
     RuntimeError
-        In a process forked after TensorFlow was used, where it would hang.
+        In a process that was forked after TensorFlow had been used. TensorFlow would
+        deadlock there.
     """
     global _started_in
     if _started_in == os.getpid():
@@ -50,24 +50,24 @@ def start_tensorflow(import_rest: Callable[[], None]) -> None:
         if _started_in is not None:
             return
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # Convolutions take half the time; TensorFlow leaves it off on older processors.
+        # Halves the time of convolutions. TensorFlow disables it on older CPUs.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         first = "tensorflow" not in sys.modules
         with _without_keras_3():
             import tensorflow as tf
 
-        if first:  # else the threads are the user's own choice
-            # Operations this small run fastest undivided, several at a time.
+        if first:  # otherwise the user may have chosen the threads
+            # Operations of this size are fastest in one thread, several at a time.
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(num_threads())
-        # As needed, not all memory at once: other processes use the cards, too.
+        # Allocate memory when needed: other processes may use the GPUs as well.
         for gpu in tf.config.list_physical_devices("GPU"):
-            # A user's code may have used the card already, or have divided it.
+            # The user may already have used or partitioned the GPU.
             with suppress(RuntimeError, ValueError):
                 tf.config.experimental.set_memory_growth(gpu, True)
         import_rest()
-        if not gc.get_freeze_count():  # else an application has frozen objects
-            # Files what was imported among the old objects, without a look at each.
+        if not gc.get_freeze_count():  # otherwise an application has frozen objects
+            # Move the imported objects to the oldest generation without a collection.
             gc.freeze()
             gc.unfreeze()
         _started_in = os.getpid()
@@ -75,17 +75,17 @@ def start_tensorflow(import_rest: Callable[[], None]) -> None:
 
 @contextmanager
 def _without_keras_3() -> Iterator[None]:
-    """Keep TensorFlow's import from importing Keras 3, which nothing here uses.
+    """Prevent TensorFlow from importing Keras 3, which this package does not use.
 
-    It does so only to have its optimisers registered, takes a third of its time
-    over it and goes on without; `tf.keras` then loads Keras at its first use. A
-    thread that imports Keras in just these seconds gets an ImportError.
+    TensorFlow imports Keras 3 only to register its optimizers, which takes a third of
+    the time, and continues if the import fails. `tf.keras` then imports Keras 3 at its
+    first use. A thread that imports Keras during this time receives an ImportError.
     """
     name = "keras.src.optimizers"
     if "keras" in sys.modules:
         yield
         return
-    # An import of it now raises ImportError.
+    # An import of this module raises ImportError.
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
@@ -95,7 +95,7 @@ def _without_keras_3() -> Iterator[None]:
 
 @contextmanager
 def _global_seeds_untouched() -> Iterator[None]:
-    """Restore the global random states that TensorFlow's import draws on."""
+    """Restore the global random states, which the import of TensorFlow uses."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
@@ -105,7 +105,7 @@ def _global_seeds_untouched() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """A parent in the middle of the import leaves its child half of TensorFlow."""
+    """Mark TensorFlow as unusable if the parent was importing it during the fork."""
     global _lock, _started_in
     if _lock.locked():
         _lock, _started_in = threading.Lock(), os.getppid()

@@ -25,6 +25,7 @@ from scipy.linalg import cholesky, eigh, lapack, qr, solve_triangular
 from scipy.special import softmax
 
 from .._runtime.blas import one_thread
+from .predictive import mean_field_logits, sampled_logits
 
 #: Maximum relative error of a variance that is computed using
 #: `Posterior.low_rank_factor`, apart from rounding errors.
@@ -297,7 +298,7 @@ def mean_field_probability(
     ndarray of shape (n, K)
         Class probabilities.
     """
-    return softmax(logits / np.sqrt(1.0 + factor * variance), axis=1)
+    return softmax(mean_field_logits(logits, variance, factor), axis=1)
 
 
 def sampled_probability(
@@ -320,8 +321,7 @@ def sampled_probability(
     ndarray of shape (n, K)
         Class probabilities.
     """
-    deviation = np.sqrt(variance)
     total = np.zeros_like(logits)
     for draw in noise:
-        total += softmax(logits + deviation * draw, axis=1)
+        total += softmax(sampled_logits(logits, variance, draw), axis=1)
     return total / len(noise)
