@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from inspect import signature
 from typing import Any
+
+
+@cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """Parameters of a class, with their defaults."""
+    parameters = signature(kind).parameters.items()
+    return {name: parameter.default for name, parameter in parameters}
 
 
 class YoungerParametersMixin:
     """Gives a parameter that a saved object doesn't know its default."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parameters = signature(type(self)).parameters.items()
-        defaults = {name: parameter.default for name, parameter in parameters}
+        defaults = dict(_defaults(type(self)))
         # The mixin stands before scikit-learn's BaseEstimator, which has the method.
         if "weights_" in state:  # fitted before there was a temperature
             defaults["temperature_"] = 1.0

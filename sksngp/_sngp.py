@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ._base import CompiledNetwork, Rows, Samples, Splits, StreamedRows
     from ._data.sources import RowSource
     from ._networks.custom_function import Body
-    from ._stream import StreamState
+    from ._stream_state import StreamState
 
 #: Factors of the mean squared distance between hidden representations that
 #: ``kernel_scale="auto"`` compares as squared length-scales of the kernel.

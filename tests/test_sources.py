@@ -18,7 +18,14 @@ from sksngp._data.collections import (
     open_source,
     split_label,
 )
-from sksngp._data.sources import ArraySource, RowSource, Selection, row_blocks, select
+from sksngp._data.sources import (
+    ArraySource,
+    RowSource,
+    Selection,
+    clipped,
+    row_blocks,
+    select,
+)
 
 
 class Lists(RowSource):
@@ -239,3 +246,14 @@ def test_numbers_name_no_columns():
 def test_a_block_of_any_source_can_be_read_later():
     source = ArraySource(np.arange(12.0).reshape(6, 2))
     np.testing.assert_array_equal(source.delayed(0).compute(), source.read(0))
+
+
+def test_values_of_a_source_are_clipped_as_those_of_an_array():
+    X = np.arange(3000.0).reshape(1500, 2)
+    low, high = np.array([-np.inf, 100.0]), np.array([50.0, np.inf])
+    source = clipped(ArraySource(X), low, high)
+    assert source.shape == (1500, 2)
+    expected = clipped(X, low, high)
+    assert (expected.max(axis=0) == [50.0, 2999.0]).all() and expected[0, 1] == 100
+    np.testing.assert_array_equal(source.read(1), expected[1024:])
+    np.testing.assert_array_equal(source.delayed(0).compute(), expected[:1024])

@@ -164,7 +164,7 @@ def cutoffs(
     num_classes: int,
     seed: int,
 ) -> np.ndarray:
-    """Largest hash of each class's held-out rows, for `hold_out_below`.
+    """Largest hash of each class's held-out rows, for `are_below`.
 
     Parameters
     ----------
@@ -195,21 +195,20 @@ def cutoff_of_share(fraction: float) -> int:
     return min(int(fraction * 2.0**64), 2**64 - 1)
 
 
-def hold_out_below(
-    X: np.ndarray | RowSource, labels: np.ndarray, cutoffs: np.ndarray, seed: int
-) -> np.ndarray:
+def are_below(
+    hashes: NDArray[np.uint64], cutoffs: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
     """Hold out the rows whose hash is at most their class's cutoff.
 
     A row's side does not depend on the rows beside it: further training, whether on
-    the same rows, on more or on chunks, holds out none that was trained on.
+    the same rows, on more or on batches, holds out none that was trained on.
 
     Parameters
     ----------
-    X : ndarray or RowSource of shape (n, n_features)
-    labels : int ndarray of shape (n,)
-    cutoffs : uint64 ndarray of shape (num_classes,)
-    seed : int
-        Key of the hash.
+    hashes : uint64 ndarray of shape (n,)
+        The `digests` of rows.
+    cutoffs : uint64 ndarray of shape (n,)
+        Of each row's class.
 
     Returns
     -------
@@ -221,16 +220,14 @@ def hold_out_below(
     >>> import numpy as np
     >>> X, labels = np.arange(10.0)[:, None], np.zeros(10, int)
     >>> first = hold_out(X, labels, 0.2)
+    >>> limits = cutoffs(X, labels, first, 1, seed=0)
     >>> more = np.arange(99.0)[:, None]
-    >>> again = hold_out_below(
-    ...     more, np.zeros(99, int), cutoffs(X, labels, first, 1, seed=0), seed=0
-    ... )
+    >>> again = are_below(digests(more, seed=0), limits[np.zeros(99, int)])
     >>> bool((again[:10] == first).all())
     True
     """
-    hashes = digests(X, seed)
     _, index = np.unique(hashes, return_inverse=True)
-    return (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
+    return (np.bincount(index, hashes > cutoffs) == 0)[index]
 
 
 def _distinct_rows_by_class(

@@ -58,8 +58,8 @@ def check_not_masked(values: Any, name: str) -> None:
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise ValueError(
-            f"{name} must not have masked values. Leave out these samples, or fill the "
-            "values with filled()."
+            f"{name} must not have masked values. Leave out the masked values, or fill "
+            "them with filled()."
         )
 
 
@@ -103,7 +103,7 @@ def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
             return
 
 
-def plain_labels(y: Any) -> Any:
+def plain_labels(y: Any, name: str = "y") -> Any:
     """Convert labels of nullable, Arrow and object types to types of NumPy.
 
     scikit-learn converts nullable integers and booleans to float64, in which integers
@@ -113,6 +113,8 @@ def plain_labels(y: Any) -> Any:
     ----------
     y : array-like of shape (n,)
         Without missing values.
+    name : str, default="y"
+        Name of the parameter, for errors.
 
     Returns
     -------
@@ -130,7 +132,7 @@ def plain_labels(y: Any) -> Any:
     >>> plain_labels(np.array([True, False], dtype=object))
     array([ True, False])
     """
-    check_not_masked(y, "y")
+    check_not_masked(y, name)
     if isinstance(y, list | tuple | str) or y is None:
         return y
     values = np.asarray(y)
@@ -150,6 +152,6 @@ def plain_labels(y: Any) -> Any:
         if limits.min <= values.min() and values.max() <= limits.max:
             return values.astype(integer)
     raise ValueError(
-        "y must hold integers of at most 64 bits, got "
+        f"{name} must hold integers of at most 64 bits, got "
         f"{max(values.ravel(), key=abs)}. Convert the labels to strings."
     )
