@@ -18,7 +18,7 @@ class YoungerParametersMixin:
     """Gives a parameter that a saved object doesn't know its default."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        defaults = dict(_defaults(type(self)))
+        defaults = dict(_defaults(type(self)))  # type: ignore[arg-type]
         # The mixin stands before scikit-learn's BaseEstimator, which has the method.
         if "weights_" in state:  # fitted before there was a temperature
             defaults["temperature_"] = 1.0

@@ -172,6 +172,12 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             (waiting,) = state.joined(batch.copied())
             self._stream = replace(state, waiting=waiting)
             return
+        self._stream = self._learn_now(state, batch, rng, first)
+
+    def _learn_now(
+        self, state: StreamState, batch: Batch, rng: np.random.Generator, first: bool
+    ) -> StreamState:
+        """Learn a batch, and warn if there are too few held-out rows from now on."""
         state = replace(
             state,
             unit=WeightTotals(*self._weight_totals).unit,
@@ -181,11 +187,11 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         for name in DERIVED:
             self.__dict__.pop(name, None)
         tame, others = self._calibration_rows(state)
-        number = np.count_nonzero(tame) + len(others)
+        number = int(np.count_nonzero(tame)) + len(others)
         if first or state.enough:
-            self._warn_of_few(number)
+            self._warn_of_few(number, depth=1)
         needed = conformal.rows_needed(self.ood_alpha, self.ood_confidence)
-        self._stream = replace(state, enough=number >= needed)
+        return replace(state, enough=number >= needed)
 
     def _check_stream(self, classes: ArrayLike | None, first: bool) -> np.ndarray:
         if self.early_stopping:

@@ -115,7 +115,8 @@ class StreamState:
             return [batch]
         if not isinstance(batch.X, np.ndarray):
             return [self.waiting, batch]
-        return [Batch(*map(np.concatenate, zip(self.waiting, batch, strict=True)))]
+        pairs: Any = zip(self.waiting, batch, strict=True)
+        return [Batch(*(np.concatenate(pair) for pair in pairs))]
 
     def outgrows_model(self) -> bool:
         """Whether a new model is drawn, by more rows than there were for the last."""
