@@ -209,13 +209,20 @@ class HeldOutMixin:
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
         """Choose samples by their hash, unless earlier training has had them."""
-        held_out = holdout.hold_out_below(X, labels, self._cutoffs, self._split)
+        hashes = holdout.digests(X, self._split)
+        held_out = holdout.are_below(hashes, self._cutoffs[labels])
+        return self._keep_sides(held_out, hashes)
+
+    def _keep_sides(
+        self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
+    ) -> NDArray[np.bool_]:
+        """Held-out samples, where those of earlier training stay what they were."""
         of_stream = getattr(self, "_held_out_of_stream", None)
         if of_stream is not None:
-            held_out |= np.isin(holdout.digests(X, self._split), of_stream)
+            held_out = held_out | np.isin(hashes, of_stream)
         known = getattr(self, "_cross_fitted", None)
         if known is not None:
-            held_out &= ~np.isin(holdout.digests(X, self._split), known)
+            held_out = held_out & ~np.isin(hashes, known)
         return held_out
 
     def _check_validation(self, held_out: NDArray[np.bool_]) -> None:

@@ -68,3 +68,11 @@ def assert_valid_predictions(clf, X):
     if len(X):
         assert flags[pvalues < clf.ood_alpha].all()
         assert not flags[pvalues > clf.ood_alpha].any()
+
+
+def stream(clf, X, y, size, classes):
+    """Learn samples by `partial_fit`, in batches of a size."""
+    for start in range(0, len(y), size):
+        batch = slice(start, start + size)
+        clf.partial_fit(X[batch], y[batch], classes=classes)
+    return clf

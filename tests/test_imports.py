@@ -37,7 +37,12 @@ MAY_IMPORT = {
     "_selection": "_data _runtime _uncertainty",
     "_held_out": "_data _selection _uncertainty exceptions",
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
-    "_stream": "_data _networks _uncertainty",
+    "_stream_state": "_data",
+    "_stream_training": "_data _stream_state",
+    "_stream_derived": "_data _stream_state _uncertainty",
+    "_stream": """
+        _data _networks _stream_derived _stream_state _stream_training _uncertainty
+    """,
     "_base": """
         _compat _data _docstrings _explanation _export _held_out _network_parameters
         _network_training _networks _parameters _prediction _runtime _selection _stream
@@ -58,8 +63,8 @@ MAY_IMPORT = {
     "_persistence": "_base _networks _wide_resnet",
     "persistence": "_persistence _runtime",
     "_cli": """
-        __init__ _data _reach _runtime _uncertainty datasets inspection metrics
-        persistence
+        __init__ _data _reach _runtime _uncertainty datasets exceptions inspection
+        metrics persistence
     """,
     "__main__": "_cli",
 }

@@ -22,6 +22,7 @@ from sksngp._data.sources import (
     ArraySource,
     RowSource,
     Selection,
+    clipped,
     iter_chunks,
     select_samples,
 )
@@ -247,3 +248,14 @@ def test_numbers_are_not_column_names():
 def test_partitions_of_all_sources_can_be_delayed():
     source = ArraySource(np.arange(12.0).reshape(6, 2))
     np.testing.assert_array_equal(source.delayed(0).compute(), source.read(0))
+
+
+def test_values_of_a_source_are_clipped_as_those_of_an_array():
+    X = np.arange(3000.0).reshape(1500, 2)
+    low, high = np.array([-np.inf, 100.0]), np.array([50.0, np.inf])
+    source = clipped(ArraySource(X), low, high)
+    assert source.shape == (1500, 2)
+    expected = clipped(X, low, high)
+    assert (expected.max(axis=0) == [50.0, 2999.0]).all() and expected[0, 1] == 100
+    np.testing.assert_array_equal(source.read(1), expected[1024:])
+    np.testing.assert_array_equal(source.delayed(0).compute(), expected[:1024])

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sksngp._data.holdout import digests
 from sksngp._data.sources import ArraySource
-from sksngp._data.stream_memory import capacity, empty_memory, reach
+from sksngp._data.stream_memory import are_tame, capacity, empty_memory, reach
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +115,14 @@ def test_extreme_values_are_clipped():
     rare[:5] = 1.0
     for few in (rare, X[:4], X[:0]):
         assert np.isinf(reach(few)).all()
+
+
+def test_wild_rows_do_not_extend_columns_that_are_nearly_constant():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    X[:, 1:] = 0.0
+    X[7, 1] = 1.0  # rare, but not wild
+    assert np.isinf(reach(X)[:, 1:]).all()
+    wild = np.concatenate([X, [[1e6, -1e6, 1e6]]])
+    bounds = reach(wild)
+    assert_array_equal(bounds[:, 1:], [[-3.0, 0.0], [4.0, 0.0]])
+    assert_array_equal(are_tame(wild, bounds), np.arange(201) < 200)

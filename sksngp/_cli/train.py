@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from .. import predict_ood
 from .._data.holdout import MIN_SAMPLES_IN_FOLDS
 from .._uncertainty.conformal import min_calibration_size
+from ..exceptions import FewSamplesWarning
 from ..inspection import ReliabilityDisplay
 from . import classifiers
 from .columns import Choice, choose_columns, describe_styles
@@ -260,7 +261,7 @@ def _fit(data: TrainingData, options: argparse.Namespace, rows: np.ndarray) -> P
     pipeline = build_pipeline(data.choice.columns, classifier)
     with warnings.catch_warnings():
         # The report of the flags includes this information.
-        warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
+        warnings.simplefilter("ignore", FewSamplesWarning)
         return pipeline.fit(data.features.values.iloc[rows], data.labels[rows])
 
 

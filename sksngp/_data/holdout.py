@@ -175,7 +175,7 @@ def cutoffs(
     num_classes: int,
     seed: int,
 ) -> np.ndarray:
-    """Return the largest hash of the held-out samples of each class.
+    """Return the largest hash of the held-out samples of each class, for `are_below`.
 
     Parameters
     ----------
@@ -207,9 +207,9 @@ def cutoff_for_fraction(fraction: float) -> int:
     return min(int(fraction * 2.0**64), 2**64 - 1)
 
 
-def hold_out_below(
-    X: np.ndarray | RowSource, labels: np.ndarray, cutoffs: np.ndarray, seed: int
-) -> np.ndarray:
+def are_below(
+    hashes: NDArray[np.uint64], cutoffs: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
     """Hold out the samples whose hash is at most the cutoff of their class.
 
     Whether a sample is held out does not depend on the other samples. If training is
@@ -218,14 +218,10 @@ def hold_out_below(
 
     Parameters
     ----------
-    X : ndarray or RowSource of shape (n, n_features)
-        Samples.
-    labels : int ndarray of shape (n,)
-        Indices of classes.
-    cutoffs : uint64 ndarray of shape (num_classes,)
-        Cutoff of each class.
-    seed : int
-        Key of the hash.
+    hashes : uint64 ndarray of shape (n,)
+        The `digests` of samples.
+    cutoffs : uint64 ndarray of shape (n,)
+        Cutoff of the class of each sample.
 
     Returns
     -------
@@ -238,16 +234,14 @@ def hold_out_below(
     >>> import numpy as np
     >>> X, labels = np.arange(10.0)[:, None], np.zeros(10, int)
     >>> first = hold_out(X, labels, 0.2)
+    >>> limits = cutoffs(X, labels, first, 1, seed=0)
     >>> more = np.arange(99.0)[:, None]
-    >>> again = hold_out_below(
-    ...     more, np.zeros(99, int), cutoffs(X, labels, first, 1, seed=0), seed=0
-    ... )
+    >>> again = are_below(digests(more, seed=0), limits[np.zeros(99, int)])
     >>> bool((again[:10] == first).all())
     True
     """
-    hashes = digests(X, seed)
     _, index = np.unique(hashes, return_inverse=True)
-    return (np.bincount(index, hashes > cutoffs[labels]) == 0)[index]
+    return (np.bincount(index, hashes > cutoffs) == 0)[index]
 
 
 def _unique_samples_by_class(
@@ -288,8 +282,8 @@ def digests(X: np.ndarray | RowSource, seed: int) -> np.ndarray:
     for rows, chunk in iter_chunks(X):
         # Adding zero converts -0.0 to 0.0, because the two are equal.
         values = chunk.astype(np.float64, order="C") + 0.0
-        joined = b"".join(
+        concatenate = b"".join(
             hashlib.blake2b(row, digest_size=8, key=key).digest() for row in values
         )
-        hashes[rows] = np.frombuffer(joined, np.uint64)
+        hashes[rows] = np.frombuffer(concatenate, np.uint64)
     return hashes

@@ -115,7 +115,7 @@ def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
             return
 
 
-def plain_labels(y: Any) -> Any:
+def plain_labels(y: Any, name: str = "y") -> Any:
     """Convert labels of nullable, Arrow and object types to NumPy types.
 
     scikit-learn converts nullable integers and booleans to float64, which cannot
@@ -125,6 +125,8 @@ def plain_labels(y: Any) -> Any:
     ----------
     y : array-like of shape (n,)
         Class labels without missing values.
+    name : str, default="y"
+        Name of the parameter, for errors.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def plain_labels(y: Any) -> Any:
     >>> plain_labels(np.array([True, False], dtype=object))
     array([ True, False])
     """
-    check_not_masked(y, "y")
+    check_not_masked(y, name)
     if isinstance(y, list | tuple | str) or y is None:
         return y
     values = np.asarray(y)
@@ -163,6 +165,6 @@ def plain_labels(y: Any) -> Any:
         if limits.min <= values.min() and values.max() <= limits.max:
             return values.astype(integer)
     raise ValueError(
-        "y must hold integers of at most 64 bits, got "
+        f"{name} must hold integers of at most 64 bits, got "
         f"{max(values.ravel(), key=abs)}. Convert the labels to strings."
     )

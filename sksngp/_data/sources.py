@@ -150,6 +150,42 @@ class Selection(RowSource):
         return dask.delayed(getitem)(self.source.delayed(partition), chosen)
 
 
+class ClippedSource(RowSource):
+    """Rows of a source whose values are brought into a range.
+
+    Parameters
+    ----------
+    source : RowSource
+    low, high : float64 ndarray of shape (n_features,)
+    """
+
+    def __init__(
+        self, source: RowSource, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> None:
+        super().__init__(np.diff(source.starts), source.columns)
+        self.source, self.low, self.high = source, low, high
+        self.client, self.num_workers = source.client, source.num_workers
+
+    def read(self, block: int) -> np.ndarray:
+        """Rows of a block."""
+        return np.clip(self.source.read(block), self.low, self.high)
+
+    def delayed(self, block: int) -> Delayed:
+        """Rows of a block, as a dask delayed."""
+        import dask
+
+        return dask.delayed(np.clip)(self.source.delayed(block), self.low, self.high)
+
+
+def clipped(
+    X: np.ndarray | RowSource, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> np.ndarray | RowSource:
+    """Rows with values that are brought into a range, column by column."""
+    if isinstance(X, RowSource):
+        return ClippedSource(X, low, high)
+    return np.clip(X, low, high)
+
+
 def slices(n: int, size: int) -> Iterator[slice]:
     """Divide n positions into consecutive slices of at most `size`."""
     for start in range(0, n, size):

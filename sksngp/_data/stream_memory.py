@@ -18,6 +18,8 @@ MOST_VALUES = 2**22
 TAIL = 0.025
 #: Values beyond this many times the distance between the tails are brought back to it.
 REACH = 3.0
+#: Values are wild beyond this many times the distance between a column's bounds.
+WILD = 4.0
 #: Fewer rows have no tails.
 FEWEST_WITH_TAILS = 5
 
@@ -155,7 +157,8 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     Returns
     -------
     float64 ndarray of shape (2, n_features)
-        Infinite for columns that are constant but for their tails.
+        For columns that are constant but for their tails, infinite, or the bounds of
+        rows that are not wild in other columns if there are rows that are.
 
     Examples
     --------
@@ -172,7 +175,41 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
         low, high = ordered[tail].astype(float), ordered[-1 - tail].astype(float)
         spread = REACH * (high - low)
         bounds = np.where(spread > 0, [low - spread, high + spread], bounds)
+        tame = are_tame(X, bounds)
+        if tame.any() and not tame.all():
+            bounds = np.where(spread > 0, bounds, _reach_of_tame(X[tame]))
     return bounds
+
+
+def _reach_of_tame(X: np.ndarray) -> NDArray[np.float64]:
+    """Bounds of columns without tails by rows that are not wild in other columns."""
+    low, high = X.min(axis=0).astype(float), X.max(axis=0).astype(float)
+    spread = REACH * (high - low)
+    return np.stack([low - spread, high + spread])
+
+
+def are_tame(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows have no value that is wild, far beyond all others.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    bounds : float64 ndarray of shape (2, n_features)
+        See `reach`.
+
+    Returns
+    -------
+    bool ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> are_tame(np.array([[0.5], [-4.0], [5.1]]), np.array([[0.0], [1.0]]))
+    array([ True,  True, False])
+    """
+    low, high = bounds
+    margin = WILD * (high - low)
+    return ((low - margin <= X) & (high + margin >= X)).all(axis=1)
 
 
 def _places(

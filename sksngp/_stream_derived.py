@@ -1,0 +1,164 @@
+"""What predictions need of a stream's classifier, computed when they ask for it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from math import ceil
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._data.rows import Rows
+from ._data.sources import RowSource
+from ._data.stream_memory import are_tame
+from ._data.streamed_rows import StreamedRows
+from ._stream_state import StreamState
+from ._uncertainty import conformal
+
+#: Latest held-out rows of a stream, which set its threshold.
+STREAM_SCORES = 1000
+#: How many more rows are held out, at first, than a threshold needs.
+MARGIN = 1.5
+#: What is computed from a stream's network when it is first asked for.
+DERIVED = (
+    "weights_",
+    "kernel_scale_",
+    "posterior_",
+    "input_distance_",
+    "_prior_variance",
+    "_surprisals",
+    "ood_scores_",
+    "ood_threshold_",
+    "_ood_rows",
+)
+
+_deriving = threading.RLock()
+
+
+class StreamDerivedMixin:
+    """Attributes that are computed when asked for, and what ends a stream."""
+
+    # Parameters and attributes of the classifier.
+    ood_alpha: float
+    ood_confidence: float | None
+    _cross_fitted: NDArray[np.uint64] | None
+    _held_out_of_stream: NDArray[np.uint64] | None
+    _ood_rows: NDArray[np.uint64] | None
+    _ood_score_kind: str
+
+    # State of this class.
+    _stream: StreamState | None
+
+    if TYPE_CHECKING:  # methods and attributes of the classifier
+        ood_scores_: NDArray[np.float64]
+
+        @property
+        def _ood_parts(self) -> str: ...
+
+        def _apply_threshold(self, scores: NDArray[np.float64]) -> None: ...
+        def _combine_scores(
+            self, parts: NDArray[np.float64], known: np.ndarray | RowSource
+        ) -> NDArray[np.float64]: ...
+        def _predict_valid(self, X: Any, what: str) -> NDArray[np.float64]: ...
+        def _project(
+            self, *args: Any
+        ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]: ...
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            state = self.__dict__.get("_stream")
+            if name in DERIVED and state is not None:
+                if not state.derived:
+                    with _deriving:
+                        if not state.derived:
+                            state.derived.update(self._derive(state))
+                if name in state.derived:
+                    return state.derived[name]
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            )
+
+    def _derive(self, state: StreamState) -> dict[str, Any]:
+        """Compute what predictions need."""
+        model = copy.copy(self)
+        model.__dict__.update(
+            {**state.fitted, **state.trained, **state.parameters}, _stream=None
+        )
+        remembered = state.remembered()
+        rows, _ = model._project(*remembered)
+        model._finish_stream(rows, state)
+        tame, others = model._calibration_rows(state)
+        held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]
+        if state.fitted:
+            scores = model._predict_valid(held_out, self._ood_score_kind)
+        else:
+            parts = model._predict_valid(held_out, model._ood_parts)
+            scores = model._combine_scores(parts, remembered[0])
+        if len(others):
+            hashes = np.append(state.fitted["_ood_rows"][others], hashes)
+            scores = np.append(state.fitted["ood_scores_"][others], scores)
+        model._ood_rows = hashes
+        model._apply_threshold(scores)
+        return {name: vars(model)[name] for name in DERIVED if name in vars(model)}
+
+    def _calibration_rows(
+        self, state: StreamState
+    ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Rows that set the threshold: some that are held out, and some of a fit.
+
+        Rows of an earlier fit are not at hand to be scored again. Their scores count
+        until rows of the stream take their places.
+        """
+        # A wild row that is held out would be the threshold of a short stream.
+        tame = are_tame(state.held_out.X, state.bounds)
+        earlier = state.fitted.get("_ood_rows")
+        if earlier is None:
+            return tame, np.empty(0, np.intp)
+        others = np.flatnonzero(~np.isin(earlier, state.held_out.hashes))
+        too_many = len(others) + np.count_nonzero(tame) - self._most_scores()
+        return tame, others[max(too_many, 0) :]
+
+    def _most_scores(self) -> int:
+        """Return the number of held-out samples that set the threshold."""
+        needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
+        return max(STREAM_SCORES, ceil(MARGIN * needed))
+
+    def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
+        """Fit what follows from the trained network and the rows in memory."""
+
+    def _forgets(self) -> bool:
+        """Whether only the latest rows count."""
+        return False
+
+    def _for_file(self) -> Self:
+        """Return the classifier that a file holds: without the rows of a stream."""
+        if self.__dict__.get("_stream") is None:
+            return self
+        without_rows = copy.copy(self)
+        without_rows._end_stream()
+        return without_rows
+
+    def _end_stream(self) -> None:
+        """Keep what the stream has learned; forget its rows but for their hashes.
+
+        Rows that wait are forgotten unlearned.
+        """
+        state = self.__dict__.get("_stream")
+        if state is None:
+            return
+        for name in DERIVED:
+            if hasattr(self, name):
+                self.__dict__[name] = getattr(self, name)
+        del self.__dict__["_stream"]
+        self._held_out_of_stream = _joined(
+            self._held_out_of_stream, state.held_out.hashes
+        )
+        self._cross_fitted = _joined(self._cross_fitted, state.memory.hashes)
+
+
+def _joined(
+    before: NDArray[np.uint64] | None, hashes: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    return hashes if before is None else np.append(before, hashes)
