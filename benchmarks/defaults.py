@@ -93,7 +93,7 @@ def _variants():
     yield "one network", partial(sngp, num_layers=6, cv=None)
     for factors in FACTORS:
         # The patch is active while the caller fits classifiers.
-        with patch("sksngp._sngp.KERNEL_FACTORS", factors):
+        with patch("sksngp._sngp_output.KERNEL_FACTORS", factors):
             yield "kernel factors " + ", ".join(f"{each:.4g}" for each in factors), sngp
     yield "random input projection", _behind_random_projection
 

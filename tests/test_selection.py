@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from sksngp import ResNetClassifier, SNGPClassifier, _sngp
+from sksngp import ResNetClassifier, SNGPClassifier, _sngp_output
 from sksngp._data import holdout
 from sksngp._data.rows import Rows
 from sksngp._selection import Fold, Search, Splits
@@ -187,18 +187,18 @@ def test_number_of_layers_of_streams(small, noisy):
 
 
 def test_output_of_many_samples_is_trained(small, noisy, monkeypatch):
-    monkeypatch.setattr(_sngp, "MOST_FEATURES", 149 * 64)
+    monkeypatch.setattr(_sngp_output, "MAX_FEATURES", 149 * 64)
     clf = small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy)
     assert clf.candidates_ is None
     assert clf.kernel_scale_ == pytest.approx(clf._distance / 16)
-    monkeypatch.setattr(_sngp, "MOST_FEATURES", 150 * 64)
+    monkeypatch.setattr(_sngp_output, "MAX_FEATURES", 150 * 64)
     assert small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy).candidates_
 
 
 def test_output_of_many_products_is_nearly_the_same(small, noisy, monkeypatch):
     X, y = noisy
     exact = small(SNGPClassifier).fit(X, y).predict_proba(X)
-    monkeypatch.setattr(_sngp, "MOST_EXACT_PRODUCTS", 0)
+    monkeypatch.setattr(_sngp_output, "MAX_EXACT_PRODUCTS", 0)
     rough = small(SNGPClassifier).fit(X, y).predict_proba(X)
     assert (exact != rough).any()
     np.testing.assert_allclose(rough, exact, atol=0.05)
