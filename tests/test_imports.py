@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
     "_reach": "_uncertainty",
-    "_export": "_tensorflow",
+    "_export": "_runtime _tensorflow",
     "_explanation": "_data _uncertainty",
     "_selection": "_data _uncertainty",
     "_held_out": "_data _selection _uncertainty exceptions",
