@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from ._runtime.files import write_atomically
 from ._tensorflow import backend
 
 if TYPE_CHECKING:
@@ -107,8 +108,6 @@ class ExportMixin:
         rounding errors do not change flags and p-values.
 
         Inputs are not validated, and memory grows with the number of samples per call.
-        tf2onnx (https://github.com/onnx/tensorflow-onnx) can convert the directory to
-        ONNX.
 
         Parameters
         ----------
@@ -165,3 +164,58 @@ class ExportMixin:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+    def export_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write an ONNX model that returns probabilities, uncertainties and OOD flags.
+
+        The model requires only an ONNX runtime where it is loaded. Its input and
+        outputs have the names, types and shapes of those of `export_savedmodel`, and
+        differ from the results of the methods by rounding. The conversion uses tf2onnx
+        (https://github.com/onnx/tensorflow-onnx) in a separate process, which takes
+        some seconds.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced as a whole or not at all.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ImportError
+            If tf2onnx is not installed: ``pip install tf2onnx``.
+        ValueError
+            If the network has operations that ONNX does not have, such as the random
+            numbers of a `MCDropoutClassifier` with a network other than "resnet".
+        OSError
+            If the file cannot be written. An existing file is kept.
+
+        See Also
+        --------
+        export_savedmodel : Write a TensorFlow SavedModel.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import onnxruntime
+        >>> from sklearn.datasets import load_iris
+        >>> from sksngp import ResNetClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = ResNetClassifier(epochs=2, num_layers=1, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.export_onnx(f"{folder}/iris.onnx")
+        ...     session = onnxruntime.InferenceSession(f"{folder}/iris.onnx")
+        >>> (label,) = session.run(["label"], {"inputs": X})
+        >>> bool((label == clf.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        from ._tensorflow.export_onnx import converted, require_converter
+
+        require_converter()
+        with tempfile.TemporaryDirectory() as folder:
+            savedmodel = Path(folder, "model")
+            self.export_savedmodel(savedmodel)
+            model = converted(savedmodel)
+        write_atomically(path, lambda stream: stream.write(model))

@@ -44,6 +44,16 @@ class Found(NamedTuple):
     classifier: Any
     transformers: list[Pipeline]
 
+    def transform(self, X: Any) -> Any:
+        """Transform samples of the estimator into samples of the classifier.
+
+        Several methods of the classifier can then use samples that were transformed
+        once.
+        """
+        for transformer in self.transformers:
+            X = transformer.transform(X)
+        return X
+
 
 def find(estimator: Any, method: str) -> list[Found]:
     """Find the classifiers inside an estimator that implement a method.
@@ -108,13 +118,10 @@ def threshold_of(estimator: Any) -> float | None:
 
 def _results(estimator: Any, X: Any, method: str, **kwargs: Any) -> list[Any]:
     """Return the results of a method of each classifier inside an estimator."""
-    results = []
-    for classifier, transformers in find(estimator, method):
-        rows = X
-        for transformer in transformers:
-            rows = transformer.transform(rows)
-        results.append(getattr(classifier, method)(rows, **kwargs))
-    return results
+    return [
+        getattr(found.classifier, method)(found.transform(X), **kwargs)
+        for found in find(estimator, method)
+    ]
 
 
 def _represent(estimator: Any, X: Any) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 TESTED = [
     *PROJECT["dependencies"],
     *EXTRAS["dask"],
+    *EXTRAS["onnx"],
     *EXTRAS["parquet"],
     *EXTRAS["persistence"],
     *EXTRAS["serve"],

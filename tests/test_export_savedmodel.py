@@ -144,12 +144,6 @@ def test_images(small, tmp_path):
     np.testing.assert_allclose(clf.to_keras()(X), clf.predict_proba(X), atol=1e-5)
 
 
-def test_logarithms_are_precise():
-    values = np.array([0.0, 1e-300, 1e-20, 1e-9, 9.9e-4, 1e-3, 1.1e-3, 0.5, 9.0])
-    found = export_savedmodel._log1p(tf.constant(values)).numpy()
-    np.testing.assert_allclose(found, np.log1p(values), rtol=1e-12)
-
-
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 9, 100])
 def test_numbers_below(size):
     rng = np.random.default_rng(size)

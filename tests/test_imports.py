@@ -32,7 +32,7 @@ MAY_IMPORT = {
     """,
     "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
     "_reach": "_uncertainty",
-    "_export": "_tensorflow",
+    "_export": "_runtime _tensorflow",
     "_explanation": "_data _uncertainty",
     "_selection": "_data _runtime _uncertainty",
     "_held_out": "_data _selection _uncertainty exceptions",

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
-from sksngp._tensorflow.input_graph import standardised
+from sksngp._tensorflow.input_graph import log1p, standardised
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -22,3 +22,9 @@ def test_graph_equals_numpy(standardize, dtype):
     )
     found = standardised(tf.constant(rows), projection, dtype).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_logarithms_are_precise():
+    values = np.array([0.0, 1e-300, 1e-20, 1e-9, 9.9e-4, 1e-3, 1.1e-3, 0.5, 9.0])
+    found = log1p(tf.constant(values)).numpy()
+    np.testing.assert_allclose(found, np.log1p(values), rtol=1e-12)

@@ -5,12 +5,17 @@ import io
 import json
 import os
 import random
+import resource
 import sys
+import time
 import tracemalloc
 import zipfile
+from contextlib import suppress
+from typing import NamedTuple
 
 import forging
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import randint
 from sklearn.compose import ColumnTransformer
@@ -37,14 +42,18 @@ def base(small, iris, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bases(base, small, iris, tmp_path_factory):
-    """Return the files of several kinds of models."""
-    import pandas as pd
-
-    X, y = iris
+def frame(iris):
+    """Return samples with columns of several types."""
+    X = iris[0]
     frame = pd.DataFrame(X, columns=list("abcd"))
     frame["kind"] = np.where(X[:, 0] > 6, "large", "small")
     frame["text"] = np.where(X[:, 1] > 3, "a wide leaf", "a narrow leaf")
+    return frame
+
+
+@pytest.fixture(scope="module")
+def bases(base, small, frame, iris, tmp_path_factory):
+    """Files of several kinds of models."""
     columns = ColumnTransformer(
         [
             ("number", SplineTransformer(n_knots=3), ["a", "b"]),
@@ -64,7 +73,7 @@ def bases(base, small, iris, tmp_path_factory):
         random_state=0,
     )
     folder = tmp_path_factory.mktemp("bases")
-    return [base, saved(search.fit(frame, y), folder)]
+    return [base, saved(search.fit(frame, iris[1]), folder)]
 
 
 def assert_refused(data, match):
@@ -341,35 +350,67 @@ def mutated_array(rng, content):
     return stream.getvalue()
 
 
-def fuzz(bases, number, seed):
-    """Check that files are rejected or contain a valid model."""
+class Cost(NamedTuple):
+    """Cost of many files together."""
+
+    loaded: int
+    slowest: float  # CPU time of a file in seconds
+    growth: int  # of the memory of the process in bytes
+
+
+def fuzz(bases, number, seed, rows=None):
+    """Check that altered files are rejected or contain a valid model.
+
+    With `rows` for each of the bases, valid models also predict; errors are ignored.
+    """
     rng = random.Random(seed)
-    loaded = 0
+    loaded, slowest, memory = 0, 0.0, peak_memory()
     originals = [forging.entries_of(base) for base in bases]
     originals = [(each, json.dumps(each["schema.json"])) for each in originals]
     for _ in range(number):
-        entries, schema = rng.choice(originals)
+        place = rng.randrange(len(bases))
+        entries, schema = originals[place]
         entries = entries | {"schema.json": json.loads(schema)}  # a copy, quickly
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             try:
                 mutate(rng, entries)
             except (KeyError, TypeError, ValueError):  # the file has no such node
                 continue
+        data, start = forging.file_of(entries), time.process_time()
         try:
-            model = persistence._decode(forging.file_of(entries))
+            model = persistence._decode(data)
         except ModelFileError:
+            model = None
+        slowest = max(slowest, time.process_time() - start)
+        if model is None:
             continue
         loaded += 1
         persistence._check_objects(model)
-    return loaded
+        if rows is not None:
+            with suppress(Exception):
+                model.predict_proba(rows[place])
+    return Cost(loaded, slowest, peak_memory() - memory)
+
+
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def assert_bounded(cost, number):
+    """Check the limits for files of a few kilobytes."""
+    assert 0 < cost.loaded < number
+    assert cost.slowest < 2.0
+    assert cost.growth < 200 * 2**20
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_structures_are_rejected_or_valid(bases):
-    assert 0 < fuzz(bases, 150, seed=0) < 150
+    assert_bounded(fuzz(bases, 150, seed=0), 150)
 
 
 @pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore")
-def test_ten_thousand_mutated_structures_are_rejected_or_valid(bases):
-    assert 0 < fuzz(bases, 10_000, seed=1) < 10_000
+def test_ten_thousand_mutated_structures_are_rejected_or_valid(bases, frame, iris):
+    cost = fuzz(bases, 10_000, seed=1, rows=[iris[0][:2], frame[:2]])
+    print(cost)  # with pytest -s
+    assert_bounded(cost, 10_000)

@@ -22,7 +22,7 @@ from .._uncertainty.predictive import (
     whitened_variance,
 )
 from .._uncertainty.surprisal import PART_WEIGHTS, Surprisal
-from .input_graph import standardised
+from .input_graph import log1p, standardised
 from .network import Network
 from .networks import network_type
 
@@ -95,15 +95,6 @@ def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
         below = tf.gather(padded, count + (2**bit - 1)) < values
         count += tf.where(below, 2**bit, 0)
     return tf.cast(count, tf.float64)
-
-
-def _log1p(value: tf.Tensor) -> tf.Tensor:
-    """Compute log(1 + value) of non-negative values; ONNX has no such operation."""
-    small = tf.minimum(value, 1e-3)
-    series = small * (
-        1 - small * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small / 5)))
-    )
-    return tf.where(value < 1e-3, series, tf.math.log(1.0 + value))
 
 
 def _labels(classes: np.ndarray) -> tf.Tensor:
@@ -282,7 +273,7 @@ class _GaussianProcessGraph(_Graph):
             off_value=False,
         )
         others = tf.where(best, tf.zeros_like(shifted), tf.exp(shifted))
-        log_proba = shifted - _log1p(tf.reduce_sum(others, 1, keepdims=True))
+        log_proba = shifted - log1p(tf.reduce_sum(others, 1, keepdims=True))
         entropy = -tf.reduce_sum(tf.exp(log_proba) * log_proba, axis=1)
         return tf.clip_by_value(entropy / self.log_classes, 0.0, 1.0)
 

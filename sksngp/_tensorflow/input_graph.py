@@ -29,5 +29,14 @@ def standardised(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf
         return rows
     beyond = tf.maximum(tf.abs(rows) - projection.tail, 0.0)
     return tf.where(
-        beyond > 0.0, tf.sign(rows) * (projection.tail + tf.math.log1p(beyond)), rows
+        beyond > 0.0, tf.sign(rows) * (projection.tail + log1p(beyond)), rows
     )
+
+
+def log1p(value: tf.Tensor) -> tf.Tensor:
+    """As `numpy.log1p` of numbers of at least 0, which ONNX lacks."""
+    small = tf.minimum(value, 1e-3)
+    series = small * (
+        1 - small * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small / 5)))
+    )
+    return tf.where(value < 1e-3, series, tf.math.log(1.0 + value))

@@ -1,0 +1,115 @@
+"""File sizes and latencies of exported models beside those of the library.
+
+Run ``python -m benchmarks.exports`` (about two minutes). Each classifier is fitted with
+its defaults and few epochs on the digits. Sizes are of the model file, the SavedModel's
+directory and the ONNX model. Latencies are those of all outputs for one row: of the
+methods that compute them, and of one call of each exported model with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from benchmarks.report import table
+from benchmarks.timing import alternate
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+)
+from sksngp.persistence import save
+
+CLASSIFIERS = (
+    SNGPClassifier,
+    ResNetClassifier,
+    MCDropoutClassifier,
+    DeepEnsembleClassifier,
+)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def methods(clf, row: np.ndarray) -> Callable[[int], None]:
+    """All outputs of one row by the methods of a classifier."""
+
+    def call(number: int) -> None:
+        clf.predict_proba(row)
+        for kind in ("total", "aleatoric", "epistemic"):
+            clf.predict_uncertainty(row, kind=kind)
+        clf.score_samples(row)
+        clf.ood_pvalue(row)
+        clf.predict_ood(row)
+
+    return call
+
+
+def savedmodel(path: Path, row: np.ndarray) -> Callable[[int], dict]:
+    """All outputs of one row by a SavedModel."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(path))
+    signature, inputs = model.signatures["serving_default"], tf.constant(row)
+    return lambda number, model=model: {
+        name: output.numpy() for name, output in signature(inputs=inputs).items()
+    }
+
+
+def onnx(path: Path, row: np.ndarray) -> Callable[[int], list]:
+    """All outputs of one row by an ONNX model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"]
+    )
+    return lambda number: session.run(None, {"inputs": row})
+
+
+def line(Classifier, folder: Path, repeats: int) -> list[str]:
+    """Measure one classifier."""
+    X, y = load_digits(return_X_y=True)
+    clf = Classifier(epochs=5, random_state=0).fit(X, y)
+    files = [folder / name for name in ("model.sksngp", "model", "model.onnx")]
+    save(clf, files[0])
+    clf.export_savedmodel(files[1])
+    clf.export_onnx(files[2])
+    row = X[:1]
+    calls = {
+        "methods": methods(clf, row),
+        "SavedModel": savedmodel(files[1], row),
+        "ONNX": onnx(files[2], row),
+    }
+    seconds, _ = alternate(calls, repeats)
+    sizes = [f"{size_of(file) / 1e6:.1f}" for file in files]
+    times = [f"{1000 * np.median(seconds[name]):.2f}" for name in calls]
+    return [Classifier.__name__, *sizes, *times]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Measure exported models.")
+    parser.add_argument("--repeats", type=int, default=200, help="calls of each")
+    options = parser.parse_args()
+    lines = []
+    for Classifier in CLASSIFIERS:
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(line(Classifier, Path(folder), options.repeats))
+    header = ["classifier", "file MB", "SavedModel MB", "ONNX MB"]
+    header += ["methods ms", "SavedModel ms", "ONNX ms"]
+    print(table(header, lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""ONNX models return what the methods of the classifiers return."""
+
+import os
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import tf_keras
+from common import CLASSIFIERS
+from sklearn.exceptions import NotFittedError
+
+from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier, WideResNet
+
+#: Largest difference that rounding causes, for float32 networks too.
+ROUNDING = 1e-6
+
+
+def run(clf, X, path):
+    """Export a classifier; return the outputs of onnxruntime by name."""
+    clf.export_onnx(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"inputs": X}), strict=True))
+
+
+def assert_equal_outputs(found, clf, X):
+    label = found.pop("label")
+    label = label.astype(str) if label.dtype == object else label
+    np.testing.assert_array_equal(label, clf.predict(X))
+    np.testing.assert_array_equal(found.pop("ood"), clf.predict_ood(X))
+    expected = {
+        "aleatoric": clf.predict_uncertainty(X, kind="aleatoric"),
+        "epistemic": clf.predict_uncertainty(X, kind="epistemic"),
+        "ood_pvalue": clf.ood_pvalue(X),
+        "ood_score": -clf.score_samples(X),
+        "probabilities": clf.predict_proba(X),
+        "total": clf.predict_uncertainty(X),
+    }
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype
+        # Surprisals divide rounding of a high score by a small scale.
+        tolerance = ROUNDING * (10.0 if name == "ood_score" else 1.0)
+        np.testing.assert_allclose(
+            found[name], values, rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+def labeled(classes, y):
+    return np.array(classes)[y]
+
+
+def test_outputs_equal(small, iris, tmp_path):
+    X, y = iris
+    clf = small(SNGPClassifier, ood_alpha=0.2).fit(X, labeled(["a", "ä", "c"], y))
+    X = np.concatenate([X, X[:20] * 3.0])
+    assert_equal_outputs(run(clf, X, tmp_path / "model.onnx"), clf, X)
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+@pytest.mark.slow  # a process that starts TensorFlow for each
+@pytest.mark.parametrize("Classifier", CLASSIFIERS[1:])
+def test_outputs_of_other_classifiers_equal(Classifier, small, iris, tmp_path):
+    X, y = iris
+    clf = small(Classifier, ood_alpha=0.2).fit(X, labeled([7, 3, -1], y))
+    X = np.concatenate([X, X[:20] * 3.0])
+    assert_equal_outputs(run(clf, X, tmp_path / "model.onnx"), clf, X)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"dtype": "float64", "standardize": False},
+        {"inference": "monte_carlo", "covariance": "per_class"},
+        {"cov_momentum": 0.9, "temperature": 2.0},
+    ],
+    ids=str,
+)
+def test_forms_of_the_posterior(small, moons, tmp_path, params):
+    X, y = moons
+    clf = small(SNGPClassifier, **params).fit(X, labeled([False, True], y))
+    assert_equal_outputs(run(clf, X, tmp_path / "model.onnx"), clf, X)
+
+
+def convolution(shape):
+    images = tf_keras.Input(shape)
+    hidden = tf_keras.layers.Conv2D(3, 3, activation="relu")(images)
+    return tf_keras.Model(images, tf_keras.layers.Flatten()(hidden))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [convolution, WideResNet(10, 1)])
+def test_networks_for_images(small, tmp_path, network):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 8, 8, 1)), np.arange(60) % 2
+    clf = small(ResNetClassifier, network=network, epochs=1).fit(X, y)
+    assert_equal_outputs(run(clf, X, tmp_path / "model.onnx"), clf, X)
+
+
+@pytest.mark.slow
+def test_operations_that_onnx_lacks_are_named(small, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 8, 8, 1)), np.arange(60) % 2
+    clf = small(MCDropoutClassifier, network=WideResNet(10, 1), epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"not have these operations.*Stateless"):
+        clf.export_onnx(tmp_path / "model.onnx")
+    assert not os.listdir(tmp_path)
+
+
+def test_unfitted_classifiers_are_rejected(make_two, tmp_path):
+    with pytest.raises(NotFittedError):
+        make_two().export_onnx(tmp_path / "model.onnx")
+
+
+def test_missing_converter_is_named(fitted_on_moons, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ImportError, match="pip install tf2onnx"):
+        fitted_on_moons(ResNetClassifier).export_onnx(tmp_path / "model.onnx")
