@@ -57,7 +57,9 @@ def test_class_of_interest(data, ax):
     right = show(clf, data[0], class_of_interest="right", ax=ax).response
     left = show(clf, data[0], class_of_interest="left", ax=ax).response
     np.testing.assert_allclose(left + right, 1)
-    with pytest.raises(ValueError, match=r"class_of_interest='up'.*\['left', 'right'"):
+    with pytest.raises(
+        ValueError, match=r"class_of_interest must be.*\['left', 'right'\], got 'up'"
+    ):
         show(clf, data[0], class_of_interest="up", ax=ax)
     with pytest.raises(ValueError, match=r"class_of_interest.*kind='probability'"):
         show(clf, data[0], class_of_interest="left", kind="total", ax=ax)
@@ -202,11 +204,14 @@ def test_missing_values_are_the_pipelines_business(data, ax):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "doubt"}, "kind must be one of probability.*Got 'doubt'"),
-        ({"grid_resolution": 1}, "grid_resolution must be greater than 1. Got 1"),
-        ({"eps": -1}, "eps must be.*Got -1"),
-        ({"eps": (1, 2, 3)}, "eps must be.*Got"),
-        ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 columns.*Got 3"),
+        ({"kind": "doubt"}, "kind must be one of probability.*, got 'doubt'"),
+        ({"grid_resolution": 1}, "grid_resolution must be greater than 1, got 1"),
+        ({"eps": -1}, "eps must be a non-negative number.*, got -1"),
+        (
+            {"eps": (1, 2, 3)},
+            r"eps must be.* pair of such numbers, got \[1\.0, 2\.0, 3\.0\]",
+        ),
+        ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 features, got 3"),
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
     ],
 )
@@ -220,7 +225,7 @@ def test_bad_options_are_named(data, ax, options, message):
 def test_other_than_two_columns(ax, columns):
     X = np.random.default_rng(0).normal(size=(10, columns))
     clf = Distance().fit(X, np.arange(10) % 2)
-    with pytest.raises(ValueError, match=f"X must have 2 columns.*Got {columns}"):
+    with pytest.raises(ValueError, match=f"X must have 2 features, got {columns}"):
         UncertaintyDisplay.from_estimator(clf, X, ax=ax)
 
 

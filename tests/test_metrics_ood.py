@@ -100,8 +100,8 @@ def test_detection_from_flags():
 @pytest.mark.parametrize(
     ("known", "unknown", "message"),
     [
-        ([], [1.0], r"scores_in .* its shape is \(0,\)"),
-        ([1.0], [], r"scores_out .* its shape is \(0,\)"),
+        ([], [1.0], r"scores_in must have .* one value, got .* shape \(0,\)"),
+        ([1.0], [], r"scores_out must have .* one value, got .* shape \(0,\)"),
         ([[1.0]], [1.0], r"scores_in must have one dimension"),
         ([1.0], [np.nan], "scores_out contains NaN"),
         ([np.inf], [1.0], "scores_in contains infinity"),
