@@ -80,7 +80,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(("shape", "settings"), CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("bound", [0.3, 100.0])
 def test_power_iterations_approach_the_bound(shape, settings, bound):
-    """One iteration per step underestimates the norm; `bound_norms` corrects this."""
+    """One iteration per step underestimates the norm; `bounded` corrects this."""
     layer, inner = wrapped(shape, bound, **settings)
     before = exact_norm(inner, shape)
     for _ in range(NUM_ITERATIONS):
@@ -179,7 +179,7 @@ def test_norms_are_at_the_bound_when_training_ends():
     small = network.normalised[-1].layer.kernel
     small.assign(small / 1000)
     before = small.numpy()
-    network.bound_norms()
+    network.bounded(network.dump(), 0.3)
     *others, last = [layer.spectral_norm() for layer in network.normalised]
     assert others == pytest.approx([0.3] * len(others), rel=1e-3)
     assert last < 0.3
@@ -194,7 +194,7 @@ def test_huge_kernels_are_scaled_down_to_the_bound(factor):
     for layer in network.normalised:
         kernel = rng.uniform(-1, 1, size=layer.layer.kernel.shape)
         layer.layer.kernel.assign(factor * kernel)
-    network.bound_norms()
+    network.bounded(network.dump(), 0.3)
     for layer in network.normalised:
         assert layer.spectral_norm() == pytest.approx(0.3, rel=1e-3)
 
@@ -237,7 +237,7 @@ def fitted_norms(clf):
 def test_convolutions_of_a_fitted_classifier_are_within_the_bound(small):
     clf = small(SNGPClassifier, network=two_convolutions, spec_norm_bound=0.5)
     first, second = fitted_norms(clf.fit(*images_and_labels()))
-    # The margins are those of `bound_norms`: exact for few input values.
+    # The margins are those of `bounded`: exact for few input values.
     assert 0.5 * (1 - 1e-3) < first <= 0.5 * (1 + 1e-6)
     assert 0.5 * (1 - 1e-3) < second <= 0.5 * (1 + 1e-3)
 

@@ -6,7 +6,7 @@ import dask
 import numpy as np
 import pytest
 
-from sksngp._data.dask_sums import reader, total
+from sksngp._data.dask_sums import reader, sum_over_samples
 
 
 class Client:
@@ -48,7 +48,7 @@ def test_sum_of_all_partitions(streamed):
         assert len(rows.labels) > 0
         return rows.weights @ rows.projected, rows.labels.sum()
 
-    first, second = total(streamed, moments)
+    first, second = sum_over_samples(streamed, moments)
     np.testing.assert_allclose(first, 2 * streamed.weights @ streamed.X, rtol=1e-12)
     assert second == streamed.labels.sum()
     assert len(streamed.source.client.tasks) == 1  # only one sum is transferred

@@ -48,7 +48,7 @@ def test_grid_covers_points_and_ood_points_and_eps(data, ax):
 def test_default_probability_is_that_of_the_last_of_two_classes(data, ax):
     display = UncertaintyDisplay.from_estimator(Distance().fit(*data), data[0], ax=ax)
     assert display.colorbar_.ax.get_ylabel() == "probability of class right"
-    assert np.all(np.diff(display.response, axis=1) > 0)  # increases to the right
+    assert np.all(np.diff(display.response, axis=1) > 0)  # rises to the right
 
 
 def test_class_of_interest(data, ax):
@@ -58,7 +58,7 @@ def test_class_of_interest(data, ax):
     left = show(clf, data[0], class_of_interest="left", ax=ax).response
     np.testing.assert_allclose(left + right, 1)
     with pytest.raises(
-        ValueError, match=r"class_of_interest must .*\['left', 'right'.* 'up'"
+        ValueError, match=r"class_of_interest must be.*\['left', 'right'\], got 'up'"
     ):
         show(clf, data[0], class_of_interest="up", ax=ax)
     with pytest.raises(ValueError, match=r"class_of_interest.*kind='probability'"):
@@ -147,7 +147,7 @@ def test_frame_gives_labels_and_reaches_the_estimator_as_frame(data, ax, recwarn
     clf = Distance().fit(X, data[1])
     display = UncertaintyDisplay.from_estimator(clf, X, ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
-    array = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)  # without names
+    array = UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)  # names unsaid
     np.testing.assert_array_equal(array.response, display.response)
     assert not recwarn.list  # scikit-learn warns of missing or spurious names
 
@@ -164,7 +164,7 @@ def test_labels_of_the_axes_can_be_given(data, ax):
     UncertaintyDisplay.from_estimator(clf, data[0], xlabel="a", ylabel="b", ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
     UncertaintyDisplay.from_estimator(clf, data[0], ax=ax)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")  # not removed
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")  # not wiped
 
 
 @pytest.mark.parametrize("kind", SURFACES)
@@ -204,10 +204,13 @@ def test_missing_values_are_the_pipelines_business(data, ax):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "doubt"}, "kind must be one of probability.* got 'doubt'"),
+        ({"kind": "doubt"}, "kind must be one of probability.*, got 'doubt'"),
         ({"grid_resolution": 1}, "grid_resolution must be greater than 1, got 1"),
-        ({"eps": -1}, "eps must be.* got -1"),
-        ({"eps": (1, 2, 3)}, "eps must be.* got"),
+        ({"eps": -1}, "eps must be a non-negative number.*, got -1"),
+        (
+            {"eps": (1, 2, 3)},
+            r"eps must be.* pair of such numbers, got \[1\.0, 2\.0, 3\.0\]",
+        ),
         ({"X_ood": np.zeros((4, 3))}, "X_ood must have 2 features, got 3"),
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
     ],

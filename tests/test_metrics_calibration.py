@@ -25,7 +25,7 @@ rounding = 1e-12
 
 @st.composite
 def predictions(draw):
-    """Strategy for probabilities, labels and weights of samples."""
+    """Probabilities, classes and weights of some rows."""
     n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 5))
     rng = np.random.default_rng(draw(seeds))
     proba = rng.dirichlet(np.full(n_classes, draw(st.sampled_from([0.1, 1, 10]))), n)
@@ -57,7 +57,7 @@ def test_ece_bins_hold_their_upper_edge():
     assert together == pytest.approx(0.15)
 
 
-def test_ece_is_zero_only_for_calibrated_predictions():
+def test_ece_vanishes_for_calibrated_predictions_only():
     rng = np.random.default_rng(0)
     p = rng.uniform(size=100_000)
     y_true = (rng.uniform(size=p.size) < p).astype(int)
@@ -114,7 +114,7 @@ def test_ece_weight_is_repetition(prediction):
     ],
 )
 @pytest.mark.parametrize("container", [np.float32, pd.DataFrame, pl.DataFrame])
-def test_ece_supports_various_labels_and_containers(y_true, container):
+def test_ece_takes_any_labels_and_containers(y_true, container):
     proba = container(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
     error = expected_calibration_error(y_true, proba)
     assert error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
@@ -136,31 +136,40 @@ def test_ece_allows_rounded_probabilities():
     ("changed", "message"),
     [
         ({"y_true": []}, "y_true must have one dimension and at least one value"),
-        ({"y_true": [[0], [1]]}, r"y_true .* got an array of shape \(2, 1\)"),
+        ({"y_true": [[0], [1]]}, r"y_true must have one dimension .* shape \(2, 1\)"),
         ({"y_true": [0, np.nan]}, "y_true contains NaN"),
         ({"y_true": [0, 1, 1]}, r"inconsistent numbers of samples: \[3, 2"),
-        ({"y_true": [0, 7]}, r"y_true must be in labels, got \[7\]"),
+        ({"y_true": [0, 7]}, r"classes in y_true must be in labels, got \[7\]"),
         ({"y_true": ["0", "1"]}, r"y_true must be in labels, got \['0', '1'\]"),
-        ({"y_true": [0, 0], "labels": None}, "2 columns for 1 classes in y_true"),
-        ({"labels": [0, 1, 2]}, "2 columns for 3 classes in labels"),
+        (
+            {"y_true": [0, 0], "labels": None},
+            r"proba must have .* 2 columns for 1 classes in y_true \(labels is None\)",
+        ),
+        (
+            {"labels": [0, 1, 2]},
+            "proba must have .* 2 columns for 3 classes in labels",
+        ),
         ({"labels": [0, 0]}, r"labels must be unique, got \[0, 0\]"),
         ({"proba": [0.5, 0.5]}, "Expected 2D array"),
-        ({"proba": [[0.5, 0.5], [0.5, 0.6]]}, "sum to 1, got a sum of 1.1 in row 1"),
+        (
+            {"proba": [[0.5, 0.5], [0.5, 0.6]]},
+            r"rows of proba must sum to 1, got a sum of 1\.1 in row 1",
+        ),
         (
             {"proba": [[0.5, 0.5], [-0.1, 1.1]]},
-            "proba must be non-negative, got a value of -0.1",
+            r"proba must be non-negative, got .* -0\.1",
         ),
         ({"proba": [[0.5, 0.5], [np.nan, 1]]}, "proba contains NaN"),
         ({"proba": [[0.5, 0.5], [np.inf, 1]]}, "proba contains infinity"),
         ({"n_bins": 0}, "'n_bins' parameter of expected_calibration_error"),
         ({"n_bins": 2.5}, "'n_bins' parameter of expected_calibration_error"),
         ({"sample_weight": [1, -1]}, "sample_weight must be non-negative"),
-        ({"sample_weight": [0, 0]}, "at least one positive value"),
+        ({"sample_weight": [0, 0]}, "sample_weight must .* one positive value"),
         ({"sample_weight": [1]}, "inconsistent numbers of samples"),
         ({"sample_weight": [1, np.inf]}, "sample_weight contains infinity"),
     ],
 )
-def test_ece_invalid_input(changed, message):
+def test_ece_refuses(changed, message):
     good = {"y_true": [0, 1], "proba": [[0.9, 0.1], [0.2, 0.8]], "labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         expected_calibration_error(**good | changed)
@@ -176,7 +185,7 @@ def test_bins_of_equal_weight_by_hand():
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_curves_include_all_samples_and_determine_the_error(problem, n_bins, strategy):
+def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
     y_true, proba, weight = problem
     given_ = {"labels": range(proba.shape[1]), "sample_weight": weight}
     given_ |= {"n_bins": n_bins, "strategy": strategy}
@@ -199,7 +208,7 @@ def test_curves_include_all_samples_and_determine_the_error(problem, n_bins, str
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
-def test_terms_sum_to_the_brier_score(problem, n_bins, strategy):
+def test_parts_make_up_the_brier_score(problem, n_bins, strategy):
     y_true, proba, weight = problem
     parts = brier_decomposition(
         y_true,
@@ -238,12 +247,12 @@ def test_resolution_of_few_distinct_forecasts_is_murphys():
 
 @pytest.mark.parametrize("n_bins", [1, 2, 7, 15])
 @pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
-def test_ece_equals_mapie(n_bins, concentration):
+def test_ece_is_mapies(n_bins, concentration):
     rng = np.random.default_rng(n_bins)
     proba = rng.dirichlet(np.full(4, concentration), 500)
     y_true = rng.integers(4, size=500)
     correct = (proba.argmax(axis=1) == y_true).astype(int)
-    # In MAPIE, the number includes the outer edges.
+    # MAPIE counts the edges, ends included.
     theirs = mapie_error(correct, proba, num_bins=n_bins + 1, split_strategy="uniform")
     assert expected_calibration_error(y_true, proba, n_bins=n_bins) == pytest.approx(
         theirs

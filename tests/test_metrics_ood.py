@@ -13,7 +13,7 @@ from sksngp.metrics import (
     ood_average_precision,
 )
 
-# Few values, so that ties are common. The transforms below are exact for them.
+# Few values, so that ties are common; exact under the transforms below.
 scores = st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=30)
 
 
@@ -85,7 +85,7 @@ def test_detection_extremes():
     assert fpr_at_tpr([0, 1], [2, 3], tpr=1) == 0
     assert ood_auroc([2, 3], [0, 1]) == 0
     assert fpr_at_tpr([2, 3], [0, 1], tpr=0.01) == 1
-    # A rate of exactly 19 of 20 is sufficient, whatever the 20th score is.
+    # A share just met is met: 19 of 20, whatever the 20th scores.
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.95) == 0
     assert fpr_at_tpr(np.zeros(5), np.append(np.ones(19), -1), tpr=0.96) == 1
 
@@ -100,8 +100,8 @@ def test_detection_from_flags():
 @pytest.mark.parametrize(
     ("known", "unknown", "message"),
     [
-        ([], [1.0], r"scores_in .* got an array of shape \(0,\)"),
-        ([1.0], [], r"scores_out .* got an array of shape \(0,\)"),
+        ([], [1.0], r"scores_in must have .* one value, got .* shape \(0,\)"),
+        ([1.0], [], r"scores_out must have .* one value, got .* shape \(0,\)"),
         ([[1.0]], [1.0], r"scores_in must have one dimension"),
         ([1.0], [np.nan], "scores_out contains NaN"),
         ([np.inf], [1.0], "scores_in contains infinity"),

@@ -32,7 +32,7 @@ def test_aurc_by_hand():
     correct, uncertainty = [False, True, False, True], [0.9, 0.1, 0.2, 0.5]
     area = area_under_risk_coverage(correct, uncertainty)
     assert area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
-    # The middle two are tied: (0 + 1/4 + 1/3 + 2/4) / 4, half an error at k = 2.
+    # The middle two tie: (0 + 1/4 + 1/3 + 2/4) / 4 with half an error at k = 2.
     tied = area_under_risk_coverage(correct, [0.9, 0.1, 0.2, 0.2])
     assert tied == pytest.approx((0 + 1 / 4 + 1 / 3 + 2 / 4) / 4)
 
@@ -65,7 +65,7 @@ def test_aurc_bounds_and_invariance(rows, transform, seed):
     order = np.random.default_rng(seed).permutation(len(correct))
     other = area_under_risk_coverage(correct[order], transform(uncertainty)[order])
     assert other == pytest.approx(area, abs=rounding)
-    # The best score is the errors themselves, and the worst is their opposite.
+    # No score does better than the errors themselves, none worse than their reverse.
     best = area_under_risk_coverage(correct, ~correct)
     worst = area_under_risk_coverage(correct, correct)
     assert best - rounding <= area <= worst + rounding
@@ -81,8 +81,8 @@ def test_aurc_of_useless_score_is_error_rate(correct):
     ("correct", "uncertainty", "message"),
     [
         ([], [], "correct must have one dimension and at least one value"),
-        ([1, 2], [0.1, 0.2], "correct must consist of booleans"),
-        ([0.5, 1], [0.1, 0.2], "correct must consist of booleans"),
+        ([1, 2], [0.1, 0.2], "correct must consist of booleans, or of 0 and 1"),
+        ([0.5, 1], [0.1, 0.2], "correct must consist of booleans, or of 0 and 1"),
         ([1, np.nan], [0.1, 0.2], "correct contains NaN"),
         ([1, 0], [0.1], r"inconsistent numbers of samples: \[2, 1\]"),
         ([1, 0], [0.1, np.inf], "uncertainty contains infinity"),
