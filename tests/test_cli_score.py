@@ -54,7 +54,7 @@ def test_scoring_a_second_table(capsys, tmp_path, train_csv):
     assert "never seen in training: 'city' in 1 row(s), such as 'Wien'" in out
     assert f"{flags.sum()} of 30 rows flagged" in out
     assert f"accuracy on the 30 rows of a known class: {right:.3f}" in out
-    assert "(always guessing 'old': 0.500)" in out
+    assert "(always predicting 'old': 0.500)" in out
     assert set(os.listdir(tmp_path)) == {"train.csv", "new.csv", "flagged.csv"}
 
 
@@ -117,7 +117,7 @@ def test_cells_missing_where_training_has_none(run):
     assert scored["out_of_distribution"][:30].all()
     assert "missing cells, filled in: 'a' 20 (33.3%; 0.0% in training)" in out
     assert "rows flagged for missing cells or values never seen: 30" in out
-    assert "Far more rows are flagged than promised" in out
+    assert "Far more rows are flagged than expected" in out
     assert "    'kind': 'zzz' in 33% of the rows, 0% in training" in out
     assert scored["unusual_cells"][0] == "a is missing"
     assert scored["unusual_cells"][15] == "a is missing; kind 'zzz' was never seen"
@@ -145,7 +145,7 @@ def test_identifiers_and_moved_columns(run):
     assert "    'id': mostly 10 to 189 in training, 10003 to 10056 here" in out
     assert "--drop COLUMN" in out
     out, scored = run(train, new, "--drop", "kind", "--drop", "a")
-    assert "left out: 'kind', as --drop says" in out and "numeric columns (1)" in out
+    assert "left out: 'kind', because of --drop" in out and "numeric columns (1)" in out
 
 
 def test_labels_are_compared_as_values(run):

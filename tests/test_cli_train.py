@@ -34,7 +34,7 @@ def test_training_on_a_table_of_mixed_types(capsys, train_csv, name):
     assert all(float(number) >= 0 for number in check.groups()[2:])
     for measure in ("accuracy", "NLL", "ECE", "flagged"):
         assert f"  {measure}: " in out
-    assert "Always guessing the commonest class, 'old', gets 0.500" in out
+    assert "Always predicting the most frequent class, 'old', gives 0.500" in out
     assert "20/20" in err
 
 
@@ -64,7 +64,7 @@ def test_few_different_rows(run):
     train["target"] = np.where(rng.random(200) < 0.9, train["a"], "z")
     out, _ = run(train, train[:20])
     assert "only 8 of the 200 rows are different" in out
-    assert "8 of its 200 rows are different. Sort by ood_score instead." in out
+    assert "8 of its 200 rows are unique. Sort by ood_score instead." in out
 
 
 def test_classifier_that_is_no_better_than_guessing(run):
@@ -72,7 +72,7 @@ def test_classifier_that_is_no_better_than_guessing(run):
     train.loc[::20, "target"] = "rare"
     out, _ = run(train, frame(40, 1).drop(columns="target"))
     accuracy = float(re.search(r"accuracy (\S+), NLL", out)[1])
-    guess = re.search(r"commonest class, 'often', gets ([.0-9]+)(.*)", out)
+    guess = re.search(r"most frequent class, 'often', gives ([.0-9]+)(.*)", out)
     assert (guess[2] == ": the classifier is no better") == (
         accuracy <= float(guess[1])
     )

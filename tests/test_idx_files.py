@@ -14,5 +14,7 @@ def test_array_is_read_and_writable(tmp_path):
     found = read_idx(path, n_dimensions=3)
     np.testing.assert_array_equal(found, array)
     found[0] = 0
-    with pytest.raises(ValueError, match="is not an idx file of bytes in 2"):
+    with pytest.raises(
+        ValueError, match="must be an idx file of bytes with 2 dimension"
+    ):
         read_idx(path, n_dimensions=2)

@@ -120,7 +120,9 @@ def test_invalid_later_batch(make_two, moons, outputs):
         clf.partial_fit(X[:3], [5, 0, 2])
     with pytest.raises(ValueError, match=r"X has 3 features.*expecting 2"):
         clf.partial_fit(np.ones((4, 3)), y[:4])
-    with pytest.raises(ValueError, match="cannot be trained further"):
+    with pytest.raises(
+        ValueError, match=r"cannot be continued .*num_hidden=8 instead of 16"
+    ):
         clf.set_params(num_hidden=8).partial_fit(X, y)
     assert_array_equal(outputs(clf.set_params(num_hidden=16), X), before)
     clf.partial_fit(X[:10], y[:10], classes=[1, 0]).partial_fit(X[y == 0], y[y == 0])
