@@ -69,7 +69,10 @@ def test_all_epochs_run_without_early_stopping(make_two, moons):
 
 
 def test_validation_samples_are_required(make_two, moons, no_training):
-    with pytest.raises(ValueError, match=r"early_stopping=True.*validation_fraction=0"):
+    with pytest.raises(
+        ValueError,
+        match=r"early_stopping=True.*validation_fraction must be in .0, 1., got 0",
+    ):
         make_two(early_stopping=True, validation_fraction=0).fit(*moons)
     with pytest.raises(ValueError, match=r"early_stopping=True.*single distinct row"):
         make_two(early_stopping=True).fit([[0.0], [1.0]], [0, 1])

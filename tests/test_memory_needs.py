@@ -233,7 +233,7 @@ def test_network_that_is_too_large(
 def test_mini_batch_that_is_too_large(small, no_allocation, batch_size):
     X = np.zeros((100_000, 1), np.float32)
     clf = small(ResNetClassifier, num_layers=50, num_hidden=128, batch_size=batch_size)
-    match = no_allocation(f"100000 rows .batch_size={batch_size}, num_layers=50")
+    match = no_allocation(f"100000 samples .batch_size={batch_size}, num_layers=50")
     with pytest.raises(MemoryError, match=match):
         clf.fit(X, np.arange(len(X)) % 2)
 
