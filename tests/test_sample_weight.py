@@ -302,7 +302,7 @@ def test_class_weight_that_removes_a_whole_batch(make_two, moons):
     clf = make_two(class_weight={0: 0.0, 2: 1.0})
     clf.partial_fit(X, y * 2 - (X[:, 0] > 1) * y, classes=[0, 1, 2])
     with pytest.raises(
-        ValueError, match="At least 1 of the classes in y .* got 0 with class_weight="
+        ValueError, match=r"At least 1 of the classes in y .* got 0 with class_weight="
     ):
         clf.partial_fit(X[y == 0], y[y == 0])
     assert clf.partial_fit(X[y == 1], y[y == 1]).n_iter_ == 2
