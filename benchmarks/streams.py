@@ -31,7 +31,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
 import sksngp
-from benchmarks.report import table
+from benchmarks._tools.printing import print_header, table
 from sksngp.datasets import two_moons
 
 DATA = {
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--classifier", default="SNGPClassifier")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    print_header()
 
     def make():
         return getattr(sksngp, arguments.classifier)(random_state=arguments.seed)

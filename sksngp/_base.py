@@ -248,20 +248,17 @@ class BaseNetworkClassifier(
             return self._train_fold(depth, samples, splits.held_out[number], own)
 
         found = Search(depths, factors, len(splits.held_out), train)
-        chosen, trial = found.best, found.trial
-        map_in_threads(
-            lambda fold: fold.model._finish(fold.rows, chosen.kernel_factor),
-            trial.folds,
-        )
+        trial, factor = found.trial, found.best.kernel_factor
+        map_in_threads(lambda fold: fold.model._finish(fold.rows, factor), trial.folds)
         temperature = self._out_of_fold_temperature(trial, splits)
         for fold in trial.folds:
             fold.model.temperature_ = temperature
         parts = out_of_fold_scores(trial, samples, splits)
         if splits.refit:
-            self.num_layers_ = chosen.num_layers
+            self.num_layers_ = trial.num_layers
             nothing = np.zeros(len(samples.labels), bool)
             rows, _ = self._train_network(samples, nothing, rng)
-            self._finish(rows, chosen.kernel_factor)
+            self._finish(rows, factor)
             self.temperature_ = temperature
         else:
             self.__dict__ = trial.folds[0].model.__dict__

