@@ -49,7 +49,7 @@ WILD, FAR = 1e6, 10.0
 def ordered(
     X: np.ndarray, y: np.ndarray, order: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Samples and labels of a stream.
+    """Return the samples and labels of a stream.
 
     Parameters
     ----------

@@ -168,11 +168,12 @@ class BaseNetworkClassifier(
         Parameters
         ----------
         X : array-like, dataframe or collection of shape (n_samples, n_features)
-            Numeric and finite. Read in chunks, without a copy of the whole, are
-            float32, float64 and memory-mapped arrays, dask arrays and dataframes and
-            `pyarrow.dataset.Dataset`; where the projected rows take more than 256 MiB,
-            an epoch reads them anew, in blocks in random order. Images may have the
-            shape (n_samples, height, width, channels).
+            Training samples with finite numeric values. Arrays of float32 and float64,
+            memory-mapped arrays, dask arrays and dataframes and
+            `pyarrow.dataset.Dataset` are read in chunks, without a copy of the whole.
+            If the projected samples require more than 256 MiB, each epoch reads them
+            again, in blocks in random order. Images may have the shape (n_samples,
+            height, width, channels).
         y : array-like of shape (n_samples,)
             Class labels: strings, booleans or integers. For a pyarrow data set, the
             name of the column with them; all other columns are then features.
@@ -193,8 +194,8 @@ class BaseNetworkClassifier(
         Raises
         ------
         ValueError
-            For invalid data or parameters, before any training, and if the
-            training loss stops being finite. The estimator stays as it was.
+            If the data or the parameters are invalid, before any training, and if the
+            training loss is no longer finite. The estimator is not changed.
         TypeError
             For sparse `X`.
         MemoryError

@@ -1,4 +1,4 @@
-"""Rows that are not trained on: which they are, and the threshold that they set."""
+"""Selection of held-out samples and folds, and calibration of the threshold."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from ._selection import Samples, Splits
 from ._uncertainty import conformal
 from .exceptions import warn_of_few_samples
 
-#: Folds that ``cv="auto"`` makes of at most so many samples.
+#: Number of folds of ``cv="auto"``, and maximum number of samples with folds.
 NUM_FOLDS = 5
-MOST_ROWS_IN_FOLDS = 2000
-#: Keys of the hash that are tried for a held-out set without very common samples.
+MAX_SAMPLES_IN_FOLDS = 2000
+#: Number of keys of the hash that are tried to avoid a very common held-out sample.
 KEYS_TO_TRY = 10
 
 
 class HeldOutMixin:
-    """Methods that choose rows to hold out, and set `ood_threshold_` by some.
+    """Mixin of the classifiers that selects held-out samples and calibrates flags.
 
-    They need a classifier's parameters and its `_predict_valid`. Their state: the key
-    and the cutoffs of the hash that decides on a row, and the hashes of the rows that
-    gave `ood_scores_`.
+    Its state consists of the key and the cutoffs of the hash that selects samples, and
+    of the hashes of the samples whose scores are `ood_scores_`.
     """
 
     # Parameters and attributes of the classifier.
@@ -69,25 +68,26 @@ class HeldOutMixin:
 
     @checks_parameters
     def calibrate_ood(self, X: MatrixLike, y: object = None) -> Self:
-        """Set the threshold for flags anew, by rows that need no labels.
+        """Recompute the out-of-distribution threshold on unlabeled samples.
 
-        For rows from where the classifier is used: of fresh rows from there at most a
-        share `ood_alpha` is then flagged, in expectation, whether they are like the
-        training rows or not. Nothing else changes; further training sets the threshold
-        by rows of its own again. After ``set_params(ood_alpha=...)``
-        it makes the new rate effective.
+        Use samples from the distribution on which the classifier is used. At most a
+        fraction `ood_alpha` of new samples from this distribution is then flagged, in
+        expectation, even if it differs from that of the training set. Nothing else
+        changes. Call the method after ``set_params(ood_alpha=...)`` for the new rate to
+        take effect. Further training replaces the threshold.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            Rows in distribution that were not used in `fit`; at least 99 for an
-            `ood_alpha` of 0.01, 19 for 0.05. The promise is for an average over such
-            samples; for one sample of n rows, the realised share strays by about
-            ``sqrt(ood_alpha (1 - ood_alpha) / n)``. With `ood_confidence`, the promise
-            is for these very rows, and takes more of them. Images may have the shape
+            Calibration set: in-distribution samples that were not used in `fit`. At
+            least 19 are required for an `ood_alpha` of 0.05, and 99 for 0.01. The rate
+            holds on average over calibration sets; for a single one of n samples, its
+            standard deviation is about ``sqrt(ood_alpha (1 - ood_alpha) / n)``. With
+            `ood_confidence`, it holds for the given calibration set with this
+            probability, and more samples are required. Images may have the shape
             (n_samples, height, width, channels).
         y : object, default=None
-            Not used; for consistency with scikit-learn.
+            Ignored. Present for consistency with scikit-learn.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class HeldOutMixin:
         Raises
         ------
         ValueError
-            If the rows are too few for `ood_alpha`. The threshold stays as it was.
+            If there are too few samples for `ood_alpha`. The threshold is not changed.
 
         Examples
         --------
@@ -122,8 +122,8 @@ class HeldOutMixin:
         if len(rows) < needed:
             raise ValueError(
                 f"X has {len(rows)} samples, but ood_alpha={fitted.ood_alpha} requires "
-                f"at least {needed}: with fewer, no threshold keeps that rate. Pass "
-                "more samples or increase ood_alpha; the threshold stays as it was."
+                f"at least {needed}. Pass more samples or increase ood_alpha. The "
+                "threshold was not changed."
             )
         fitted._apply_threshold(fitted._predict_valid(rows, self._ood_score_kind))
         self.__dict__.update(
@@ -133,13 +133,13 @@ class HeldOutMixin:
         )
 
     def _choose_splits(self, samples: Samples, rng: np.random.Generator) -> Splits:
-        """Choose samples to hold out of a fit: a set of them, or folds in turn."""
+        """Select a held-out set or folds."""
         self._split = int(rng.integers(2**63))
         self._cutoffs = np.zeros(len(self.classes_), np.uint64)
         self._cross_fitted = self._held_out_of_stream = None
         masks = self._folds(samples)
         if masks:
-            # Samples of later fits are held out, unless this fit is trained on them.
+            # Later fits hold out samples that were not used for training in this one.
             self._cutoffs[:] = holdout.cutoff_for_fraction(self.validation_fraction)
             self._cross_fitted = holdout.digests(samples.X, self._split)
             return Splits(masks, refit=True)
@@ -151,7 +151,7 @@ class HeldOutMixin:
         return Splits([held_out], refit=False)
 
     def _folds(self, samples: Samples) -> list[NDArray[np.bool_]]:
-        """Masks of the folds; none where a held-out set serves better."""
+        """Return the masks of the folds, or an empty list for a held-out set."""
         if self.cv is None:
             return []
         if self._cv_is_automatic() and not self._cross_fits(len(samples.labels)):
@@ -165,7 +165,7 @@ class HeldOutMixin:
         return [fold == number for number in range(num_folds)]
 
     def _folds_of_user(self, samples: Samples) -> list[NDArray[np.bool_]]:
-        """Masks of the test sets of a cross-validator or of given splits."""
+        """Return the masks of the test sets of a cross-validator or of splits."""
         if hasattr(self.cv, "split"):
             splits = self.cv.split(samples.labels, samples.labels)
             tests = [samples.positions[test] for _, test in splits]
@@ -188,9 +188,9 @@ class HeldOutMixin:
         return isinstance(self.cv, str)
 
     def _cross_fits(self, num_rows: int) -> bool:
-        """Whether ``cv="auto"`` stands for folds."""
+        """Return whether ``cv="auto"`` stands for folds."""
         return (
-            num_rows <= MOST_ROWS_IN_FOLDS
+            num_rows <= MAX_SAMPLES_IN_FOLDS
             and self.validation_fraction > 0
             and not self.early_stopping
             and not self.warm_start
@@ -200,7 +200,7 @@ class HeldOutMixin:
     def _hold_out_again(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        """Choose the samples that earlier fits have held out, and others like them."""
+        """Select the held-out samples of earlier fits and, by hash, new samples."""
         held_out = self._hold_out_below(X, labels)
         self._check_validation(held_out)
         return held_out
@@ -208,7 +208,7 @@ class HeldOutMixin:
     def _hold_out_below(
         self, X: np.ndarray | RowSource, labels: np.ndarray
     ) -> NDArray[np.bool_]:
-        """Choose samples by their hash, unless earlier training has had them."""
+        """Select samples by hash, except for those used in earlier training."""
         hashes = holdout.digests(X, self._split)
         held_out = holdout.are_below(hashes, self._cutoffs[labels])
         return self._keep_sides(held_out, hashes)
@@ -216,7 +216,7 @@ class HeldOutMixin:
     def _keep_sides(
         self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:
-        """Held-out samples, where those of earlier training stay what they were."""
+        """Correct a held-out mask such that samples of earlier training stay there."""
         of_stream = getattr(self, "_held_out_of_stream", None)
         if of_stream is not None:
             held_out = held_out | np.isin(hashes, of_stream)
@@ -228,19 +228,19 @@ class HeldOutMixin:
     def _check_validation(self, held_out: NDArray[np.bool_]) -> None:
         if self.early_stopping and not held_out.any():
             raise ValueError(
-                f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves no row to validate on: each row "
-                "is the single distinct row of a class, or was trained on before."
+                "early_stopping=True requires held-out samples, but with "
+                f"validation_fraction={self.validation_fraction} there are none: each "
+                "sample is the only unique sample of its class, or was used for "
+                "training before."
             )
 
     def _choose_set(
         self, samples: Samples, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Choose samples to hold out that weigh about as much as they should.
+        """Select a held-out set whose weight is close to `validation_fraction`.
 
-        Equal samples stay together. If a common one is among the chosen, others are
-        chosen by another key of the hash: a network that never saw it would not know
-        what a large part of the data is like.
+        Equal samples stay together. If a very common sample is selected, another key of
+        the hash is tried, because the training set would lack a large part of the data.
         """
         allowed = max(holdout.MAX_HELD_OUT_FRACTION, 1.5 * self.validation_fraction)
         tried = []
@@ -273,7 +273,7 @@ class HeldOutMixin:
         return held_out
 
     def _start_holding_out(self, rng: np.random.Generator) -> None:
-        """Choose the hash by which rows of a stream are held out."""
+        """Initialize the hash that selects the held-out samples of a stream."""
         self._split = int(rng.integers(2**63))
         self._cross_fitted = self._held_out_of_stream = None
         cutoff = holdout.cutoff_for_fraction(self.validation_fraction)
@@ -282,8 +282,8 @@ class HeldOutMixin:
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
             raise ValueError(
-                "The trained weights are so large that predictions overflow. A smaller "
-                f"learning_rate usually mends this; it is {self.learning_rate}."
+                "The trained weights are so large that predictions overflow. Use a "
+                f"learning_rate smaller than {self.learning_rate}."
             )
 
     def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
@@ -297,7 +297,7 @@ class HeldOutMixin:
         self.ood_threshold_ = conformal.above_rounding(threshold)
 
     def _warn_of_few(self, number: int, depth: int = 0) -> None:
-        """Warn if no row is flagged for so few scores of held-out rows."""
+        """Warn if the scores are too few for a finite threshold."""
         needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
             rate = f"ood_alpha={self.ood_alpha}"

@@ -1,10 +1,10 @@
-"""Fits on parts of the data: candidates, calibration and the final model.
+"""Selection of a candidate, and calibration, on held-out samples.
 
-The network is trained without some of the samples, which then decide which candidate
-is best, at which temperature its probabilities are most likely, and from which
-out-of-distribution score on a sample is flagged. These samples are either one held-out
-set or, where samples are few, each of several folds in turn (cross-fitting); after
-cross-fitting, the final model is fitted on all samples.
+The network is trained without some of the samples. These held-out samples determine the
+best candidate, the temperature at which its probabilities are most likely, and the
+threshold of the out-of-distribution score. They are a held-out set or, if there are few
+samples, several folds in turn (cross-fitting). After cross-fitting, the final model is
+fitted on all samples.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ._uncertainty.temperature import fit_temperature, log_loss_at
 if TYPE_CHECKING:
     from ._base import BaseNetworkClassifier
 
-#: More splits than this are searched by successive halving: all candidates are compared
-#: on the first `FIRST_SPLITS`, and the best `NUM_FINALISTS` of them on all.
+#: If there are more splits than this, all candidates are compared on the first
+#: `FIRST_SPLITS`, and the best `NUM_FINALISTS` on all splits.
 MOST_SPLITS = 3
 FIRST_SPLITS = 2
 NUM_FINALISTS = 3

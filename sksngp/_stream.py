@@ -1,4 +1,4 @@
-"""Training on a stream, batch by batch: `partial_fit`."""
+"""Incremental training on a stream of chunks with `partial_fit`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from ._uncertainty import conformal
 
 
 class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
-    """The method `partial_fit`.
+    """Mixin of the classifiers with the method `partial_fit`.
 
-    A batch trains the network, together with rows of earlier batches. What takes longer
-    than that waits until a prediction asks for it: the output layer's posterior and
-    the scores of held-out rows. See `StreamState` for what is kept between calls.
+    Each batch trains the network, together with samples of earlier batches. The
+    posterior of the output layer and the scores of the held-out samples take longer;
+    they are computed by the first prediction that requires them. `StreamState` is the
+    state that is kept between calls.
     """
 
     # Parameters and attributes of the classifier.
@@ -68,38 +69,46 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Learn a chunk of a stream.
+        """Fit the classifier incrementally on a chunk of a stream.
 
-        A chunk may hold one row or many, of one class or all. The network is trained on
-        it together with rows of earlier chunks: the classifier keeps a random sample of
-        at most 2,000 rows, and as many of each class as it can, whose order does not
-        matter. Until a stream has had some thousand rows, new models are drawn from
-        these rows as it grows. The column means and scales follow the stream, and one
-        row in a hundred with values far from all others changes little. Chunks of fewer
-        than 8 rows wait until there are 32 (or an eighth of the rows so far), and
-        predictions do not know them before. What predictions need beside the network is
-        computed when the first prediction asks for it.
+        A chunk consists of one or more samples of any classes. The network is trained
+        on the chunk together with samples of earlier chunks. For this purpose, the
+        classifier stores a random sample of at most 2,000 samples, balanced between the
+        classes, that does not depend on the order of the stream:
 
-        A share `validation_fraction` of all rows, chosen by their values, is never
-        trained on, however often it is passed; it is larger at first, until the rows
-        suffice for a threshold. The scores that the current model gives the latest
-        1,000 of these rows set the out-of-distribution threshold, but for rows with
-        values that are wild (some hundred standard deviations from the others).
+        - During the first few thousand samples, a new network is initialized and
+          trained on the stored samples each time the stream has grown threefold.
+        - The means and scales of the features follow the stream. Occasional samples
+          with extreme values, such as one in a hundred, have little influence.
+        - Chunks of fewer than 8 samples are collected until there are 32 samples, or an
+          eighth of the previous samples. Predictions do not use them before that.
+        - The posterior and the threshold are computed by the first prediction that
+          requires them.
 
-        After a `fit`, whose rows are not kept, a chunk is gone over once. The same
-        holds after `sksngp.persistence.load`, as files hold no rows; pickles do.
+        A fraction `validation_fraction` of all samples, selected by a hash of their
+        values, is held out and never used for training, even if it is passed again. The
+        fraction is larger at first, until there are enough samples for a threshold. The
+        out-of-distribution threshold is determined by the scores of the latest 1,000
+        held-out samples under the current model. Samples with extreme values, about a
+        hundred standard deviations from the others, are excluded.
+
+        After `fit`, the training set of which is not stored, each chunk is used for one
+        epoch. The same applies after `sksngp.persistence.load`, because files do not
+        contain samples. Pickles do.
 
         Parameters
         ----------
         X : array-like or dataframe of shape (n_samples, n_features)
-            As for `fit`; or images, of shape (n_samples, height, width, channels).
+            Samples, as for `fit`. Images may have the shape (n_samples, height, width,
+            channels).
         y : array-like of shape (n_samples,)
-            As for `fit`.
+            Class labels, as for `fit`.
         classes : array-like of shape (n_classes,), default=None
-            All classes of the stream; needed in the first call, and the same or
-            left out in later ones.
+            All classes of the stream. Required in the first call. In later calls, it
+            may be omitted and must otherwise be the same.
         sample_weight : array-like of shape (n_samples,), default=None
-            As for `fit`. Importances are divided by their mean over the whole stream.
+            Sample weights, as for `fit`. Importances are divided by their mean over the
+            stream.
 
         Returns
         -------
@@ -109,13 +118,14 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         Raises
         ------
         ValueError
-            As for `fit`; also if `y` holds a class that `classes` does not, if
-            ``early_stopping=True`` or if ``class_weight="balanced"``.
+            For the reasons given for `fit`, and if `y` contains a label that is not
+            among the `classes`, if ``early_stopping=True``, or if
+            ``class_weight="balanced"``.
 
         Warns
         -----
         FewSamplesWarning
-            In the first call, if it has too few samples for a threshold.
+            In the first call, if there are too few samples for a threshold.
 
         Examples
         --------
@@ -142,7 +152,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         sample_weight: ArrayLike | None,
     ) -> None:
         self._check_parameters()
-        # Nothing must be derived from the former state from here on.
+        # The previous state must not be used to compute attributes from here on.
         state: StreamState | None = self.__dict__.pop("_stream", None)
         first = state is None and "weights_" not in self.__dict__
         known = self._check_stream(classes, first)
@@ -151,7 +161,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         )
         architecture = self._architecture(None if first else self.architecture_)
         check_memory(self._memory_needs(architecture, *checked.shape))
-        # Later batches must not repeat the shuffles and masks of the first.
+        # Later batches must not repeat the shuffling and the masks of the first.
         rng = self._rng(0 if first else self.n_iter_)
         if first:
             self._start_holding_out(rng)
@@ -175,7 +185,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
     def _learn_now(
         self, state: StreamState, batch: Batch, rng: np.random.Generator, first: bool
     ) -> StreamState:
-        """Learn a batch, and warn if there are too few held-out rows from now on."""
+        """Train on a batch, and warn if there are now too few held-out samples."""
         state = replace(
             state,
             unit=WeightTotals(*self._weight_totals).unit,
@@ -196,8 +206,8 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             raise ValueError("partial_fit does not support early_stopping=True.")
         if self.class_weight == "balanced":
             raise ValueError(
-                "partial_fit does not support class_weight='balanced': a chunk does "
-                "not show the balance of the stream. Pass a dict of weights."
+                "partial_fit does not support class_weight='balanced', because class "
+                "frequencies of the stream are not known. Pass a dict of weights."
             )
         if first:
             if classes is None:
@@ -217,7 +227,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
     def _hold_out_of_batch(
         self, hashes: NDArray[np.uint64], labels: NDArray[np.int32], state: StreamState
     ) -> NDArray[np.bool_]:
-        """Choose rows of a batch by themselves: other batches are not at hand."""
+        """Select the held-out samples of a batch independently of other batches."""
         place = state.size() + np.arange(len(hashes))
         cutoffs = np.where(
             place < self._rows_with_larger_share(state),
@@ -227,7 +237,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         held_out = self._keep_sides(holdout.are_below(hashes, cutoffs), hashes)
         held_out = state.keep_sides(held_out, hashes)
         if not state.fitted and not state.started:
-            for label in np.unique(labels):  # some of each class, to start with
+            for label in np.unique(labels):  # the first model requires all classes
                 held_out[labels == label] &= not held_out[labels == label].all()
         return held_out
 
@@ -242,7 +252,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
     def _new_stream(
         self, X: np.ndarray | RowSource, first: bool, seed: int
     ) -> StreamState:
-        """State of a stream that starts here, or that goes on from a `fit`."""
+        """Return the state of a stream that starts here or continues a `fit`."""
         state = new_stream(X, len(self.classes_), seed)
         if first:
             return state

@@ -1,4 +1,4 @@
-"""What predictions need of a stream's classifier, computed when they ask for it."""
+"""Attributes of a stream's classifier that are computed when they are required."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ._data.streamed_rows import StreamedRows
 from ._stream_state import StreamState
 from ._uncertainty import conformal
 
-#: Latest held-out rows of a stream, which set its threshold.
+#: Number of latest held-out samples that determine the threshold.
 STREAM_SCORES = 1000
-#: How many more rows are held out, at first, than a threshold needs.
+#: Initial number of held-out samples, divided by the number that a threshold requires.
 MARGIN = 1.5
-#: What is computed from a stream's network when it is first asked for.
+#: Attributes that are computed from the network when they are first required.
 DERIVED = (
     "weights_",
     "kernel_scale_",
@@ -38,7 +38,7 @@ _deriving = threading.RLock()
 
 
 class StreamDerivedMixin:
-    """Attributes that are computed when asked for, and what ends a stream."""
+    """Mixin of the classifiers that computes attributes of a stream on demand."""
 
     # Parameters and attributes of the classifier.
     ood_alpha: float
@@ -81,7 +81,7 @@ class StreamDerivedMixin:
             )
 
     def _derive(self, state: StreamState) -> dict[str, Any]:
-        """Compute what predictions need."""
+        """Compute the attributes that predictions require."""
         model = copy.copy(self)
         model.__dict__.update(
             {**state.fitted, **state.trained, **state.parameters}, _stream=None
@@ -106,12 +106,13 @@ class StreamDerivedMixin:
     def _calibration_rows(
         self, state: StreamState
     ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Rows that set the threshold: some that are held out, and some of a fit.
+        """Return the mask of the held-out samples that determine the threshold.
 
-        Rows of an earlier fit are not at hand to be scored again. Their scores count
-        until rows of the stream take their places.
+        The second result is the indices of scores of an earlier fit that are used as
+        well. Its samples are not stored and cannot be scored again; their scores are
+        gradually replaced by those of the stream.
         """
-        # A wild row that is held out would be the threshold of a short stream.
+        # An extreme sample would be the threshold of a short stream.
         tame = are_tame(state.held_out.X, state.bounds)
         earlier = state.fitted.get("_ood_rows")
         if earlier is None:
@@ -126,14 +127,14 @@ class StreamDerivedMixin:
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
-        """Fit what follows from the trained network and the rows in memory."""
+        """Fit the state that depends on the network and on the stored samples."""
 
     def _forgets(self) -> bool:
-        """Whether only the latest rows count."""
+        """Return whether only the latest samples are stored."""
         return False
 
     def _for_file(self) -> Self:
-        """Return the classifier that a file holds: without the rows of a stream."""
+        """Return the classifier without stored samples, for files."""
         if self.__dict__.get("_stream") is None:
             return self
         without_rows = copy.copy(self)
@@ -141,9 +142,9 @@ class StreamDerivedMixin:
         return without_rows
 
     def _end_stream(self) -> None:
-        """Keep what the stream has learned; forget its rows but for their hashes.
+        """Discard the stored samples of the stream, except for their hashes.
 
-        Rows that wait are forgotten unlearned.
+        Waiting samples are discarded without being used for training.
         """
         state = self.__dict__.get("_stream")
         if state is None:

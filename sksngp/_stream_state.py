@@ -1,4 +1,4 @@
-"""What a stream of `partial_fit` calls goes on from."""
+"""State of a stream between calls of `partial_fit`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from ._data.sample_weight import in_units
 from ._data.sources import RowSource, iter_chunks, select_samples
 from ._data.stream_memory import StreamMemory, empty_memory
 
-#: Batches of fewer rows wait for others, ...
-FEWEST_AT_ONCE = 8
-#: ... until there are so many rows, or an eighth of those that came before.
-ROWS_TOGETHER = 32
-#: A new model is drawn whenever a stream has grown by this factor, ...
+#: Batches of fewer samples are collected before they are used for training.
+MIN_BATCH = 8
+#: Number of collected samples at which training starts, unless an eighth of the
+#: previous samples is less.
+MAX_WAITING = 32
+#: A new network is initialized each time the stream has grown by this factor.
 GROWTH = 3.0
-#: ... until it has had so many rows.
-LAST_START = 2048
-#: Standard deviations beyond which a fit's scales do not follow a value.
-FARTHEST = 10.0
+#: Number of samples after which no new network is initialized.
+MAX_SAMPLES_AT_START = 2048
+#: Number of standard deviations beyond which a value does not affect the scales of an
+#: earlier fit.
+MAX_DEVIATION = 10.0
 
 
 class Batch(NamedTuple):
-    """Rows of a stream; of those that are held out, nothing is learned."""
+    """Samples of a stream. Those that are held out are not used for training."""
 
     X: np.ndarray | RowSource
     labels: NDArray[np.int32]
@@ -37,47 +39,47 @@ class Batch(NamedTuple):
     held_out: NDArray[np.bool_]
 
     def part(self, mask: NDArray[np.bool_]) -> tuple[Any, ...]:
-        """Rows, labels, weights and hashes of some."""
+        """Return samples, labels, weights and hashes where a mask is True."""
         return select_samples(self.X, mask), *(values[mask] for values in self[1:4])
 
     def copied(self) -> Batch:
-        """Return the same rows in memory; the arrays may be the caller's."""
+        """Return the batch in memory, in arrays that the caller cannot change."""
         rows = np.concatenate([block for _, block in iter_chunks(self.X)])
         return self._replace(X=rows, weights=self.weights.copy())
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """What a stream of `partial_fit` calls goes on from.
+    """State of a stream between calls of `partial_fit`.
 
     Parameters
     ----------
     memory, held_out : StreamMemory
-        Rows to train on again, and rows that are never trained on.
+        Samples that are used for training again, and held-out samples.
     bounds : float64 ndarray of shape (2, n_features)
-        Values beyond these are trained on as if they were at them.
+        Training samples are clipped to these values.
     seed : int
-        With which models are drawn: one after the other from the same random values.
+        Seed of the initial weights. New networks are initialized with the same values.
     waiting : Batch or None
-        Rows that wait to be learned, in memory.
+        Samples in memory that have not been used for training yet.
     trained : dict
-        The network as training left it, without what `derived` replaces.
+        Attributes of the trained network, from which training continues.
     fitted : dict
-        What an earlier `fit` found beside the network; empty if there was none.
+        Other attributes of an earlier `fit`. Empty if there was none.
     scaler : StandardScaler or None
-        Column means and scales of that fit.
+        Means and scales of the features in that fit.
     started, scaled : int
-        Rows seen when the model was drawn, and when its scales were last computed.
+        Number of samples when the network was initialized, and when its scales were
+        last computed.
     unit : float
-        Mean weight of a row, by which weights are divided when rows are trained on.
+        Mean sample weight, by which weights are divided in training.
     parameters : dict
-        Parameters of the classifier when it last learned, whatever they are set to
-        later.
+        Parameters of the classifier in the last training step.
     enough : bool
-        Whether there were enough held-out rows for a threshold.
+        Whether there were enough held-out samples for a threshold.
     derived : dict
-        What predictions need, once they have asked for it. Copies of a classifier
-        share it.
+        Attributes that are computed from the state when they are first required.
+        Copies of a classifier share the dict.
     """
 
     memory: StreamMemory
@@ -96,21 +98,21 @@ class StreamState:
     derived: dict[str, Any] = field(default_factory=dict)
 
     def learned(self) -> int:
-        """Return the number of rows that came, but for those that wait."""
+        """Return the number of samples that were used for training or held out."""
         return self.memory.seen + self.held_out.seen
 
     def size(self) -> int:
-        """Return the number of rows that came."""
+        """Return the number of samples of the stream."""
         return self.learned() + (len(self.waiting.labels) if self.waiting else 0)
 
     def is_due(self, batch: Batch) -> bool:
-        """Return whether a batch, and the rows that wait, are to be learned now."""
-        together = min(ROWS_TOGETHER, max(1, self.learned() // 8))
+        """Return whether to train on a batch, and on the waiting samples, now."""
+        together = min(MAX_WAITING, max(1, self.learned() // 8))
         waiting = self.size() - self.learned() + len(batch.labels)
-        return len(batch.labels) >= FEWEST_AT_ONCE or waiting >= together
+        return len(batch.labels) >= MIN_BATCH or waiting >= together
 
     def concatenate(self, batch: Batch) -> list[Batch]:
-        """Rows that wait and those of a batch, as one but for data sources."""
+        """Return the waiting samples and a batch, as one batch if both are arrays."""
         if self.waiting is None:
             return [batch]
         if not isinstance(batch.X, np.ndarray):
@@ -119,13 +121,13 @@ class StreamState:
         return [Batch(*(np.concatenate(pair) for pair in pairs))]
 
     def outgrows_model(self) -> bool:
-        """Whether a new model is drawn, by more rows than there were for the last."""
-        if self.fitted or self.started >= LAST_START:
+        """Return whether the stream has grown enough for a new network."""
+        if self.fitted or self.started >= MAX_SAMPLES_AT_START:
             return False
         return self.memory.seen >= max(1, GROWTH * self.started)
 
     def remembered(self) -> tuple[np.ndarray, NDArray[np.int32], NDArray[np.float64]]:
-        """Rows, labels and weights to train on, in the order of their arrival."""
+        """Return stored samples, labels and weights in the order of their arrival."""
         order = np.argsort(self.memory.arrival)
         return (
             np.clip(self.memory.X[order], *self.bounds),
@@ -136,14 +138,14 @@ class StreamState:
     def keep_sides(
         self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:
-        """Held-out rows, where rows of earlier batches stay what they were."""
+        """Correct a held-out mask such that samples of earlier batches stay there."""
         held_out = held_out.copy()
         for before, side in self._sides():
             held_out[_are_among(hashes, before)] = side
         return held_out
 
     def _sides(self) -> Iterator[tuple[NDArray[np.uint64], bool]]:
-        """Hashes of earlier rows, and whether they were held out."""
+        """Yield the hashes of earlier samples, and whether they were held out."""
         yield self.held_out.hashes, True
         if self.waiting:
             yield self.waiting.hashes[self.waiting.held_out], True
@@ -154,13 +156,13 @@ class StreamState:
 def _are_among(
     hashes: NDArray[np.uint64], others: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
-    if len(hashes) < FEWEST_AT_ONCE:  # faster than sorting the others
+    if len(hashes) < MIN_BATCH:  # faster than sorting the others
         return (hashes[:, None] == others).any(axis=1)
     return np.isin(hashes, others)
 
 
 def new_stream(X: np.ndarray | RowSource, num_classes: int, seed: int) -> StreamState:
-    """State of a stream before its first rows, which are like those of `X`."""
+    """Return the state of a stream before its first samples, of the type of `X`."""
     nothing = empty_memory(X, num_classes)
     return StreamState(nothing, nothing, np.array([[-np.inf], [np.inf]]), seed)
 
@@ -168,8 +170,8 @@ def new_stream(X: np.ndarray | RowSource, num_classes: int, seed: int) -> Stream
 def bounds_of_scaler(
     scaler: StandardScaler | None, num_columns: int
 ) -> NDArray[np.float64]:
-    """Values that scales may follow after a fit, for `StreamState.bounds`."""
+    """Return the `StreamState.bounds` of a stream that continues a fit."""
     if scaler is None:
         return np.array([[-np.inf], [np.inf]])
     mean, scale = scaler_by_column(scaler, num_columns)
-    return np.stack([mean - FARTHEST * scale, mean + FARTHEST * scale])
+    return np.stack([mean - MAX_DEVIATION * scale, mean + MAX_DEVIATION * scale])

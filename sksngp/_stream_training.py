@@ -1,4 +1,4 @@
-"""How a network learns rows of a stream, together with rows from memory."""
+"""Training of a network on a batch of a stream and on stored samples."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ._data.stream_memory import capacity, reach
 from ._data.streamed_rows import StreamedRows
 from ._stream_state import Batch, StreamState
 
-#: How often a row is trained on, in a stream of few rows, ...
-MOST_VISITS = 50
-#: ... and in one of many, most of which come from memory.
-FEWEST_VISITS = 4
-#: Visits per row times rows, in between.
+#: Each sample is used for training this many times in a short stream.
+MAX_VISITS = 50
+#: Each sample is used this many times in a long stream, mostly from memory.
+MIN_VISITS = 4
+#: Between these limits, number of samples times uses per sample.
 VISITS = 2**14
-#: Rows from memory that are trained on beside each new row, at least.
+#: Minimum number of stored samples that are used for training with each new sample.
 REPEATS = 3
-#: How often the rows in memory are trained on when a new model is drawn.
+#: Number of times that the stored samples are used to train a new network.
 VISITS_OF_NEW_MODEL = 30
-#: Column means and scales follow the stream whenever it has grown by this factor.
+#: The means and scales are updated each time the stream has grown by this factor.
 GROWTH_BETWEEN_SCALES = 1.25
-#: What further training starts from.
+#: Attributes from which training continues.
 TRAINED = ("weights_", "kernel_scale_")
 
 
 class StreamTrainingMixin:
-    """The step that learns a batch.
+    """Mixin of the classifiers with the training step of a stream.
 
-    A model learns each batch together with rows from memory. While a stream is short,
-    a new model is drawn whenever the stream has grown enough: that of few rows may
-    know few classes and wrong scales.
+    The network is trained on each batch together with stored samples. While the stream
+    is short, a new network is initialized whenever the stream has grown enough, because
+    the first samples may contain few classes, and their scales may be wrong.
     """
 
     # Parameters and attributes of the classifier.
@@ -67,7 +67,7 @@ class StreamTrainingMixin:
     def _learn(
         self, state: StreamState, batch: Batch, rng: np.random.Generator
     ) -> StreamState:
-        """Train on a batch, on the rows that have waited, and on rows from memory."""
+        """Train on a batch, on the waiting samples, and on stored samples."""
         batches = state.concatenate(batch)
         memory, held_out = state.memory, state.held_out
         limit = capacity(self.n_features_in_)
@@ -89,7 +89,7 @@ class StreamTrainingMixin:
         return replace(state, trained=trained)
 
     def _draw_anew(self, state: StreamState, rng: np.random.Generator) -> StreamState:
-        """Draw a model and train it on the rows in memory."""
+        """Initialize a network and train it on the stored samples."""
         seen = state.memory.seen
         state = replace(state, bounds=reach(state.memory.X), started=seen, scaled=seen)
         X, labels, weights = state.remembered()
@@ -97,7 +97,7 @@ class StreamTrainingMixin:
         drawn = np.random.default_rng(state.seed)
         self._start(self.architecture_, X, labels, weights, drawn)
         self.n_iter_, self.loss_curve_ = before
-        # The rows so far need not show how frequent classes are.
+        # Class frequencies of the first samples may differ from those of the stream.
         even = np.zeros_like(self.weights_["output/bias"])
         self.weights_ = {**self.weights_, "output/bias": even}
         rows, _ = self._project(X, labels, weights)
@@ -107,7 +107,7 @@ class StreamTrainingMixin:
         return state
 
     def _follow_scales(self, state: StreamState) -> StreamState:
-        """Let the column means and scales follow the stream."""
+        """Update the means and scales of the features."""
         if state.memory.seen < GROWTH_BETWEEN_SCALES * state.scaled:
             return state
         state = replace(state, scaled=state.memory.seen)
@@ -131,22 +131,22 @@ class StreamTrainingMixin:
                 self._train_for(rows, 1, rng)
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
-        if state.fitted:  # there is no memory of what it was fitted on
+        if state.fitted:  # the training set of the fit is not stored
             self._train_for(concatenate(new), 1, rng)
             return
         old = self._rows_from_memory(state, size, rng)
-        visits = np.clip(VISITS / state.memory.seen, FEWEST_VISITS, MOST_VISITS)
+        visits = np.clip(VISITS / state.memory.seen, MIN_VISITS, MAX_VISITS)
         epochs = max(1, round(visits * size / (size + len(old.labels))))
         self._train_for(concatenate([*new, old]), epochs, rng)
 
     def _rows_from_memory(
         self, state: StreamState, size: int, rng: np.random.Generator
     ) -> Rows:
-        """Draw rows to train on beside so many new ones."""
+        """Draw stored samples for training together with `size` new samples."""
         room = (self.batch_size or size) - size  # in a single step
         number = min(len(state.memory), max(room, REPEATS * size))
         X, labels, weights = state.remembered()
-        # On average they weigh what a row of the stream does.
+        # Their mean weight is that of all samples of the stream.
         mean = state.memory.totals.sum() / state.memory.seen / state.unit
         weights *= mean / weights.mean()
         drawn = rng.choice(len(labels), number, replace=False)
@@ -156,7 +156,7 @@ class StreamTrainingMixin:
     def _train_for(
         self, rows: Rows | StreamedRows, epochs: int, rng: np.random.Generator
     ) -> None:
-        """Train for some epochs, which count as one."""
+        """Train for several epochs, which are recorded as one."""
         before = self.n_iter_, self.loss_curve_
         self._train(rows, rng, [self.learning_rate] * epochs, streaming=True)
         self._constrain_weights()

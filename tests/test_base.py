@@ -186,7 +186,7 @@ def test_early_stopping_on_unusual_data(small, data):
     if any(len(np.unique(X[y == k], axis=0)) > 1 for k in set(y)):
         assert_valid(clf.fit(X, y), X)
     else:
-        with pytest.raises(ValueError, match="single distinct row"):
+        with pytest.raises(ValueError, match="only unique sample"):
             clf.fit(X, y)
 
 

@@ -74,7 +74,7 @@ def test_validation_samples_are_required(make_two, moons, no_training):
         match=r"early_stopping=True.*validation_fraction must be in .0, 1., got 0",
     ):
         make_two(early_stopping=True, validation_fraction=0).fit(*moons)
-    with pytest.raises(ValueError, match=r"early_stopping=True.*single distinct row"):
+    with pytest.raises(ValueError, match=r"early_stopping=True.*only unique sample"):
         make_two(early_stopping=True).fit([[0.0], [1.0]], [0, 1])
 
 

@@ -135,9 +135,9 @@ def test_invalid_later_batch(make_two, moons, outputs):
 
 
 def test_memory_is_bounded(make_two, monkeypatch):
-    monkeypatch.setattr(stream_memory, "MOST_ROWS", 60)
+    monkeypatch.setattr(stream_memory, "MAX_SAMPLES", 60)
     monkeypatch.setattr(_stream_derived, "STREAM_SCORES", 35)
-    monkeypatch.setattr(_stream_state, "LAST_START", 30)
+    monkeypatch.setattr(_stream_state, "MAX_SAMPLES_AT_START", 30)
     rng = np.random.default_rng(0)
     clf, sizes = make_two(), []
     for _ in range(12):

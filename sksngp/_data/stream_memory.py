@@ -1,4 +1,4 @@
-"""Rows of a stream that are remembered: a bounded sample that no order changes."""
+"""Bounded random sample of a stream, which does not depend on the order."""
 
 from __future__ import annotations
 
@@ -9,47 +9,49 @@ from numpy.typing import NDArray
 
 from .sources import RowSource, iter_chunks, select_samples
 
-#: Rows that are remembered, and fewest where rows are long.
-MOST_ROWS = 2000
-FEWEST_ROWS = 256
-#: Values that are remembered, unless that is fewer than `FEWEST_ROWS` rows.
-MOST_VALUES = 2**22
-#: Share of a column's values on either side that do not say how far it reaches.
+#: Maximum number of stored samples, and minimum number if there are many features.
+MAX_SAMPLES = 2000
+MIN_SAMPLES = 256
+#: Maximum number of stored values, unless this is less than `MIN_SAMPLES` samples.
+MAX_VALUES = 2**22
+#: Fraction of the values of a feature on either side that do not affect its bounds.
 TAIL = 0.025
-#: Values beyond this many times the distance between the tails are brought back to it.
+#: Distance of the bounds from the central values, in multiples of the central range.
 REACH = 3.0
-#: Values are wild beyond this many times the distance between a column's bounds.
-WILD = 4.0
-#: Fewer rows have no tails.
-FEWEST_WITH_TAILS = 5
+#: A value is extreme if its distance from the bounds exceeds this multiple of their
+#: distance from each other.
+EXTREME = 4.0
+#: Minimum number of samples with tails.
+MIN_SAMPLES_WITH_TAILS = 5
 
 
 @dataclass(frozen=True)
 class StreamMemory:
-    """Unique rows of a stream, and what all of its rows weigh.
+    """Unique samples of a stream, and the total weights of its classes.
 
-    Each class keeps the rows with the smallest hashes, or the latest rows, and all
-    classes that have more rows than fit keep the same number. The hashes are random, so
-    that these are a random sample of the unique rows of a class. Which rows are kept
-    does not depend on their order nor on the chunks that they came in.
+    The samples with the smallest hashes of each class are stored, or the latest
+    samples. If there is not enough space, classes with many samples store the same
+    number of them. Because the hashes are random, the stored samples are a random
+    sample of the unique samples of a class. It does not depend on the order of the
+    stream or on its chunks.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
     labels : int32 ndarray of shape (n,)
     weights : float64 ndarray of shape (n,)
-        Of a row that came several times, the sum.
+        Weight of each sample, summed over its repetitions.
     hashes : uint64 ndarray of shape (n,)
-        What tells rows apart.
+        Hashes that identify the samples.
     arrival : int64 ndarray of shape (n,)
-        Rows that had come before a row last came.
+        Position in the stream of the last repetition of each sample.
     totals : float64 ndarray of shape (n_classes,)
-        Weight of all rows that came, by class.
+        Total weight of the samples of the stream for each class.
     seen : int, default=0
-        Number of rows that came.
+        Number of samples of the stream.
     most : int, default=2**62
-        Number of rows that a class can keep. It only falls: a row that would be kept
-        later is never given up before.
+        Maximum number of stored samples per class. It never increases, so that no
+        sample is discarded that would be stored later.
     """
 
     X: np.ndarray
@@ -74,16 +76,16 @@ class StreamMemory:
         limit: int,
         latest: bool = False,
     ) -> StreamMemory:
-        """Memory after more rows.
+        """Return the memory after further samples.
 
         Parameters
         ----------
         X : ndarray or RowSource of shape (m, n_features)
         labels, weights, hashes : ndarray of shape (m,)
         limit : int
-            Rows to keep.
+            Maximum number of stored samples.
         latest : bool, default=False
-            Keep the latest rows, of whatever class, rather than a random sample.
+            If True, store the latest samples of any class instead of a random sample.
 
         Returns
         -------
@@ -92,7 +94,7 @@ class StreamMemory:
         all_labels = np.append(self.labels, labels)
         all_hashes = np.append(self.hashes, hashes)
         arrival = np.append(self.arrival, self.seen + np.arange(len(labels)))
-        # A row with two labels is two rows.
+        # Equal samples with different labels are different samples.
         mixed = all_hashes ^ (
             all_labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         )
@@ -107,7 +109,7 @@ class StreamMemory:
             order, place = _places(all_labels[first], all_hashes[first])
             most = min(most, _most_of_each(place, limit))
             kept = order[place < most]
-        kept = kept[np.argsort(first[kept])]  # rows that are known already come first
+        kept = kept[np.argsort(first[kept])]  # stored samples come first
         rows = first[kept]
         known = rows[rows < len(self)]
         new = np.zeros(len(labels), bool)
@@ -124,13 +126,13 @@ class StreamMemory:
         )
 
     def sample_weights(self) -> NDArray[np.float64]:
-        """Weights with which the kept rows stand for all rows of their classes."""
+        """Return weights of stored samples whose sums are those of all samples."""
         kept = np.bincount(self.labels, self.weights, minlength=len(self.totals))
         return self.weights * (self.totals / np.maximum(kept, 1e-300))[self.labels]
 
 
 def empty_memory(X: np.ndarray | RowSource, num_classes: int) -> StreamMemory:
-    """Memory without rows, for rows like those of `X`."""
+    """Return a memory without samples, for samples of the type of `X`."""
     dtype = X.dtype if isinstance(X, np.ndarray) else np.dtype(np.float64)
     return StreamMemory(
         np.empty((0, X.shape[1]), dtype),
@@ -143,12 +145,12 @@ def empty_memory(X: np.ndarray | RowSource, num_classes: int) -> StreamMemory:
 
 
 def capacity(num_features: int) -> int:
-    """Rows of so many features that are remembered."""
-    return int(np.clip(MOST_VALUES // num_features, FEWEST_ROWS, MOST_ROWS))
+    """Return the maximum number of stored samples."""
+    return int(np.clip(MAX_VALUES // num_features, MIN_SAMPLES, MAX_SAMPLES))
 
 
 def reach(X: np.ndarray) -> NDArray[np.float64]:
-    """Lowest and highest value of each column that a stream is trained on.
+    """Compute the bounds to which training samples of a stream are clipped.
 
     Parameters
     ----------
@@ -157,8 +159,9 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     Returns
     -------
     float64 ndarray of shape (2, n_features)
-        For columns that are constant but for their tails, infinite, or the bounds of
-        rows that are not wild in other columns if there are rows that are.
+        Lower and upper bounds. The bounds of a feature that is constant except for its
+        tails are infinite, unless some samples are extreme in other features: then,
+        they are the bounds of the samples that are not.
 
     Examples
     --------
@@ -169,7 +172,7 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     """
     bounds = np.full((2, X.shape[1]), np.inf)
     bounds[0] = -np.inf
-    if len(X) >= FEWEST_WITH_TAILS:
+    if len(X) >= MIN_SAMPLES_WITH_TAILS:
         tail = int(TAIL * len(X)) + 1
         ordered = np.partition(X, [tail, len(X) - 1 - tail], axis=0)
         low, high = ordered[tail].astype(float), ordered[-1 - tail].astype(float)
@@ -182,14 +185,14 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
 
 
 def _reach_of_tame(X: np.ndarray) -> NDArray[np.float64]:
-    """Bounds of columns without tails by rows that are not wild in other columns."""
+    """Return the bounds of samples that are not extreme in other features."""
     low, high = X.min(axis=0).astype(float), X.max(axis=0).astype(float)
     spread = REACH * (high - low)
     return np.stack([low - spread, high + spread])
 
 
 def are_tame(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows have no value that is wild, far beyond all others.
+    """Return which samples have no extreme values, far beyond all others.
 
     Parameters
     ----------
@@ -208,14 +211,14 @@ def are_tame(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     array([ True,  True, False])
     """
     low, high = bounds
-    margin = WILD * (high - low)
+    margin = EXTREME * (high - low)
     return ((low - margin <= X) & (high + margin >= X)).all(axis=1)
 
 
 def _places(
     labels: NDArray[np.int32], ranks: NDArray[np.uint64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Order by class and rank, and the places of the rows so ordered in their class."""
+    """Return the order by class and rank, and the rank of each sample in its class."""
     order = np.lexsort((ranks, labels))
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
@@ -223,7 +226,7 @@ def _places(
 
 
 def _most_of_each(place: NDArray[np.intp], limit: int) -> int:
-    """Largest number of rows that all classes can keep."""
+    """Return the maximum number of samples that each class can store."""
     if len(place) <= limit:
         return 2**62
     taken = np.cumsum(np.bincount(place))
