@@ -9,7 +9,13 @@ import pytest
 import tf_keras
 from sklearn.exceptions import NotFittedError
 
-from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier, WideResNet
+from sksngp import (
+    DeepEnsembleClassifier,
+    MCDropoutClassifier,
+    ResNetClassifier,
+    SNGPClassifier,
+    WideResNet,
+)
 
 #: Largest difference that rounding causes, for float32 networks too.
 ROUNDING = 1e-6
@@ -126,5 +132,5 @@ def test_missing_converter_is_named(fitted_on_moons, tmp_path, monkeypatch):
 
 def test_ensembles_are_rejected(fitted_on_moons, tmp_path):
     clf = fitted_on_moons(DeepEnsembleClassifier)
-    with pytest.raises(ValueError, match="more than one member.*export_savedmodel"):
+    with pytest.raises(ValueError, match=r"more than one member.*export_savedmodel"):
         clf.export_onnx(tmp_path / "model.onnx")
