@@ -420,7 +420,7 @@ def main() -> None:
     """Print the table, write the files and check the targets."""
     arguments = parse()
     print_header()
-    rows, library_results = [], []
+    rows, results_of_others = [], []
     with tempfile.TemporaryDirectory() as folder:
         comparison = SpeedComparison(folder, arguments.repeats, arguments.quick)
         for name in arguments.rows:
@@ -429,13 +429,13 @@ def main() -> None:
         if arguments.other_libraries:
             from benchmarks._tools import other_libraries
 
-            library_results = other_libraries.measure(comparison)
+            results_of_others = other_libraries.measure(comparison)
     if rows:
         print(speed_report.speed_table(rows), speed_report.remarks(rows), sep="\n\n")
-    if library_results:
-        print("\n" + other_libraries.library_table(library_results))
+    if results_of_others:
+        print("\n" + other_libraries.results_table(results_of_others))
     if arguments.json:
-        content = {"arguments": vars(arguments), "other libraries": library_results}
+        content = {"arguments": vars(arguments), "other libraries": results_of_others}
         speed_report.save(arguments.json, rows, **content)
     if arguments.picture:
         speed_report.draw_speed(rows, arguments.picture)

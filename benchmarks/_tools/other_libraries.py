@@ -233,7 +233,7 @@ def _measure(name, fit, comparison):
     return result
 
 
-def library_table(results: list[dict]) -> str:
+def results_table(results: list[dict]) -> str:
     """Format the results of `measure`."""
     lines = []
     for result in results:

@@ -8,6 +8,7 @@ and the transpose of the map is its vector-Jacobian product.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,17 +67,17 @@ class PowerIteration:
     tolerance = 1e-3
 
     @property
+    @abstractmethod
     def kernel(self) -> tf.Variable:
         """Kernel that determines the map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def multiply(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Apply the linear map of a kernel to a batch of inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def multiply_transposed(self, output: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Apply the transpose of the linear map to an output for one sample."""
-        raise NotImplementedError
 
     def update_weights(self) -> None:
         """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
