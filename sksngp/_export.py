@@ -186,8 +186,7 @@ class ExportMixin:
         ImportError
             If tf2onnx is not installed: ``pip install tf2onnx``.
         ValueError
-            For ensembles, whose converted models do not flag all distant samples, and
-            if the network has operations that ONNX does not have, such as the random
+            If the network has operations that ONNX does not have, such as the random
             numbers of a `MCDropoutClassifier` with a network other than "resnet".
         OSError
             If the file cannot be written. An existing file is kept.
@@ -212,11 +211,6 @@ class ExportMixin:
         True
         """
         check_is_fitted(self)
-        if self._fitted_architecture.members > 1:
-            raise ValueError(
-                "export_onnx does not support DeepEnsembleClassifier with more than "
-                "one member. Use export_savedmodel instead."
-            )
         from ._tensorflow.export_onnx import converted, require_converter
 
         require_converter()

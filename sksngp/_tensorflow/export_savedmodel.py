@@ -155,7 +155,9 @@ class _Graph(ABC):
 
     def entropy(self, proba: tf.Tensor) -> tf.Tensor:
         """Compute `sksngp._uncertainty.entropy.normalized_entropy`."""
-        terms = -proba * tf.math.log(tf.where(proba > 0, proba, 1.0))
+        # tf2onnx computes some logarithms in float32, where a smaller number is 0.
+        positive = proba >= np.finfo(np.float32).tiny
+        terms = -proba * tf.math.log(tf.where(positive, proba, 1.0))
         return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 
 
