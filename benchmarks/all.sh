@@ -68,6 +68,8 @@ bench false_alarms 20 false_alarms
 bench confidence 5 false_alarms --confidence 0.9
 bench explanations 10 explanations --one-network
 bench drift 5 drift
+bench streams 15 streams
+bench exports 5 exports
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "Exit status other than 0: ${failed[*]}"

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from benchmarks.report import table
-from benchmarks.timing import alternate
+from benchmarks._tools.printing import print_header, table
+from benchmarks._tools.timing import alternate
 from sksngp import (
     DeepEnsembleClassifier,
     MCDropoutClassifier,
@@ -66,7 +66,7 @@ def savedmodel(path: Path, row: np.ndarray) -> Callable[[int], dict]:
 
 
 def onnx(path: Path, row: np.ndarray) -> Callable[[int], list]:
-    """All outputs of one row by an ONNX model."""
+    """Return a function that computes all outputs of one row by an ONNX model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure exported models.")
     parser.add_argument("--repeats", type=int, default=200, help="calls of each")
     options = parser.parse_args()
+    print_header()
     lines = []
     for Classifier in CLASSIFIERS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,17 @@
 """Computations in the benchmarks: operation counts, fits, tables and checks."""
 
+import importlib
 import json
 import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
+import benchmarks
 from benchmarks import cifar, images, large_data, scaling, scaling_workers, speed
 from benchmarks._tools import operation_counts as flops
 from benchmarks._tools import speed_report as report
@@ -26,6 +29,19 @@ DENSE = architecture_of(num_outputs=3, num_layers=2, num_hidden=4)
 SNGP = architecture_of(num_outputs=3, num_layers=2, num_hidden=4, num_inducing=5)
 FLAT = architecture_of(num_outputs=3, num_layers=0, num_hidden=4)
 RATES = {"float32": 2.0, "float64": 1.0}  # GFLOP/s
+
+
+# Programs
+
+
+PROGRAMS = sorted(
+    path.stem for path in Path(benchmarks.__file__).parent.glob("[!_]*.py")
+)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_can_be_imported(name):
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
 
 
 # Operations, compared with manual counts
