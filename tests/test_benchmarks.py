@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -461,6 +462,8 @@ def test_scaling_is_computed_from_costs(monkeypatch):
 @pytest.mark.slow
 def test_costs_are_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling_workers, "ROUND_ROWS", 500)
+    once = partial(scaling_workers.median_seconds, repeats=1)
+    monkeypatch.setattr(scaling_workers, "median_seconds", once)
     costs, state_bytes = scaling_workers.measure(tmp_path)
     assert min(vars(costs).values()) > 0
     # Weights, and the optimiser's two moments of most of them.

@@ -104,6 +104,7 @@ def fitted_on_workers(cluster):
         return clone(SNGP).set_params(device="cpu").fit(lazy(), Y)
 
 
+@pytest.mark.slow
 def test_training_on_workers_equals_local_training(fitted_on_workers, little_memory):
     alone = clone(SNGP).fit(lazy(), Y)
     assert fitted_on_workers.kernel_scale_ == pytest.approx(alone.kernel_scale_, 1e-6)

@@ -20,7 +20,7 @@ from sksngp.metrics import ood_auroc
 
 pytestmark = pytest.mark.slow
 
-FASHION_ROWS = 2_000
+FASHION_ROWS = 1_000
 #: Pairs of `benchmarks._tools.dataset_pairs.report`, and the least difference between
 #: the AUROCs of SNGP and of the ensemble. All other pairs hold out other digits.
 PAIRS = [

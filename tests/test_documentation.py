@@ -88,6 +88,7 @@ def test_tables_of_contents_contain_every_page():
     assert pages - {"index"} == entries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_pages_runs(page, monkeypatch):
     monkeypatch.setattr(_network_training, "MAX_EPOCHS", 20)  # of epochs="auto"

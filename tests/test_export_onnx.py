@@ -56,6 +56,7 @@ def labeled(classes, y):
     return np.array(classes)[y]
 
 
+@pytest.mark.slow  # a process that starts TensorFlow, as in the following tests
 def test_outputs_equal(small, iris, tmp_path):
     X, y = iris
     clf = small(SNGPClassifier, ood_alpha=0.2).fit(X, labeled(["a", "ä", "c"], y))
@@ -64,7 +65,7 @@ def test_outputs_equal(small, iris, tmp_path):
     assert os.listdir(tmp_path) == ["model.onnx"]
 
 
-@pytest.mark.slow  # a process that starts TensorFlow for each
+@pytest.mark.slow
 @pytest.mark.parametrize("Classifier", CLASSIFIERS[1:])
 def test_outputs_of_other_classifiers_equal(Classifier, small, iris, tmp_path):
     X, y = iris

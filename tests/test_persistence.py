@@ -151,7 +151,7 @@ def test_truncated_files_are_rejected(tmp_path, saved):
     assert_rejected(tmp_path, saved + b"\0", "corrupted")
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.fuzz)])
 def test_corrupted_files_are_rejected(saved, count):
     """Bytes are replaced, inserted or removed, or single bits are flipped."""
     rng = random.Random(0)
