@@ -62,6 +62,9 @@ class PredictionMixin:
     #: Quantity that `_evaluate` returns as out-of-distribution score.
     _ood_score_kind: str = "epistemic"
 
+    #: Number of parts of this score.
+    _num_parts = 1
+
     @property
     def _ood_parts(self) -> str:
         """Quantity that `_evaluate` returns as the parts of this score."""
@@ -294,8 +297,8 @@ class PredictionMixin:
         self, X: np.ndarray | RowSource, quantity: str
     ) -> NDArray[np.float64]:
         dtype = self.architecture_["dtype"]
-        shapes = {"proba": (len(self.classes_),), "ood parts": (3,)}
-        result = np.empty((len(X), *shapes.get(quantity, ())))
+        columns = {"proba": [len(self.classes_)], "ood parts": [self._num_parts]}
+        result = np.empty((len(X), *columns.get(quantity, [])))
 
         def predict(rows: slice, block: np.ndarray) -> None:
             values = self._evaluate(compiled, self.projection_(block, dtype), quantity)

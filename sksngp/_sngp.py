@@ -11,7 +11,7 @@ import numpy as np
 from ._fitted_arrays import FittedArray
 from ._networks.memory_needs import Need, posterior_need
 from ._sngp_output import KernelOutput
-from ._uncertainty.surprisal import PART_WEIGHTS
+from ._uncertainty.input_distance import InputDistance
 
 if TYPE_CHECKING:
     from ._networks.custom_function import Body
@@ -39,7 +39,7 @@ class SNGPClassifier(KernelOutput):
     the epistemic uncertainty is ``u / (1 + u)``.
 
     The out-of-distribution score of `predict_ood`, `ood_pvalue` and `score_samples`
-    combines three scores that detect different samples:
+    combines four scores that detect different samples:
 
     - the epistemic uncertainty times the square root of the class entropy at
       temperature 1. It is high if the training data contain little information about a
@@ -47,10 +47,13 @@ class SNGPClassifier(KernelOutput):
     - the distance from the training data in input space, whitened by the covariance
       within classes: the variance of a second Gaussian process (`input_distance_`). It
       is high if a single feature has an unusual value for the class;
+    - the distance from the training data in hidden space, measured in the same way
+      between hidden representations scaled to length one (`hidden_distance_`). It is
+      high for unseen classes that are far from the known ones to the network;
     - the class entropy itself, which is high between classes.
 
     The out-of-distribution score is the sum of the negative log probabilities of values
-    at least as high, estimated on held-out samples (Fisher's method). The third score
+    at least as high, estimated on held-out samples (Fisher's method). The last score
     has half the weight. Custom networks only have the first score.
 
     Parameters
@@ -65,6 +68,8 @@ class SNGPClassifier(KernelOutput):
         Factorised posterior precision of the output weights.
     input_distance_ : InputDistance or None
         Distance from the training data in input space; None for custom networks.
+    hidden_distance_ : InputDistance or None
+        Distance from the training data in hidden space; None for custom networks.
     noise_ : float64 ndarray of shape (num_samples, n_classes)
         Standard normal random values for ``inference="monte_carlo"``.
     {shared attributes}
@@ -101,8 +106,14 @@ class SNGPClassifier(KernelOutput):
     )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "weights_" in state:  # fitted by a version with a single score
-            state = {"input_distance_": None, "_surprisals": None, **state}
+        if "weights_" in state:  # fitted by a version with fewer scores
+            missing = dict.fromkeys(
+                ("input_distance_", "hidden_distance_", "_surprisals")
+            )
+            state = missing | state
+        if isinstance(state.get("_surprisals"), tuple):
+            names = "variance", "input distance", "entropy"
+            state["_surprisals"] = dict(zip(names, state["_surprisals"], strict=True))
         super().__setstate__(state)
 
     def _check_parameters(self) -> None:
@@ -184,33 +195,33 @@ class SNGPClassifier(KernelOutput):
         }
 
     def _distance_arrays(self) -> dict[str, FittedArray]:
-        """Return the arrays of the distance in input space."""
-        distance, surprisals = self.input_distance_, self._surprisals
-        if distance is None:
+        """Return the arrays of the distances and of the scales of the parts."""
+        if self.input_distance_ is None:
             return {}
-        if surprisals is None or len(surprisals) != len(PART_WEIGHTS):
+        surprisals = self._surprisals
+        if surprisals is None or tuple(surprisals) != self._part_names:
             raise ValueError("the parts of the out-of-distribution score have no scale")
-        width, dtype = self.architecture_["num_hidden"], self.architecture_["dtype"]
-        size = distance.bias.shape[0]
-        arrays = {
-            "input_distance_.kernel": FittedArray(
-                distance.kernel, (width, size), dtype
-            ),
-            "input_distance_.bias": FittedArray(distance.bias, (size,), dtype),
-            "input_distance_.posterior.factor": FittedArray(
-                distance.posterior.factor, (1, size, size)
-            ),
-            "diagonal of input_distance_.posterior.factor": FittedArray(
-                np.diagonal(distance.posterior.factor, axis1=1, axis2=2),
-                (1, size),
-                positive=True,
-            ),
-        }
-        for number, surprisal in enumerate(surprisals):
-            arrays[f"surprisal {number}: scores"] = FittedArray(
+        arrays = self._arrays_of("input_distance_", self.input_distance_)
+        if self.hidden_distance_ is not None:
+            arrays |= self._arrays_of("hidden_distance_", self.hidden_distance_)
+        for name, surprisal in surprisals.items():
+            arrays[f"surprisal of {name}: scores"] = FittedArray(
                 surprisal.scores, (None,)
             )
-            arrays[f"surprisal {number}: excess"] = FittedArray(
+            arrays[f"surprisal of {name}: excess"] = FittedArray(
                 np.array(surprisal.excess, float), (), positive=True
             )
         return arrays
+
+    def _arrays_of(self, name: str, distance: InputDistance) -> dict[str, FittedArray]:
+        """Return the arrays of a distance."""
+        width, dtype = self.architecture_["num_hidden"], self.architecture_["dtype"]
+        size, factor = distance.bias.shape[0], distance.posterior.factor
+        return {
+            f"{name}.kernel": FittedArray(distance.kernel, (width, size), dtype),
+            f"{name}.bias": FittedArray(distance.bias, (size,), dtype),
+            f"{name}.posterior.factor": FittedArray(factor, (1, size, size)),
+            f"diagonal of {name}.posterior.factor": FittedArray(
+                np.diagonal(factor, axis1=1, axis2=2), (1, size), positive=True
+            ),
+        }

@@ -11,7 +11,6 @@ import numpy as np
 from ._runtime.blas import one_thread
 from ._sngp_posterior import float64_array
 from ._sngp_score import ScoreOfPosterior
-from ._uncertainty.input_distance import fit_input_distance
 from ._uncertainty.posterior_mode import posterior_mode
 
 if TYPE_CHECKING:
@@ -111,16 +110,6 @@ class KernelOutput(ScoreOfPosterior, ABC):
             results.append(mode.logits(self._random_features(others, scale)))
         return results
 
-    def _hidden(self, rows: Rows | StreamedRows) -> np.ndarray:
-        """Return the hidden representations of samples, (n, num_hidden)."""
-        with self._inference() as compiled:
-            return np.concatenate(
-                [
-                    compiled.hidden(block).numpy()
-                    for block, _ in rows.chunks(self._row_width())
-                ]
-            )
-
     @one_thread
     def _random_features(self, hidden: np.ndarray, scale: float) -> np.ndarray:
         """Compute random features at a squared length-scale."""
@@ -138,11 +127,7 @@ class KernelOutput(ScoreOfPosterior, ABC):
         if getattr(self, "_computes_output", False):  # missing in earlier versions
             self._compute_output(rows)
         self._update_posterior(rows, from_prior=True)
-        self.input_distance_ = None
-        if self._fitted_architecture.projection_width is not None:
-            self.input_distance_ = fit_input_distance(
-                rows, len(self.classes_), seed=self._split
-            )
+        self._fit_distances(rows)
 
     def _compute_output(self, rows: Rows | StreamedRows) -> None:
         """Replace the trained output weights by their posterior mode."""
@@ -172,8 +157,7 @@ class KernelOutput(ScoreOfPosterior, ABC):
     def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
         if state.fitted:
             self._update_posterior(rows, from_prior=False)
-            if self.input_distance_ is not None:
-                self.input_distance_ = self.input_distance_.update(rows)
+            self._update_distances(rows)
             return
         if self._forgets():  # as much as all mini-batches of the stream would
             momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))

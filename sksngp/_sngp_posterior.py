@@ -13,7 +13,6 @@ from scipy.special import softmax
 from ._base import BaseNetworkClassifier
 from ._sngp_parameters import SNGPParameters
 from ._uncertainty import posterior
-from ._uncertainty.input_distance import InputDistance
 from ._uncertainty.predictive import (
     epistemic_uncertainty,
     low_rank_variance,
@@ -32,7 +31,6 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
     # Attributes of a fitted classifier.
     noise_: NDArray[np.float64]
     posterior_: posterior.Posterior
-    input_distance_: InputDistance | None
     _prior_variance: float
 
     def _update_posterior(self, rows: Rows | StreamedRows, from_prior: bool) -> None:
@@ -105,8 +103,6 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
     def _prepare(self) -> None:
         if self._directions() is None:
             self.posterior_.whitening  # noqa: B018  (a cached property)
-        if self.input_distance_ is not None:
-            self.input_distance_.whitening  # noqa: B018
 
     def _directions(self) -> np.ndarray | None:
         """Return a low-rank factor that is sufficient in float32, if there is one."""
@@ -116,20 +112,20 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
 
     def _posterior_at(
         self, compiled: CompiledNetwork, projected: np.ndarray
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return logits, their variances (n, n_groups) and prior variances (n, 1)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return logits, variances (n, n_groups), prior variances (n, 1) and hidden."""
         directions = self._directions()
         if directions is None:
             found = compiled.whitened_norms(projected, self.posterior_.whitening)
         else:
             found = compiled.low_rank_norms(projected, directions)
-        logits, squares, norms = (array.astype(np.float64) for array in found)
+        logits, squares, norms = (array.astype(np.float64) for array in found[:3])
         prior = squares[:, None]
         if directions is None:
             variance = whitened_variance(norms, self.posterior_.scale)
         else:
             variance = low_rank_variance(norms, prior, self._prior_variance)
-        return logits, variance, self._prior_variance * prior
+        return logits, variance, self._prior_variance * prior, found[3]
 
     def _probability(
         self, logits: NDArray[np.float64], variance: NDArray[np.float64]

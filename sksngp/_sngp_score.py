@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ._data import holdout
 from ._data.sources import select_samples
-from ._sngp_posterior import PosteriorOfOutput, float64_array
+from ._sngp_distances import DistancesFromTraining
+from ._sngp_posterior import float64_array
 from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
 from ._uncertainty.predictive import variance_score
-from ._uncertainty.surprisal import PART_WEIGHTS, Surprisal, combine, fit_surprisal
+from ._uncertainty.surprisal import Surprisal, combine, fit_surprisal
 
 if TYPE_CHECKING:
     from ._data.rows import Rows
@@ -28,11 +29,11 @@ MIN_REFERENCES = 20
 MAX_REFERENCES = 4000
 
 
-class ScoreOfPosterior(PosteriorOfOutput, ABC):
+class ScoreOfPosterior(DistancesFromTraining, ABC):
     """Uncertainties and out-of-distribution score, given a posterior."""
 
     _ood_score_kind = "ood"
-    _surprisals: tuple[Surprisal, ...] | None
+    _surprisals: dict[str, Surprisal] | None
 
     def _evaluate(
         self, compiled: CompiledNetwork, projected: np.ndarray, quantity: str
@@ -40,15 +41,15 @@ class ScoreOfPosterior(PosteriorOfOutput, ABC):
         if quantity == "aleatoric":
             logits, _ = compiled.forward(projected)
             return entropy_of_logits(float64_array(logits) / self.temperature_)
-        logits, variance, prior = self._posterior_at(compiled, projected)
+        logits, variance, prior, hidden = self._posterior_at(compiled, projected)
         if quantity == "epistemic":
             return self._epistemic(variance, prior)
         if quantity in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
             if self.input_distance_ is None:
                 return score
-            distance = self.input_distance_(projected)
-            parts = np.column_stack([score, distance, entropy_of_logits(logits)])
+            distances = self._distances(projected, hidden)
+            parts = np.column_stack([score, *distances, entropy_of_logits(logits)])
             return self._combined(parts) if quantity == "ood" else parts
         proba = self._probability(logits / self.temperature_, variance)
         return proba if quantity == "proba" else normalized_entropy(proba)
@@ -56,6 +57,15 @@ class ScoreOfPosterior(PosteriorOfOutput, ABC):
     @property
     def _ood_parts(self) -> str:
         return "ood" if self.input_distance_ is None else "ood parts"
+
+    @property
+    def _num_parts(self) -> int:  # type: ignore[override]
+        return len(self._part_names)
+
+    @property
+    def _part_names(self) -> tuple[str, ...]:
+        hidden = () if self.hidden_distance_ is None else ("hidden distance",)
+        return "variance", "input distance", *hidden, "entropy"
 
     def _held_out_parts(
         self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
@@ -84,14 +94,16 @@ class ScoreOfPosterior(PosteriorOfOutput, ABC):
         score = np.concatenate(scores)
         if self.input_distance_ is None:
             return score
-        distance = self.input_distance_.update(rows)
         distances = [
-            distance.leave_one_out(block, weights[part])
-            for block, part in rows.chunks(self._row_width())
+            np.concatenate(
+                [
+                    process.leave_one_out(block, weights[part])
+                    for block, part in inputs.chunks(self._row_width())
+                ]
+            )
+            for process, inputs in self._distances_with(rows)
         ]
-        return np.column_stack(
-            [score, np.concatenate(distances), np.concatenate(entropies)]
-        )
+        return np.column_stack([score, *distances, np.concatenate(entropies)])
 
     def _combine_scores(
         self, parts: NDArray[np.float64], known: np.ndarray | RowSource
@@ -104,17 +116,22 @@ class ScoreOfPosterior(PosteriorOfOutput, ABC):
             step = -(-len(known) // MAX_REFERENCES)
             few = select_samples(known, np.arange(len(known)) % step == 0)
             reference = self._predict_valid(few, self._ood_parts)
-        self._surprisals = tuple(map(fit_surprisal, reference.T))
-        parts = parts.reshape(-1, len(PART_WEIGHTS))
+        self._surprisals = {
+            name: fit_surprisal(part)
+            for name, part in zip(self._part_names, reference.T, strict=True)
+        }
+        parts = parts.reshape(-1, len(self._part_names))
         if len(reference) > len(parts):
             return self._combined(parts)
-        pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal.leave_one_out(part) for surprisal, part in pairs])
+        pairs = zip(self._surprisals.items(), parts.T, strict=True)
+        return combine(
+            {name: surprisal.leave_one_out(part) for (name, surprisal), part in pairs}
+        )
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self._surprisals is not None
-        pairs = zip(self._surprisals, parts.T, strict=True)
-        return combine([surprisal(part) for surprisal, part in pairs])
+        pairs = zip(self._surprisals.items(), parts.T, strict=True)
+        return combine({name: surprisal(part) for (name, surprisal), part in pairs})
 
     def _variance_score(
         self,

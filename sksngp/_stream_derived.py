@@ -27,6 +27,7 @@ DERIVED = (
     "kernel_scale_",
     "posterior_",
     "input_distance_",
+    "hidden_distance_",
     "_prior_variance",
     "_surprisals",
     "ood_scores_",

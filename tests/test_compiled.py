@@ -102,7 +102,10 @@ def test_norms_of_whitened_features_are_the_posterior_variance(num_inducing, gro
     fitted = factorize(add_rows(start, chunks), 0.1)
     with pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
-        _, squares, norms = compiled.whitened_norms(rows.projected, fitted.whitening)
+        found = compiled.whitened_norms(rows.projected, fitted.whitening)
+        hidden = compiled.hidden(rows.projected).numpy()
+    _, squares, norms, found_hidden = found
+    np.testing.assert_array_equal(found_hidden, hidden)
     np.testing.assert_allclose(squares, np.square(features).sum(axis=1), rtol=1e-10)
     for group in range(groups):
         precision = 0.1 * np.eye(num_inducing)

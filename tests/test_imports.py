@@ -52,7 +52,8 @@ MAY_IMPORT = {
     "_deep_ensemble": "_base _parameters _uncertainty",
     "_sngp_parameters": "_parameters",
     "_sngp_posterior": "_base _sngp_parameters _uncertainty",
-    "_sngp_score": "_data _sngp_posterior _uncertainty",
+    "_sngp_distances": "_data _sngp_posterior _uncertainty",
+    "_sngp_score": "_data _sngp_distances _sngp_posterior _uncertainty",
     "_sngp_output": "_runtime _sngp_posterior _sngp_score _uncertainty",
     "_sngp": "_fitted_arrays _networks _sngp_output _uncertainty",
     "__init__": """

@@ -229,10 +229,18 @@ def test_uncertainties_follow_the_documentation(make, iris):
     }
     assert clf.temperature_ != 1
     untempered = normalized_entropy(softmax(logits, axis=1))
-    distance = clf.input_distance_(clf.projection_(rows, "float64"))
-    first, second, third = clf._surprisals
-    combined = first(share * np.sqrt(untempered)) + second(distance)
-    combined += third(untempered) / 2
+    projected = clf.projection_(rows, "float64")
+    with clf._inference() as compiled:
+        hidden = compiled.hidden(projected).numpy()
+    hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
+    parts = {
+        "variance": share * np.sqrt(untempered),
+        "input distance": clf.input_distance_(projected),
+        "hidden distance": clf.hidden_distance_(hidden),
+        "entropy": untempered,
+    }
+    combined = sum(clf._surprisals[name](part) for name, part in parts.items())
+    combined -= clf._surprisals["entropy"](untempered) / 2
     np.testing.assert_allclose(-clf.score_samples(rows), combined, rtol=1e-6)
     for kind, score in expected.items():
         actual = clf.predict_uncertainty(rows, kind=kind)
@@ -520,7 +528,7 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
         clf.projection_(X[chosen], "float64"), y[chosen].astype(np.int32), np.ones(11)
     )
     found = clf._held_out_parts(X[chosen], rows, refit=True)
-    assert found.shape == (11, 3)
+    assert found.shape == (11, 4)
     for index in range(11):
         others = (X[chosen] != X[chosen[index]]).any(axis=1)
         seen, left = (
@@ -528,8 +536,8 @@ def test_held_out_samples_are_scored_by_all_others(make, iris, form):
             Rows(*(part[others] for part in vars(rows).values())),
         )
         seen._update_posterior(left, from_prior=False)
-        seen.input_distance_ = clf.input_distance_.update(left)
+        seen._update_distances(left)
         expected = seen._predict_valid(X[chosen[index : index + 1]], "ood parts")
         np.testing.assert_allclose(found[index], expected[0], rtol=1e-6)
     alone = clf._held_out_parts(X[chosen], rows, refit=False)
-    assert (found[:, 1] < alone[:, 1]).all()  # other samples are nearby
+    assert (found[:, 1:3] < alone[:, 1:3]).all()  # other samples are nearby

@@ -133,21 +133,20 @@ def verdict(results: Sequence[Result], unknown: str) -> str:
         Summary in a few sentences.
     """
     *others, sngp = results
-    best = max(others, key=lambda result: result.flagged_unknown)
-    ahead = sngp.flagged_unknown - best.flagged_unknown
+    best = max(others, key=lambda result: result.auroc)
+    ahead = sngp.auroc - best.auroc
     if ahead > TIE:
-        outcome = "SNGP detects more unknown rows than any other classifier"
+        outcome = "SNGP separates unknown from known rows better than the others"
     elif ahead < -TIE:
-        outcome = "SNGP detects fewer unknown rows than this classifier"
+        outcome = f"{best.name} separates unknown from known rows better than SNGP"
     else:
-        outcome = "SNGP detects about as many unknown rows as this classifier"
-    rates = [result.flagged_known for result in results]
+        outcome = f"SNGP and {best.name} separate unknown from known rows equally well"
     return (
-        f"Summary: {_accuracies(results)}. Of {unknown}, SNGP flags "
-        f"{sngp.flagged_unknown:.0%} as unlike its training data, and the best other "
-        f"classifier, {best.name}, flags {best.flagged_unknown:.0%}: {outcome}. False "
-        f"positive rate on known rows: {sngp.flagged_known:.1%} for SNGP, "
-        f"{min(rates[:-1]):.1%} to {max(rates[:-1]):.1%} for the others."
+        f"Summary: {_accuracies(results)}. {outcome} (OOD AUROC {sngp.auroc:.3f} and "
+        f"{best.auroc:.3f}). Of {unknown}, SNGP flags {sngp.flagged_unknown:.0%} as "
+        f"unlike its training data, at a false positive rate of "
+        f"{sngp.flagged_known:.1%} on known rows; {best.name} flags "
+        f"{best.flagged_unknown:.0%}, at {best.flagged_known:.1%}."
     )
 
 

@@ -16,8 +16,7 @@ from .rows import Rows, add_sums
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-    from .projection import InputProjection
-    from .streamed_rows import StreamedRows
+    from .streamed_rows import Projection, StreamedRows
 
 
 def sum_over_samples(
@@ -79,7 +78,7 @@ def _project(
     X: np.ndarray,
     labels: np.ndarray,
     weights: np.ndarray,
-    projection: InputProjection,
+    projection: Projection,
     dtype: str,
 ) -> Rows:
     return Rows(projection(X, dtype), labels, weights)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import dask_sums
 from .projection import InputProjection
@@ -22,6 +23,16 @@ BUFFER_FRACTION = 1 / 4
 GROUP_SIZE = 2**16
 
 
+class Projection(Protocol):
+    """Function that projects samples, such as `InputProjection`."""
+
+    def row_floats(self, num_columns: int) -> int:
+        """Return the number of floats of a projected sample."""
+
+    def __call__(self, X: np.ndarray | RowSource, dtype: DTypeLike) -> np.ndarray:
+        """Return projected samples, (..., n, row_floats)."""
+
+
 @dataclass(frozen=True)
 class StreamedRows:
     """Samples that are read and projected again in each pass over the data.
@@ -30,7 +41,7 @@ class StreamedRows:
     ----------
     source : RowSource of shape (n, n_features)
         Source of the samples.
-    projection : InputProjection
+    projection : Projection
         Projection to apply to the samples.
     dtype : str
         Data type of the projected samples.
@@ -39,7 +50,7 @@ class StreamedRows:
     """
 
     source: RowSource
-    projection: InputProjection
+    projection: Projection
     dtype: str
     labels: np.ndarray
     weights: np.ndarray
@@ -153,7 +164,7 @@ def project(
         Indices of classes.
     weights : float64 ndarray of shape (n,)
         Sample weights.
-    projection : InputProjection
+    projection : Projection
         Projection to apply to the samples.
     dtype : str
         Data type of the projected samples.
@@ -169,7 +180,5 @@ def project(
     return StreamedRows(source, projection, dtype, labels, weights)
 
 
-def _row_bytes(
-    X: np.ndarray | RowSource, projection: InputProjection, dtype: str
-) -> int:
+def _row_bytes(X: np.ndarray | RowSource, projection: Projection, dtype: str) -> int:
     return projection.row_floats(X.shape[1]) * np.dtype(dtype).itemsize

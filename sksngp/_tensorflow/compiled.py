@@ -198,27 +198,28 @@ class CompiledNetwork:
     def _whitened_norms(
         self, projected: tf.Tensor, whitening: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        logits, slices = self._output_in_slices(projected)
+        hidden, logits, slices = self._output_in_slices(projected)
         norms = tf.map_fn(partial(_whitened_norms, slices), whitening)
-        return logits, _squared_norms(slices), tf.transpose(norms)
+        return logits, _squared_norms(slices), tf.transpose(norms), hidden
 
     def _low_rank_norms(
         self, projected: tf.Tensor, low_rank_factor: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        logits, slices = self._output_in_slices(projected)
+        hidden, logits, slices = self._output_in_slices(projected)
         parts = feature_slices(self.architecture.num_inducing or 1)
         products = [
             features @ low_rank_factor[part]
             for features, part in zip(slices, parts, strict=True)
         ]
         norms = _squared_norms([tf.add_n(products)])
-        return logits, _squared_norms(slices), norms[:, tf.newaxis]
+        return logits, _squared_norms(slices), norms[:, tf.newaxis], hidden
 
     def _output_in_slices(
         self, projected: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         network = self.networks[0]
-        return network.output_in_slices(network.hidden(projected))
+        hidden = network.hidden(projected)
+        return hidden, *network.output_in_slices(hidden)
 
     def _output(self, projected: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         network = self.networks[0]
@@ -244,6 +245,8 @@ class CompiledNetwork:
             ``|phi|^2`` of the random features phi.
         norms : ndarray of shape (n, n_groups)
             ``|whitening_g^T phi|^2``.
+        hidden : ndarray of shape (n, num_hidden)
+            Hidden representations.
         """
         return self._with_matrix(self._compiled_whitened, projected, whitening)
 
@@ -252,8 +255,8 @@ class CompiledNetwork:
     ) -> tuple[np.ndarray, ...]:
         """Return the results of `whitened_norms` for a low-rank factor.
 
-        For a factor B of shape (num_inducing, rank), the last result is ``|B^T phi|^2``
-        and has the shape (n, 1).
+        For a factor B of shape (num_inducing, rank), the norms are ``|B^T phi|^2`` and
+        have the shape (n, 1).
         """
         return self._with_matrix(self._compiled_low_rank, projected, low_rank_factor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import above_rounding
+from .._uncertainty.input_distance import InputDistance
 from .._uncertainty.predictive import (
     Operations,
     epistemic_uncertainty,
@@ -213,17 +214,25 @@ class _GaussianProcessGraph(_Graph):
         self.prior = classifier._prior_variance
         self.temperature = classifier.temperature_
         self.factor = classifier.mean_field_factor
-        self.distance = None
-        if classifier.input_distance_ is not None:
-            self.distance = _DistanceGraph(classifier)
-            self.variables += self.distance.variables
+        self.surprisals = classifier._surprisals
+        self.distances = {
+            name: _DistanceGraph(process, self.architecture.dtype)
+            for name, process in {
+                "input distance": classifier.input_distance_,
+                "hidden distance": classifier.hidden_distance_,
+            }.items()
+            if process is not None
+        }
+        for distance in self.distances.values():
+            self.variables += distance.variables
         self.noise = None
         if classifier.inference == "monte_carlo" or len(posterior.factor) > 1:
             self.noise = tf.constant(classifier.noise_)
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         projected = self.project(inputs)
-        logits, features = self.network.output(self.network.hidden(projected))
+        hidden = self.network.hidden(projected)
+        logits, features = self.network.output(hidden)
         logits = tf.cast(logits, tf.float64)
         variance, prior = self.variances(features)
         scaled = logits / self.temperature
@@ -232,9 +241,13 @@ class _GaussianProcessGraph(_Graph):
         epistemic = epistemic_uncertainty(ratio, self.ridge is not None, TENSORFLOW)
         entropy = self.entropy_of_logits(logits)
         score = variance_score(epistemic, entropy, TENSORFLOW)
-        if self.distance is not None:
-            parts = score, self.distance.share(projected), entropy
-            score = self.distance.combined(parts)
+        if self.distances:
+            inputs = {
+                "input distance": projected,
+                "hidden distance": _unit_length(hidden),
+            }
+            parts = {name: of(inputs[name]) for name, of in self.distances.items()}
+            score = self.combined({"variance": score, **parts, "entropy": entropy})
         return {
             "probabilities": proba,
             "total": self.entropy(proba),
@@ -242,6 +255,15 @@ class _GaussianProcessGraph(_Graph):
             "epistemic": epistemic,
             "ood_score": score,
         }
+
+    def combined(self, parts: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Compute `sksngp._uncertainty.surprisal.combine`."""
+        return tf.add_n(
+            [
+                PART_WEIGHTS[name] * _surprisal(self.surprisals[name], part)
+                for name, part in parts.items()
+            ]
+        )
 
     def variances(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return variances and prior variances, as `SNGPClassifier._posterior_at`."""
@@ -281,35 +303,31 @@ class _GaussianProcessGraph(_Graph):
 
 
 class _DistanceGraph:
-    """Graph of SNGP's distance in input space and of the combined score."""
+    """Graph of `sksngp._uncertainty.input_distance.InputDistance`."""
 
-    def __init__(self, classifier: Any) -> None:
-        distance = classifier.input_distance_
-        self.scale = distance.posterior.scale
-        arrays = distance.kernel, distance.bias, distance.whitening
-        dtype = classifier._fitted_architecture.dtype
+    def __init__(self, process: InputDistance, dtype: str) -> None:
+        self.scale = process.posterior.scale
+        arrays = process.kernel, process.bias, process.whitening
         self.variables = [
             tf.Variable(array, trainable=False, dtype=dtype) for array in arrays
         ]
-        self.surprisals = classifier._surprisals
 
-    def combined(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.surprisal.combine`."""
-        terms = zip(PART_WEIGHTS, self.surprisals, parts, strict=True)
-        return tf.add_n(
-            [weight * _surprisal(surprisal, part) for weight, surprisal, part in terms]
-        )
-
-    def share(self, projected: tf.Tensor) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.input_distance.InputDistance`."""
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel, bias, whitening = self.variables
-        features = tf.cos(projected @ kernel + bias)
+        features = tf.cos(inputs @ kernel + bias)
         features *= tf.cast(np.sqrt(2.0 / bias.shape[0]), features.dtype)
         left, prior = (
             tf.reduce_sum(tf.cast(tf.square(array), tf.float64), axis=1)
             for array in (features @ whitening, features)
         )
         return tf.clip_by_value(self.scale * left / prior, 0.0, 1.0)
+
+
+def _unit_length(vectors: tf.Tensor) -> tf.Tensor:
+    """Compute `sksngp._sngp_distances.unit_length`."""
+    norms = tf.norm(tf.cast(vectors, tf.float64), axis=-1, keepdims=True)
+    scaled = tf.cast(vectors, tf.float64) / tf.maximum(norms, np.finfo(float).tiny)
+    return tf.cast(scaled, vectors.dtype)
 
 
 def _surprisal(surprisal: Surprisal, scores: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from .conformal import above_rounding, pvalues
 
-#: Weights of the parts of the SNGP score: variance and entropy, distance in input
-#: space, and entropy. On the tuning tables of `benchmarks.tables`, the entropy has
-#: little effect. On data whose raw features carry little information, such as images of
-#: digits, adding half of its surprisal improves the detection of unseen classes.
-PART_WEIGHTS = (1.0, 1.0, 0.5)
+#: Weights of the parts of the SNGP score. On the tuning tables of `benchmarks.tables`,
+#: the entropy has little effect. On data whose raw features carry little information,
+#: such as images of digits, adding half of its surprisal improves the detection of
+#: unseen classes.
+PART_WEIGHTS = {
+    "variance": 1.0,
+    "input distance": 1.0,
+    "hidden distance": 1.0,
+    "entropy": 0.5,
+}
 #: Maximum number of reference scores to store.
 MAX_SCORES = 1000
 #: Fraction and minimum number of the largest scores that determine the decay of the
@@ -115,18 +120,20 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     return Surprisal(distinct[kept], excess)
 
 
-def combine(surprisals: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def combine(
+    surprisals: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
     """Combine the parts of the SNGP score using Fisher's method with weights.
 
     Parameters
     ----------
-    surprisals : sequence of float64 ndarray of shape (n,)
-        Surprisals of the parts, in the order of `PART_WEIGHTS`.
+    surprisals : mapping of str to float64 ndarray of shape (n,)
+        Surprisal of each part, by its name in `PART_WEIGHTS`.
 
     Returns
     -------
     float64 ndarray of shape (n,)
         Weighted sums of the surprisals.
     """
-    weighted = zip(PART_WEIGHTS, surprisals, strict=True)
-    return np.sum([weight * part for weight, part in weighted], axis=0)
+    weighted = [PART_WEIGHTS[name] * part for name, part in surprisals.items()]
+    return np.sum(weighted, axis=0)

@@ -1,0 +1,83 @@
+"""Distances from the training data in input and hidden space."""
+
+import copy
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sksngp import SNGPClassifier
+from sksngp._data.rows import Rows
+from sksngp._data.sources import ArraySource
+from sksngp._data.streamed_rows import StreamedRows
+from sksngp._sngp_distances import unit_length
+
+
+@pytest.fixture(scope="module")
+def fitted(small, iris):
+    return small(SNGPClassifier, dtype="float64").fit(*iris)
+
+
+def rows_in_memory(clf, X, y):
+    projected = clf.projection_(X, "float64")
+    return Rows(projected, y.astype(np.int32), np.ones(len(X)))
+
+
+def test_vectors_have_unit_length():
+    vectors = np.array([[3.0, 4.0], [3e-20, 4e-20], [0.0, 0.0]])
+    assert_allclose(unit_length(vectors)[:2], [[0.6, 0.8]] * 2)
+    assert_allclose(unit_length(vectors)[2], 0)
+    large = np.full((1, 4), 1e30, np.float32)  # the square is infinite in float32
+    assert unit_length(large).dtype == np.float32
+    assert_allclose(unit_length(large), 0.5)
+
+
+def test_processes_measure_inputs_and_directions_of_hidden_vectors(fitted, iris):
+    rows = rows_in_memory(fitted, *iris)
+    hidden = fitted._hidden(rows)
+    found = fitted._distances(rows.projected, hidden)
+    assert_allclose(found[0], fitted.input_distance_(rows.projected))
+    assert_allclose(found[1], fitted.hidden_distance_(unit_length(hidden)))
+    longer = fitted._distances(rows.projected, 3 * hidden)
+    assert_allclose(longer[1], found[1])
+
+
+def test_distance_grows_away_from_the_hidden_vectors(fitted, iris):
+    hidden = unit_length(fitted._hidden(rows_in_memory(fitted, *iris)))
+    near = fitted.hidden_distance_(hidden)
+    assert (fitted.hidden_distance_(-hidden) > near).all()
+
+
+def test_samples_that_are_streamed_give_the_same_hidden_vectors(fitted, iris):
+    X, y = iris
+    expected = fitted._hidden_rows(rows_in_memory(fitted, X, y))
+    streamed = StreamedRows(
+        ArraySource(X), fitted.projection_, "float64", y, np.ones(len(X))
+    )
+    found = fitted._hidden_rows(streamed)
+    parts = [block for block, _ in found.chunks(1)]
+    assert_allclose(np.concatenate(parts), expected.projected)
+    (count,) = found.sum_over_samples(lambda rows: (rows.projected.sum(axis=0),))
+    assert_allclose(count, expected.projected.sum(axis=0))
+
+
+def test_an_update_adds_samples_to_both_processes(fitted, iris):
+    X, y = iris
+    clf = copy.copy(fitted)
+    new = rows_in_memory(clf, X[:5] + 10.0, y[:5])
+    before = clf._distances(new.projected, clf._hidden(new))
+    clf._update_distances(new)
+    after = clf._distances(new.projected, clf._hidden(new))
+    assert (np.array(after) < np.array(before)).all()
+
+
+def test_models_of_earlier_versions_have_no_hidden_distance(fitted, iris):
+    """Their scores had three parts, which were stored without names."""
+    state = fitted.__getstate__()
+    names = "variance", "input distance", "entropy"
+    state["_surprisals"] = tuple(fitted._surprisals[name] for name in names)
+    del state["hidden_distance_"]
+    older = SNGPClassifier.__new__(SNGPClassifier)
+    older.__setstate__(state)
+    assert older._part_names == names
+    assert older.score_samples(iris[0]).shape == (150,)
