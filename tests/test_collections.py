@@ -106,6 +106,7 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 200 * 16 * 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clf", classifiers(), ids=lambda clf: type(clf).__name__)
 def test_data_larger_than_memory_are_learned_as_well(clf, tmp_path, little_memory):
     clf.set_params(epochs=20, learning_rate=0.02)

@@ -233,6 +233,7 @@ def test_equality_includes_the_objects_that_a_function_uses(
     assert again != body and again.description.num_features == width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "name", "value", "width"),
     [
@@ -315,6 +316,7 @@ def test_frozen_layers_keep_their_weights(learnt):
     assert_array_equal(kernel, np.broadcast_to(np.eye(2), kernel.shape))
 
 
+@pytest.mark.slow
 def test_various_networks_are_trained(learnt, moons):
     X, y = moons
     clf = learnt
@@ -399,6 +401,7 @@ def test_small_mini_batches_are_normalized_as_a_whole(small, moons):
     assert clf.fit(X, y).score(X, y) > 0.7
 
 
+@pytest.mark.slow
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_training_starts_from_weights_loaded_by_the_function(make, moons):
     """Loaded weights may be scalars, share a name with the package or be unused."""
@@ -465,6 +468,7 @@ def test_losses_of_layers_are_included(small, moons):
     assert norm(build) < 0.3 * norm(dense)
 
 
+@pytest.mark.slow
 def test_searches_over_parameters_of_networks(small, digits):
     X, y = digits
     params = {"network": Convolution(), "image_shape": (8, 8, 1), "epochs": 2}
@@ -641,6 +645,7 @@ def test_model_files_support_wide_resnet_but_not_functions(
         save(clf, tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_exports(learnt, moons, tmp_path):
     X, clf = moons[0], learnt
     clf.export_savedmodel(tmp_path / "1")
@@ -691,6 +696,7 @@ def only_rows(shape):
     return tf_keras.Sequential([tf_keras.Input(shape)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("added", [(1,), "in a dict"])
 def test_inputs_without_a_given_shape(added, small, moons):
     def build(shape):

@@ -242,6 +242,7 @@ def test_networks_built_in_threads_keep_their_types():
     assert tf_keras.mixed_precision.global_policy().name == "float32"
 
 
+@pytest.mark.slow
 @half
 def test_distant_samples(mixed):
     clf = fitted(SNGP, mixed)

@@ -72,6 +72,7 @@ def test_layers_are_official_with_the_fitted_state(fitted_on_moons):
             np.testing.assert_array_equal(getattr(layer, name).numpy(), expected)
 
 
+@pytest.mark.slow
 def test_weights_go_through_a_file(fitted, moons, tmp_path):
     X, _ = moons
     expected = fitted.predict_proba(X)

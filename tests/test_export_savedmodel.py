@@ -109,6 +109,7 @@ def grid():
     return X, np.digitize(sums, [1.0, 3.0]), fresh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [{}, *OWN_VARIANTS], ids=str)
 def test_outputs_and_flags_of_known_and_of_repeated_samples(
     small, grid, params, tmp_path
@@ -121,6 +122,7 @@ def test_outputs_and_flags_of_known_and_of_repeated_samples(
     assert_same_flags(found, clf, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [{}, OWN_VARIANTS[1]], ids=str)
 def test_flags_after_a_new_calibration(small, grid, params, tmp_path):
     X, y, fresh = grid

@@ -207,6 +207,7 @@ def test_held_out_samples_stay_held_out(
 # The threshold of partial_fit
 
 
+@pytest.mark.slow
 def test_threshold_of_partial_fit_follows_the_latest_samples(small, blobs, monkeypatch):
     monkeypatch.setattr(_stream_derived, "STREAM_SCORES", 200)
     X, y = blobs

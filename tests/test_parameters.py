@@ -175,6 +175,7 @@ EXTREME_TRAINING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("Classifier", "params"),
     [

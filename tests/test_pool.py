@@ -201,6 +201,7 @@ def use_width(num_hidden):
     return compiled
 
 
+@pytest.mark.slow
 def test_architectures_used_least_recently_are_released(monkeypatch):
     monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 2)
     pool.clear()
@@ -224,6 +225,7 @@ def test_networks_of_one_architecture_are_kept_together(monkeypatch):
         assert {id(again), id(other)} == {id(first), id(second)}
 
 
+@pytest.mark.slow
 def test_a_network_may_be_in_use_while_its_architecture_is_released(monkeypatch):
     monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
     with pool.lease(**FIELDS) as first:
@@ -245,6 +247,7 @@ def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
     assert len(context.context().list_function_names()) == len(names)
 
 
+@pytest.mark.slow
 def test_predictions_after_release(monkeypatch, fitted_on_moons, moons, outputs):
     clf, X = fitted_on_moons(SNGPClassifier), moons[0]
     expected = outputs(clf, X)

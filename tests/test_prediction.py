@@ -48,6 +48,7 @@ def test_predictions_are_independent_of_other_samples(
         check_independence(clf, far, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
 def test_predictions_of_each_posterior_are_independent_of_other_samples(
     small, iris, many_samples, outputs, form

@@ -18,6 +18,7 @@ recipes = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @recipes
 def test_int(small, moons, outputs, Classifier, params):
     X, y = moons

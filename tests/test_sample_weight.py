@@ -33,6 +33,7 @@ def assert_weight_is_repetition(make, data, outputs):
     assert_allclose(weighted.loss_curve_, repeated.loss_curve_)
 
 
+@pytest.mark.slow
 def test_weight_is_repetition(make, iris, outputs):
     assert_weight_is_repetition(lambda: make(**EXACT), iris, outputs)
 

@@ -56,6 +56,7 @@ def test_pinned_parameters_are_not_compared(make_two, noisy):
     assert clf.temperature_ != 1.0
 
 
+@pytest.mark.slow
 def test_depth_is_chosen_with_and_without_kernel_factors(make_two, noisy):
     clf = make_two(num_layers="auto", cv=2, epochs=2).fit(*noisy)
     losses = {}

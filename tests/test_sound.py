@@ -76,6 +76,7 @@ def test_classifiers_inside_of_other_objects(clf, iris, tmp_path):
         assert_unsound(model, "SNGPClassifier is invalid: output/kernel", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "match"),
     [

@@ -31,6 +31,7 @@ def order_of(name, X, y):
     return X, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 10, 100])
 @pytest.mark.parametrize("order", ["sorted", "one class first", "wild"])
 def test_order_and_batches_hardly_matter(small, wine, order, size):
@@ -81,6 +82,7 @@ def test_a_wild_sample_after_a_fit(make_two, moons):
     assert_allclose(clf.projection_.scaler.scale_, scale, rtol=0.5)
 
 
+@pytest.mark.slow
 def test_wide_samples_one_at_a_time(small):
     """The directions of largest variance are not those of the first sample."""
     X, y = load_digits(return_X_y=True)
