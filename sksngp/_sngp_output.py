@@ -141,7 +141,7 @@ class KernelOutput(ScoreOfPosterior, ABC):
         self.input_distance_ = None
         if self._fitted_architecture.projection_width is not None:
             self.input_distance_ = fit_input_distance(
-                rows, len(self.classes_), seed=self._split
+                rows, len(self.classes_), seed=self._hold_out.key
             )
 
     def _compute_output(self, rows: Rows | StreamedRows) -> None:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "metrics": "",
     "_parameters": "",
     "_docstrings": "_parameters",
-    "_compat": "",
+    "_compat": "_data",
     "_fitted_arrays": "",
     "_runtime": "",
     "_data": "",
