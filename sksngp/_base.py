@@ -277,8 +277,8 @@ class BaseNetworkClassifier(
     ) -> None:
         """Fit the model of a candidate on all samples."""
         self.num_layers_ = candidate.num_layers
-        nothing = np.zeros(len(samples.labels), bool)
-        fold = self._train_network(samples, nothing, rng)
+        no_sample = np.zeros(len(samples.labels), bool)
+        fold = self._train_network(samples, no_sample, rng)
         self._finish(fold.rows, candidate.kernel_factor)
 
     def _train_network(

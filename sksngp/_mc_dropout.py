@@ -101,9 +101,9 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
         self, rows: Rows | StreamedRows, rng: np.random.Generator
     ) -> None:
         # A separate generator: the number of masks does not affect the training.
-        (own,) = rng.spawn(1)
+        (generator,) = rng.spawn(1)
         self.masks_ = self._fitted_architecture.draw_masks(
-            own, self.num_samples, self.dropout_rate
+            generator, self.num_samples, self.dropout_rate
         )
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:

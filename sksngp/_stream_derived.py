@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ._data.holdout import HoldOut
 from ._data.rows import Rows
 from ._data.sources import RowSource
-from ._data.stream_memory import are_tame
+from ._data.stream_memory import without_extremes
 from ._data.streamed_rows import StreamedRows
 from ._stream_state import StreamState
 from ._uncertainty import conformal
@@ -113,7 +113,7 @@ class StreamDerivedMixin:
         gradually replaced by those of the stream.
         """
         # An extreme sample would be the threshold of a short stream.
-        tame = are_tame(state.held_out.X, state.bounds)
+        tame = without_extremes(state.held_out.X, state.bounds)
         earlier = state.fitted.get("_ood_score_hashes")
         if earlier is None:
             return tame, np.empty(0, np.intp)

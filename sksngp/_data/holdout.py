@@ -142,11 +142,11 @@ def hold_out(
     if not fraction:
         return none
     distinct, index = np.unique(hashes, return_inverse=True)
-    share = max(fraction, at_least / len(distinct))
-    if share > max(fraction, MAX_HELD_OUT_FRACTION):
+    increased = max(fraction, at_least / len(distinct))
+    if increased > max(fraction, MAX_HELD_OUT_FRACTION):
         return none
     rows, sizes = _unique_samples_by_class(labels, index)
-    chosen = _choose(rows, sizes, len(distinct), share)
+    chosen = _choose(rows, sizes, len(distinct), increased)
     return chosen[index] if chosen.sum() >= at_least else none
 
 
@@ -290,21 +290,21 @@ def _unique_samples_by_class(
 
 
 def _choose(
-    rows: np.ndarray, sizes: np.ndarray, size: int, share: float
+    rows: np.ndarray, sizes: np.ndarray, size: int, fraction: float
 ) -> NDArray[np.bool_]:
-    """Select the first fraction `share` of the unique samples of each class.
+    """Select the first samples, a given fraction, of the unique samples of each class.
 
     A sample of several classes must be selected in each of them.
     """
     needed = np.zeros(size, dtype=bool)
     needed[rows[np.repeat(sizes, sizes) == 1]] = True  # the only sample of a class
     chosen = ~needed
-    for own in np.split(rows, np.cumsum(sizes)[:-1]):
+    for ranked in np.split(rows, np.cumsum(sizes)[:-1]):
         # The tolerance prevents 100 * 0.07 = 7.000000000000001 from being rounded up
         # to 8.
-        count = max(math.ceil(share * len(own) - 1e-9), 1)
-        candidates = own[~needed[own]]
-        chosen[candidates[min(count, len(own) - 1) :]] = False
+        count = max(math.ceil(fraction * len(ranked) - 1e-9), 1)
+        candidates = ranked[~needed[ranked]]
+        chosen[candidates[min(count, len(ranked) - 1) :]] = False
     return chosen
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from .._reach import find, ood_score, predict_uncertainty, threshold_of
+from .._pipelines import find, ood_score, predict_uncertainty, threshold_of
 
 #: Quantities that `UncertaintyDisplay` can plot.
 SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
