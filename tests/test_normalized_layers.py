@@ -306,7 +306,7 @@ def test_fitted_convolutions_are_at_the_bound(fitted):
     kernels = [
         array
         for name, array in fitted.weights_.items()
-        if name.startswith("custom/") and name.endswith("/kernel")
+        if name.startswith("body/") and name.endswith("/kernel")
     ]
     for kernel, shape in zip(kernels, [(8, 2), (6, 4)], strict=True):
         layer = layers.Conv1D(4, len(kernel), use_bias=False)
