@@ -120,10 +120,10 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
         """Return logits, their variances (n, n_groups) and prior variances (n, 1)."""
         directions = self._directions()
         if directions is None:
-            outputs = compiled.whitened_norms(projected, self.posterior_.whitening)
+            found = compiled.whitened_norms(projected, self.posterior_.whitening)
         else:
-            outputs = compiled.low_rank_norms(projected, directions)
-        logits, squares, norms = (array.astype(np.float64) for array in outputs)
+            found = compiled.low_rank_norms(projected, directions)
+        logits, squares, norms = (array.astype(np.float64) for array in found)
         prior = squares[:, None]
         if directions is None:
             variance = whitened_variance(norms, self.posterior_.scale)
