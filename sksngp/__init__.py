@@ -8,7 +8,7 @@ from ._runtime.collector import collector_paused as _paused
 with _paused():  # scikit-learn and SciPy create many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier
     from ._mc_dropout import MCDropoutClassifier
-    from ._reach import (
+    from ._pipelines import (
         calibrate_ood,
         explain_ood,
         ood_pvalue,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,9 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from ._compat import DefaultMissingParametersMixin
-from ._data import holdout
 from ._data.rows import Rows
-from ._data.sources import MatrixLike, RowSource, select_samples
+from ._data.sources import MatrixLike, RowSource
 from ._data.streamed_rows import StreamedRows
 from ._data.validation import check_training_samples, checks_parameters
 from ._docstrings import document
@@ -30,14 +28,13 @@ from ._parameters import RandomState
 from ._prediction import PredictionMixin
 from ._runtime.progress import expect_networks, one_report
 from ._selection import (
+    Candidate,
     Fold,
     Samples,
     Search,
     Splits,
     Trial,
     map_in_threads,
-    out_of_fold_scores,
-    out_of_fold_temperature,
 )
 from ._stream import StreamMixin
 
@@ -233,115 +230,98 @@ class BaseNetworkClassifier(
             self._fit_further(samples, rng)
         else:
             self._fit_from_scratch(samples, rng)
+        self._warn_of_few(len(self.ood_scores_))
 
     def _fit_from_scratch(self, samples: Samples, rng: np.random.Generator) -> None:
-        """Compare candidates, fit the best one and calibrate it."""
+        """Choose held-out samples and a candidate; fit and calibrate the candidate."""
         splits = self._choose_splits(samples, rng)
         depths = self._depths_to_compare(samples, splits)
         self.num_layers_ = max(depths)
         check_memory(self._memory_needs(self._architecture(), *samples.X.shape))
-        expect_networks(len(depths) * len(splits.held_out) + splits.refit)
+        search = self._search(depths, samples, splits, rng)
+        if splits.refit:
+            self._fit_on_all(search.best, samples, rng)
+        else:
+            self.__dict__ = search.trial.folds[0].model.__dict__
+        self.candidates_ = search.scores
+        self._calibrate(search.trial, samples, splits)
+
+    def _search(
+        self,
+        depths: Sequence[int],
+        samples: Samples,
+        splits: Splits,
+        rng: np.random.Generator,
+    ) -> Search:
+        """Find the best candidate on held-out samples, and finish its networks."""
+        num_splits = len(splits.masks)
+        expect_networks(len(depths) * num_splits + splits.refit)
         factors = self._factors_to_compare(samples, splits)
-        generators = {depth: rng.spawn(len(splits.held_out)) for depth in depths}
+        generators = {depth: rng.spawn(num_splits) for depth in depths}
 
         def train(depth: int, number: int) -> Fold:
-            own = generators[depth][number]
-            return self._train_fold(depth, samples, splits.held_out[number], own)
+            model = copy.copy(self)
+            model.num_layers_ = depth
+            mask = splits.masks[number]
+            return model._train_network(samples, mask, generators[depth][number])
 
-        found = Search(depths, factors, len(splits.held_out), train)
-        trial, factor = found.trial, found.best.kernel_factor
-        map_in_threads(lambda fold: fold.model._finish(fold.rows, factor), trial.folds)
-        temperature = self._out_of_fold_temperature(trial, splits)
-        for fold in trial.folds:
-            fold.model.temperature_ = temperature
-        parts = out_of_fold_scores(trial, samples, splits)
-        if splits.refit:
-            self.num_layers_ = trial.num_layers
-            nothing = np.zeros(len(samples.labels), bool)
-            rows, _ = self._train_network(samples, nothing, rng)
-            self._finish(rows, factor)
-            self.temperature_ = temperature
-        else:
-            self.__dict__ = trial.folds[0].model.__dict__
-        self.candidates_ = found.scores
-        self._calibrate(self._combine_scores(parts, samples.X), samples, splits)
+        search = Search(depths, factors, num_splits, train)
+        factor = search.best.kernel_factor
+        map_in_threads(
+            lambda fold: fold.model._finish(fold.rows, factor), search.trial.folds
+        )
+        return search
 
-    def _calibrate(
-        self, scores: NDArray[np.float64], samples: Samples, splits: Splits
+    def _fit_on_all(
+        self, candidate: Candidate, samples: Samples, rng: np.random.Generator
     ) -> None:
-        """Set the threshold by the scores of the held-out samples."""
-        held_out = np.logical_or.reduce(splits.held_out)
-        scored = select_samples(samples.X, held_out)
-        self._ood_rows = holdout.digests(scored, self._split)
-        if splits.refit and (self._cv_is_automatic() or isinstance(self.cv, Integral)):
-            # The final network knows common samples, which are in no fold, and will
-            # know new ones like them.
-            common = select_samples(samples.X, ~held_out)
-            scores = np.append(
-                scores, self._predict_valid(common, self._ood_score_kind)
-            )
-            self._ood_rows = np.append(
-                self._ood_rows, holdout.digests(common, self._split)
-            )
-        self._set_threshold(scores, depth=2)
-
-    def _train_fold(
-        self,
-        depth: int,
-        samples: Samples,
-        held_out: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> Fold:
-        """Train a network of a depth without some of the samples."""
-        model = copy.copy(self)
-        model.num_layers_ = depth
-        rows, others = model._train_network(samples, held_out, rng)
-        return Fold(model, rows, others, held_out, samples.counts[held_out])
+        """Fit the model of a candidate on all samples."""
+        self.num_layers_ = candidate.num_layers
+        no_sample = np.zeros(len(samples.labels), bool)
+        fold = self._train_network(samples, no_sample, rng)
+        self._finish(fold.rows, candidate.kernel_factor)
 
     def _train_network(
-        self, samples: Samples, held_out: NDArray[np.bool_], rng: np.random.Generator
-    ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]:
-        """Train a new network; return its training and held-out samples, projected."""
-        learnt = np.where(held_out, 0.0, samples.weights)
-        self._start(self._architecture(), samples.X, samples.labels, learnt, rng)
-        rows, others = self._project(*samples[:3], held_out)
+        self, samples: Samples, mask: NDArray[np.bool_], rng: np.random.Generator
+    ) -> Fold:
+        """Train a new network without the held-out samples of a mask."""
+        weights = np.where(mask, 0.0, samples.weights)
+        self._start(self._architecture(), samples.X, samples.labels, weights, rng)
+        rows, held_out = self._project(*samples[:3], mask)
         self._before_training(rows, rng)
         if self._needs_training():
-            learning_rates = self._learning_rates(len(rows.labels))
-            self._train(rows, rng, learning_rates, validation=others)
-            self._constrain_weights()
-        return rows, others
+            self._train_for_fit(rows, held_out, rng)
+        return Fold(self, rows, held_out, mask, samples.counts[mask])
+
+    def _train_for_fit(
+        self,
+        rows: Rows | StreamedRows,
+        held_out: Rows | StreamedRows | None,
+        rng: np.random.Generator,
+    ) -> None:
+        learning_rates = self._learning_rates(len(rows.labels))
+        self._train(rows, rng, learning_rates, validation=held_out)
+        self._constrain_weights()
 
     def _fit_further(self, samples: Samples, rng: np.random.Generator) -> None:
-        """Train the fitted network for more epochs."""
+        """Train the fitted network for more epochs, and calibrate it again."""
         architecture = self._architecture(self.architecture_)
         check_memory(self._memory_needs(architecture, *samples.X.shape))
-        held_out = self._hold_out_again(samples.X, samples.labels)
+        hashes = self._hold_out.digests(samples.X)
+        mask = self._hold_out.mask(hashes, samples.labels)
+        self._check_validation(mask)
         self._check_architecture(architecture)
-        rows, others = self._project(*samples[:3], held_out)
-        learning_rates = self._learning_rates(len(rows.labels))
-        self._train(rows, rng, learning_rates, validation=others)
-        self._constrain_weights()
+        rows, held_out = self._project(*samples[:3], mask)
+        self._train_for_fit(rows, held_out, rng)
         self._finish(rows, None)
-        if others is None:  # the calibration of the first fit is the best there is
+        if held_out is None:  # the calibration of the first fit is the best there is
             if self.temperature != "auto":
                 self.temperature_ = float(self.temperature)
-            self._set_threshold(self.ood_scores_, depth=1)
+            self._apply_threshold(self.ood_scores_)
             return
-        fold = Fold(self, rows, others, held_out, samples.counts[held_out])
-        trial = Trial(self._depth(), [fold])
-        splits = Splits([held_out], refit=False)
-        self.temperature_ = self._out_of_fold_temperature(trial, splits)
-        parts = out_of_fold_scores(trial, samples, splits)
-        self._ood_rows = holdout.digests(
-            select_samples(samples.X, held_out), self._split
-        )
-        self._set_threshold(self._combine_scores(parts, samples.X), depth=1)
-
-    def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
-        if self.temperature != "auto":
-            return float(self.temperature)
-        return out_of_fold_temperature(trial) if splits.any() else 1.0
+        fold = Fold(self, rows, held_out, mask, samples.counts[mask])
+        splits = Splits([mask], hashes, refit=False)
+        self._calibrate(Trial(self._depth(), [fold]), samples, splits)
 
     def _rng(self, *spawn_key: int) -> np.random.Generator:
         return _generator(self.random_state, *spawn_key)

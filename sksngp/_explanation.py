@@ -90,10 +90,10 @@ class ExplanationMixin:
         >>> X, y = load_iris(return_X_y=True)
         >>> clf = SNGPClassifier(num_layers=2, cv=None, epochs=20, random_state=0)
         >>> odd = X[:1] + [[0, 9, 0, 0]]
-        >>> found = clf.fit(X, y).explain_ood(odd, X)
-        >>> found.contributions.argmax(axis=1)
+        >>> explanation = clf.fit(X, y).explain_ood(odd, X)
+        >>> explanation.contributions.argmax(axis=1)
         array([1])
-        >>> y[found.neighbors].shape
+        >>> y[explanation.neighbors].shape
         (1, 5)
         """
         check_is_fitted(self)

@@ -1,9 +1,10 @@
-"""Selection of held-out samples and folds, and calibration of the threshold."""
+"""Selection of held-out samples, and calibration of temperature and threshold."""
 
 from __future__ import annotations
 
 import copy
 import reprlib
+from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,9 +13,16 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ._data import holdout
-from ._data.sources import MatrixLike, RowSource
+from ._data.holdout import HoldOut
+from ._data.sources import MatrixLike, RowSource, select_samples
 from ._data.validation import check_samples, checks_parameters
-from ._selection import Samples, Splits
+from ._selection import (
+    Samples,
+    Splits,
+    Trial,
+    out_of_fold_scores,
+    out_of_fold_temperature,
+)
 from ._uncertainty import conformal
 from .exceptions import warn_of_few_samples
 
@@ -28,8 +36,8 @@ KEYS_TO_TRY = 10
 class HeldOutMixin:
     """Mixin of the classifiers that selects held-out samples and calibrates flags.
 
-    Its state consists of the key and the cutoffs of the hash that selects samples, and
-    of the hashes of the samples whose scores are `ood_scores_`.
+    Its state consists of the rule that selects samples by their hashes, and of the
+    hashes of the samples whose scores are `ood_scores_`.
     """
 
     # Parameters and attributes of the classifier.
@@ -39,6 +47,8 @@ class HeldOutMixin:
     ood_alpha: float
     ood_confidence: float | None
     network: Any
+    temperature: Any
+    temperature_: float
     validation_fraction: float
     warm_start: bool
     classes_: np.ndarray
@@ -47,11 +57,8 @@ class HeldOutMixin:
     _ood_score_kind: str
 
     # State of this class.
-    _split: int
-    _cutoffs: NDArray[np.uint64]
-    _ood_rows: NDArray[np.uint64] | None
-    _cross_fitted: NDArray[np.uint64] | None  # hashes of samples in the final fit
-    _held_out_of_stream: NDArray[np.uint64] | None  # hashes of samples held out before
+    _hold_out: HoldOut
+    _ood_score_hashes: NDArray[np.uint64] | None
 
     if TYPE_CHECKING:  # methods of the classifier
 
@@ -59,11 +66,14 @@ class HeldOutMixin:
         def _ood_parts(self) -> str: ...
 
         def _check_parameters(self) -> None: ...
+        def _combine_scores(
+            self, parts: NDArray[np.float64], known: np.ndarray | RowSource
+        ) -> NDArray[np.float64]: ...
 
         def _is_dense(self) -> bool: ...
 
         def _predict_valid(
-            self, X: np.ndarray | RowSource, what: str
+            self, X: np.ndarray | RowSource, quantity: str
         ) -> NDArray[np.float64]: ...
 
     @checks_parameters
@@ -129,40 +139,34 @@ class HeldOutMixin:
         self.__dict__.update(
             ood_scores_=fitted.ood_scores_,
             ood_threshold_=fitted.ood_threshold_,
-            _ood_rows=None,  # not of a stream, which will not go on with them
+            _ood_score_hashes=None,  # not of a stream, which will not go on with them
         )
 
     def _choose_splits(self, samples: Samples, rng: np.random.Generator) -> Splits:
         """Select a held-out set or folds."""
-        self._split = int(rng.integers(2**63))
-        self._cutoffs = np.zeros(len(self.classes_), np.uint64)
-        self._cross_fitted = self._held_out_of_stream = None
-        masks = self._folds(samples)
-        if masks:
-            # Later fits hold out samples that were not used for training in this one.
-            self._cutoffs[:] = holdout.cutoff_for_fraction(self.validation_fraction)
-            self._cross_fitted = holdout.digests(samples.X, self._split)
-            return Splits(masks, refit=True)
-        held_out = self._choose_set(samples, rng)
-        self._cutoffs = holdout.cutoffs(
-            samples.X, samples.labels, held_out, len(self.classes_), self._split
-        )
-        self._check_validation(held_out)
-        return Splits([held_out], refit=False)
+        key = int(rng.integers(2**63))
+        splits = None
+        if self._uses_folds(len(samples.labels)):
+            splits = self._choose_folds(samples, key)
+        return splits or self._choose_set(samples, key, rng)
 
-    def _folds(self, samples: Samples) -> list[NDArray[np.bool_]]:
-        """Return the masks of the folds, or an empty list for a held-out set."""
-        if self.cv is None:
-            return []
-        if self._cv_is_automatic() and not self._cross_fits(len(samples.labels)):
-            return []
-        if not (self._cv_is_automatic() or isinstance(self.cv, Integral)):
-            return self._folds_of_user(samples)
-        num_folds = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
-        fold = holdout.folds(*samples[:3], num_folds, seed=self._split)
-        if fold is None:
-            return []
-        return [fold == number for number in range(num_folds)]
+    def _choose_folds(self, samples: Samples, key: int) -> Splits | None:
+        """Assign samples to folds; return None if there are too few samples."""
+        hashes = holdout.digests(samples.X, key)
+        common = None
+        if self._cv_is_automatic() or isinstance(self.cv, Integral):
+            number = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
+            fold = holdout.folds(hashes, samples.labels, samples.weights, number)
+            if fold is None:
+                return None
+            masks = [fold == each for each in range(number)]
+            common = fold < 0 if (fold < 0).any() else None
+        else:
+            masks = self._folds_of_user(samples)
+        # Later fits hold out samples that were not used for training in this one.
+        rule = HoldOut.of_fraction(self.validation_fraction, len(self.classes_), key)
+        self._hold_out = replace(rule, trained=hashes)
+        return Splits(masks, hashes, refit=True, common=common)
 
     def _folds_of_user(self, samples: Samples) -> list[NDArray[np.bool_]]:
         """Return the masks of the test sets of a cross-validator or of splits."""
@@ -187,8 +191,10 @@ class HeldOutMixin:
     def _cv_is_automatic(self) -> bool:
         return isinstance(self.cv, str)
 
-    def _cross_fits(self, num_rows: int) -> bool:
-        """Return whether ``cv="auto"`` stands for folds."""
+    def _uses_folds(self, num_rows: int) -> bool:
+        """Return whether to cross-fit instead of holding out a set."""
+        if not self._cv_is_automatic():
+            return self.cv is not None
         return (
             num_rows <= MAX_SAMPLES_IN_FOLDS
             and self.validation_fraction > 0
@@ -196,34 +202,6 @@ class HeldOutMixin:
             and not self.warm_start
             and self._is_dense()
         )
-
-    def _hold_out_again(
-        self, X: np.ndarray | RowSource, labels: np.ndarray
-    ) -> NDArray[np.bool_]:
-        """Select the held-out samples of earlier fits and, by hash, new samples."""
-        held_out = self._hold_out_below(X, labels)
-        self._check_validation(held_out)
-        return held_out
-
-    def _hold_out_below(
-        self, X: np.ndarray | RowSource, labels: np.ndarray
-    ) -> NDArray[np.bool_]:
-        """Select samples by hash, except for those used in earlier training."""
-        hashes = holdout.digests(X, self._split)
-        held_out = holdout.are_below(hashes, self._cutoffs[labels])
-        return self._keep_sides(held_out, hashes)
-
-    def _keep_sides(
-        self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
-    ) -> NDArray[np.bool_]:
-        """Correct a held-out mask such that samples of earlier training stay there."""
-        of_stream = getattr(self, "_held_out_of_stream", None)
-        if of_stream is not None:
-            held_out = held_out | np.isin(hashes, of_stream)
-        known = getattr(self, "_cross_fitted", None)
-        if known is not None:
-            held_out = held_out & ~np.isin(hashes, known)
-        return held_out
 
     def _check_validation(self, held_out: NDArray[np.bool_]) -> None:
         if self.early_stopping and not held_out.any():
@@ -235,49 +213,77 @@ class HeldOutMixin:
             )
 
     def _choose_set(
-        self, samples: Samples, rng: np.random.Generator
-    ) -> NDArray[np.bool_]:
+        self, samples: Samples, key: int, rng: np.random.Generator
+    ) -> Splits:
         """Select a held-out set whose weight is close to `validation_fraction`.
 
         Equal samples stay together. If a very common sample is selected, another key of
         the hash is tried, because the training set would lack a large part of the data.
         """
         allowed = max(holdout.MAX_HELD_OUT_FRACTION, 1.5 * self.validation_fraction)
-        tried = []
+        smallest = np.inf
         for _ in range(KEYS_TO_TRY):
-            held_out = self._choose_rows(samples.X, samples.labels)
-            share = samples.weights[held_out].sum() / samples.weights.sum()
-            tried.append((share, self._split, held_out))
-            if share <= allowed:
+            hashes, mask = self._set_for_key(samples, key)
+            fraction = samples.weights[mask].sum() / samples.weights.sum()
+            if fraction < smallest:
+                smallest, best = fraction, (key, hashes, mask)
+            if fraction <= allowed:
                 break
-            self._split = int(rng.integers(2**63))
-        _, self._split, held_out = min(tried, key=lambda each: each[0])
-        return held_out
+            key = int(rng.integers(2**63))
+        key, hashes, mask = best
+        self._check_validation(mask)
+        self._hold_out = HoldOut.of_mask(
+            hashes, samples.labels, mask, len(self.classes_), key
+        )
+        return Splits([mask], hashes, refit=False)
 
-    def _choose_rows(
-        self, X: np.ndarray | RowSource, labels: np.ndarray
-    ) -> NDArray[np.bool_]:
+    def _set_for_key(
+        self, samples: Samples, key: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+        """Return the hashes of samples with a key, and the held-out set."""
+        if not self.validation_fraction:  # do not read the samples to hash them
+            size = len(samples.labels)
+            return np.zeros(size, np.uint64), np.zeros(size, bool)
+        hashes = holdout.digests(samples.X, key)
         for at_least in (
             conformal.min_calibration_size(self.ood_alpha, self.ood_confidence),
             0,
         ):
-            held_out = holdout.hold_out(
-                X,
-                labels,
-                self.validation_fraction,
-                at_least=at_least,
-                seed=self._split,
+            mask = holdout.hold_out(
+                hashes, samples.labels, self.validation_fraction, at_least=at_least
             )
-            if held_out.any() or not self.early_stopping:
+            if mask.any() or not self.early_stopping:
                 break
-        return held_out
+        return hashes, mask
 
     def _start_holding_out(self, rng: np.random.Generator) -> None:
-        """Initialize the hash that selects the held-out samples of a stream."""
-        self._split = int(rng.integers(2**63))
-        self._cross_fitted = self._held_out_of_stream = None
-        cutoff = holdout.cutoff_for_fraction(self.validation_fraction)
-        self._cutoffs = np.full(len(self.classes_), cutoff, np.uint64)
+        """Initialize the rule that selects the held-out samples of a stream."""
+        self._hold_out = HoldOut.of_fraction(
+            self.validation_fraction, len(self.classes_), int(rng.integers(2**63))
+        )
+
+    def _calibrate(self, trial: Trial, samples: Samples, splits: Splits) -> None:
+        """Fit the temperature and the threshold to the held-out samples of a trial."""
+        temperature = self._out_of_fold_temperature(trial, splits)
+        for model in (self, *(fold.model for fold in trial.folds)):
+            model.temperature_ = temperature
+        parts = out_of_fold_scores(trial, samples, splits)
+        scores = self._combine_scores(parts, samples.X)
+        hashes = splits.hashes[splits.held_out]
+        if splits.common is not None:
+            # The final network knows common samples, and will know new ones like them.
+            common = select_samples(samples.X, splits.common)
+            scores = np.append(
+                scores, self._predict_valid(common, self._ood_score_kind)
+            )
+            hashes = np.append(hashes, splits.hashes[splits.common])
+        self._apply_threshold(scores)
+        self._ood_score_hashes = hashes
+
+    def _out_of_fold_temperature(self, trial: Trial, splits: Splits) -> float:
+        if self.temperature != "auto":
+            return float(self.temperature)
+        return out_of_fold_temperature(trial) if splits.any() else 1.0
 
     def _check_overflow(self, values: np.ndarray) -> None:
         if not np.isfinite(values).all():
@@ -285,10 +291,6 @@ class HeldOutMixin:
                 "The trained weights are so large that predictions overflow. Use a "
                 f"learning_rate smaller than {self.learning_rate}."
             )
-
-    def _set_threshold(self, scores: NDArray[np.float64], depth: int = 0) -> None:
-        self._apply_threshold(scores)
-        self._warn_of_few(len(scores), depth + 1)
 
     def _apply_threshold(self, scores: NDArray[np.float64]) -> None:
         self._check_overflow(scores)

@@ -19,7 +19,7 @@ from ._wide_resnet import WideResNet
 if TYPE_CHECKING:
     from ._data.rows import Rows
     from ._data.streamed_rows import StreamedRows
-    from ._networks.custom_function import Body
+    from ._networks.custom_function import NetworkFunction
     from ._tensorflow.pool import CompiledNetwork
 
 
@@ -84,14 +84,14 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
 
     _params_fixed_by_fit = ("num_samples", "dropout_rate")
 
-    def _custom_fields(self, body: Body) -> dict[str, Any]:
-        return {**super()._custom_fields(body), "dropout": self.dropout_rate > 0}
+    def _custom_fields(self, function: NetworkFunction) -> dict[str, Any]:
+        return {**super()._custom_fields(function), "dropout": self.dropout_rate > 0}
 
     def _network_variables(self) -> dict[str, float]:
         # The rate with which the masks were drawn; the parameter may have changed.
         return {
             **super()._network_variables(),
-            "dropout_rate": self._settled_as["dropout_rate"],
+            "dropout_rate": self._fixed_params["dropout_rate"],
         }
 
     def _wide_resnet(self) -> WideResNet:
@@ -101,9 +101,9 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
         self, rows: Rows | StreamedRows, rng: np.random.Generator
     ) -> None:
         # A separate generator: the number of masks does not affect the training.
-        (own,) = rng.spawn(1)
+        (generator,) = rng.spawn(1)
         self.masks_ = self._fitted_architecture.draw_masks(
-            own, self.num_samples, self.dropout_rate
+            generator, self.num_samples, self.dropout_rate
         )
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:

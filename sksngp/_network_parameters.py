@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from ._networks.architecture import Architecture
-from ._networks.custom_function import Body
+from ._networks.custom_function import NetworkFunction
 from ._networks.kinds import architecture_of
 from ._networks.memory_needs import Need
 from ._parameters import SharedParameters
@@ -33,9 +33,9 @@ WIDTH_STEP = 64
 MAX_NUM_HIDDEN = 512
 #: Fields of an architecture whose names differ from those of the parameters.
 _PARAMETER_NAMES = {
-    "body": "network",
+    "function": "network",
     "mixed": "mixed_precision",
-    "normalised": "spectral normalization",
+    "normalized": "spectral normalization",
 }
 
 
@@ -47,7 +47,7 @@ class NetworkParametersMixin(SharedParameters):
     classes_: np.ndarray
     image_shape_: tuple[int, ...] | None
     n_features_in_: int
-    _settled_as: dict[str, Any]
+    _fixed_params: dict[str, Any]
 
     #: Parameters, besides those of the architecture, that further training of a fitted
     #: classifier cannot change.
@@ -117,18 +117,22 @@ class NetworkParametersMixin(SharedParameters):
             fields["mixed"] = self.mixed_precision
         if self._is_dense():
             return fields
-        body, known = self._custom_function(), (fitted or {}).get("body")
-        if known is not None and body.has_function_of(known):
-            body = known
+        function, known = self._custom_function(), (fitted or {}).get("function")
+        if known is not None and function.has_function_of(known):
+            function = known
         else:
-            body = backend.describe(body, self.mixed_precision)
-        return {**fields, **self._custom_fields(body)}
+            function = backend.describe(function, self.mixed_precision)
+        return {**fields, **self._custom_fields(function)}
 
-    def _custom_fields(self, body: Body) -> dict[str, Any]:
+    def _custom_fields(self, function: NetworkFunction) -> dict[str, Any]:
         """Return the fields that differ for a custom network."""
-        assert body.description is not None
-        width = body.description.num_features
-        return {"num_layers": 0, "num_hidden": width, "dropout": False, "body": body}
+        assert function.description is not None
+        return {
+            "num_layers": 0,
+            "num_hidden": function.description.num_features,
+            "dropout": False,
+            "function": function,
+        }
 
     def _is_dense(self) -> bool:
         """Return whether `network` is the tutorial's dense network."""
@@ -147,7 +151,7 @@ class NetworkParametersMixin(SharedParameters):
         steps = -(-self.n_features_in_ // WIDTH_STEP)
         return min(max(DEFAULT_NUM_HIDDEN, steps * WIDTH_STEP), MAX_NUM_HIDDEN)
 
-    def _custom_function(self) -> Body:
+    def _custom_function(self) -> NetworkFunction:
         """Return the function that builds the custom network."""
         network: Any = self.network
         if isinstance(network, str):
@@ -155,7 +159,7 @@ class NetworkParametersMixin(SharedParameters):
         if isinstance(network, BaseEstimator):
             network = clone(network)  # set_params must not change a fitted network
         shape = getattr(self, "image_shape_", None) or (self.n_features_in_,)
-        return Body(network, shape)
+        return NetworkFunction(network, shape)
 
     def _wide_resnet(self) -> WideResNet:
         return WideResNet()
@@ -186,7 +190,7 @@ class NetworkParametersMixin(SharedParameters):
             }
             return {**names, **fixed}
 
-        fitted = named(self.architecture_, self._settled_as)
+        fitted = named(self.architecture_, self._fixed_params)
         fitted["image_shape"] = self.image_shape_
         now = named(fields, {n: getattr(self, n) for n in self._params_fixed_by_fit})
         now["image_shape"] = self.image_shape_

@@ -65,7 +65,7 @@ class NetworkTrainingMixin(NetworkParametersMixin):
         log_prior = _log_prior(labels, weights, len(self.classes_))
         self.weights_ = architecture.initial_weights(rng, log_prior)
         self.weights_ |= backend.built_weights(architecture, rng)
-        self._settled_as = {
+        self._fixed_params = {
             name: getattr(self, name) for name in self._params_fixed_by_fit
         }
         self._optimizer_state = None

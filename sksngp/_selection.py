@@ -59,23 +59,36 @@ class Samples(NamedTuple):
     counts: NDArray[np.float64]
 
 
-class Splits(NamedTuple):
+@dataclass(frozen=True)
+class Splits:
     """Samples that are left out of training.
 
     Parameters
     ----------
-    held_out : list of bool ndarray of shape (n,)
-        A mask for each network to train.
+    masks : list of bool ndarray of shape (n,)
+        The samples that are held out, for each network to train.
+    hashes : uint64 ndarray of shape (n,)
+        Hashes of all samples.
     refit : bool
         Whether the final model is fitted on all samples afterwards.
+    common : bool ndarray of shape (n,) or None, default=None
+        Samples in no fold because they are a large fraction of the data. The final
+        model computes their scores.
     """
 
-    held_out: list[NDArray[np.bool_]]
+    masks: list[NDArray[np.bool_]]
+    hashes: NDArray[np.uint64]
     refit: bool
+    common: NDArray[np.bool_] | None = None
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Mask of the samples that are held out in any split."""
+        return np.logical_or.reduce(self.masks)
 
     def any(self) -> bool:
         """Return whether any sample is held out."""
-        return any(mask.any() for mask in self.held_out)
+        return bool(self.held_out.any())
 
 
 class Candidate(NamedTuple):

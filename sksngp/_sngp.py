@@ -14,7 +14,7 @@ from ._sngp_output import KernelOutput
 from ._uncertainty.input_distance import InputDistance
 
 if TYPE_CHECKING:
-    from ._networks.custom_function import Body
+    from ._networks.custom_function import NetworkFunction
 
 
 class SNGPClassifier(KernelOutput):
@@ -130,34 +130,35 @@ class SNGPClassifier(KernelOutput):
             "num_inducing": int(self.num_inducing),
         }
 
-    def _custom_fields(self, body: Body) -> dict[str, Any]:
-        fields = super()._custom_fields(body)
-        assert body.description is not None
+    def _custom_fields(self, function: NetworkFunction) -> dict[str, Any]:
+        fields = super()._custom_fields(function)
+        assert function.description is not None
         if self.spec_norm_bound is None:
-            return {**fields, "normalised": False}
-        if not body.description.num_normalised:
+            return {**fields, "normalized": False}
+        if not function.description.num_normalized:
             raise ValueError(
-                f"network={body.name} must return a functional or sequential model "
+                f"network={function.name} must return a functional or sequential model "
                 "with trainable layers that can be normalized, such as Dense and "
                 "convolutions; layers in a custom `call` method are not found. Return "
                 "such a model or pass spec_norm_bound=None."
             )
-        self._warn_of_unnormalized(body)
+        self._warn_of_unnormalized(function)
         return fields
 
-    def _warn_of_unnormalized(self, body: Body) -> None:
+    def _warn_of_unnormalized(self, function: NetworkFunction) -> None:
         """Warn about layers without normalization, once per classifier."""
-        assert body.description is not None
-        names = body.description.unnormalised
+        assert function.description is not None
+        names = function.description.unnormalized
         kinds = [name.partition(" ")[2] for name in names]  # Keras numbers the names
-        if not names or kinds == getattr(self, "_unnormalised", None):
+        if not names or kinds == getattr(self, "_unnormalized", None):
             return
-        self._unnormalised = kinds
+        self._unnormalized = kinds
         warnings.warn(
             f"spec_norm_bound={self.spec_norm_bound} has no effect on these layers of "
-            f"network={body.name}: {', '.join(names)}. Only layers whose kernel is a "
-            "matrix, or a convolution of inputs of known size, are normalized; others "
-            "may not preserve distances. Pass spec_norm_bound=None to bound no norm.",
+            f"network={function.name}: {', '.join(names)}. Only layers whose kernel is "
+            "a matrix, or a convolution of inputs of known size, are normalized; "
+            "others may not preserve distances. Pass spec_norm_bound=None to bound no "
+            "norm.",
             UserWarning,
             stacklevel=9,  # the caller of fit
         )
@@ -173,7 +174,7 @@ class SNGPClassifier(KernelOutput):
 
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
-        groups = 1 if self._settled_as["covariance"] == "shared" else classes
+        groups = 1 if self._fixed_params["covariance"] == "shared" else classes
         factor = self.posterior_.factor
         scales = {
             "kernel_scale_": self.kernel_scale_,

@@ -36,9 +36,11 @@ class DistancesFromTraining(PosteriorOfOutput, ABC):
         if self._fitted_architecture.projection_width is None:
             return
         classes = len(self.classes_)
-        self.input_distance_ = fit_input_distance(rows, classes, seed=self._split)
+        self.input_distance_ = fit_input_distance(
+            rows, classes, seed=self._hold_out.key
+        )
         self.hidden_distance_ = fit_input_distance(
-            self._hidden_rows(rows), classes, seed=self._split
+            self._hidden_rows(rows), classes, seed=self._hold_out.key
         )
 
     def _distances_with(

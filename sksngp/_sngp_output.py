@@ -60,8 +60,8 @@ class KernelOutput(ScoreOfPosterior, ABC):
         else:
             self.kernel_scale_ = float(self.kernel_scale)
         # A separate generator: num_samples does not affect the training.
-        (own,) = rng.spawn(1)
-        self.noise_ = own.standard_normal((self.num_samples, len(self.classes_)))
+        (generator,) = rng.spawn(1)
+        self.noise_ = generator.standard_normal((self.num_samples, len(self.classes_)))
 
     def _factors_to_compare(
         self, samples: Samples, splits: Splits

@@ -41,8 +41,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
     temperature: Any
     temperature_: float
     validation_fraction: float
-    _cutoffs: NDArray[np.uint64]
-    _split: int
+    _hold_out: holdout.HoldOut
     _weight_totals: tuple[float, float, bool, float]
 
     if TYPE_CHECKING:  # methods of the classifier
@@ -52,9 +51,6 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         ) -> dict[str, Any]: ...
         def _check_architecture(self, architecture: dict[str, Any]) -> None: ...
         def _check_parameters(self) -> None: ...
-        def _keep_sides(
-            self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
-        ) -> NDArray[np.bool_]: ...
         def _memory_needs(self, *args: Any) -> list[Need]: ...
         def _rng(self, *spawn_key: int) -> np.random.Generator: ...
         def _start_holding_out(self, rng: np.random.Generator) -> None: ...
@@ -173,7 +169,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             self.temperature_ = float(self.temperature)
         if state is None:
             state = self._new_stream(checked, first, int(rng.integers(2**63)))
-        hashes = holdout.digests(checked, self._split)
+        hashes = self._hold_out.digests(checked)
         held_out = self._hold_out_of_batch(hashes, labels, state)
         batch = Batch(checked, labels, weights, hashes, held_out)
         if not state.is_due(batch):
@@ -232,9 +228,9 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         cutoffs = np.where(
             place < self._rows_with_larger_share(state),
             np.uint64(holdout.cutoff_for_fraction(holdout.MAX_HELD_OUT_FRACTION)),
-            self._cutoffs[labels],
+            self._hold_out.cutoffs[labels],
         )
-        held_out = self._keep_sides(holdout.are_below(hashes, cutoffs), hashes)
+        held_out = self._hold_out.keep_sides(holdout.are_below(hashes, cutoffs), hashes)
         held_out = state.keep_sides(held_out, hashes)
         if not state.fitted and not state.started:
             for label in np.unique(labels):  # the first model requires all classes

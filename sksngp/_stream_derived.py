@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ._data.holdout import HoldOut
 from ._data.rows import Rows
 from ._data.sources import RowSource
-from ._data.stream_memory import are_tame
+from ._data.stream_memory import without_extremes
 from ._data.streamed_rows import StreamedRows
 from ._stream_state import StreamState
 from ._uncertainty import conformal
@@ -32,7 +33,7 @@ DERIVED = (
     "_surprisals",
     "ood_scores_",
     "ood_threshold_",
-    "_ood_rows",
+    "_ood_score_hashes",
 )
 
 _deriving = threading.RLock()
@@ -44,9 +45,8 @@ class StreamDerivedMixin:
     # Parameters and attributes of the classifier.
     ood_alpha: float
     ood_confidence: float | None
-    _cross_fitted: NDArray[np.uint64] | None
-    _held_out_of_stream: NDArray[np.uint64] | None
-    _ood_rows: NDArray[np.uint64] | None
+    _hold_out: HoldOut
+    _ood_score_hashes: NDArray[np.uint64] | None
     _ood_score_kind: str
 
     # State of this class.
@@ -62,7 +62,7 @@ class StreamDerivedMixin:
         def _combine_scores(
             self, parts: NDArray[np.float64], known: np.ndarray | RowSource
         ) -> NDArray[np.float64]: ...
-        def _predict_valid(self, X: Any, what: str) -> NDArray[np.float64]: ...
+        def _predict_valid(self, X: Any, quantity: str) -> NDArray[np.float64]: ...
         def _project(
             self, *args: Any
         ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]: ...
@@ -98,9 +98,9 @@ class StreamDerivedMixin:
             parts = model._predict_valid(held_out, model._ood_parts)
             scores = model._combine_scores(parts, remembered[0])
         if len(others):
-            hashes = np.append(state.fitted["_ood_rows"][others], hashes)
+            hashes = np.append(state.fitted["_ood_score_hashes"][others], hashes)
             scores = np.append(state.fitted["ood_scores_"][others], scores)
-        model._ood_rows = hashes
+        model._ood_score_hashes = hashes
         model._apply_threshold(scores)
         return {name: vars(model)[name] for name in DERIVED if name in vars(model)}
 
@@ -114,8 +114,8 @@ class StreamDerivedMixin:
         gradually replaced by those of the stream.
         """
         # An extreme sample would be the threshold of a short stream.
-        tame = are_tame(state.held_out.X, state.bounds)
-        earlier = state.fitted.get("_ood_rows")
+        tame = without_extremes(state.held_out.X, state.bounds)
+        earlier = state.fitted.get("_ood_score_hashes")
         if earlier is None:
             return tame, np.empty(0, np.intp)
         others = np.flatnonzero(~np.isin(earlier, state.held_out.hashes))
@@ -154,13 +154,6 @@ class StreamDerivedMixin:
             if hasattr(self, name):
                 self.__dict__[name] = getattr(self, name)
         del self.__dict__["_stream"]
-        self._held_out_of_stream = _joined(
-            self._held_out_of_stream, state.held_out.hashes
+        self._hold_out = self._hold_out.after(
+            held_out=state.held_out.hashes, trained=state.memory.hashes
         )
-        self._cross_fitted = _joined(self._cross_fitted, state.memory.hashes)
-
-
-def _joined(
-    before: NDArray[np.uint64] | None, hashes: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
-    return hashes if before is None else np.append(before, hashes)

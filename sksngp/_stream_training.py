@@ -11,7 +11,7 @@ from ._data.projection import InputProjection
 from ._data.rows import Rows, concatenate
 from ._data.sample_weight import in_units
 from ._data.sources import clipped
-from ._data.stream_memory import capacity, reach
+from ._data.stream_memory import capacity, clipping_bounds
 from ._data.streamed_rows import StreamedRows
 from ._stream_state import Batch, StreamState
 
@@ -91,7 +91,9 @@ class StreamTrainingMixin:
     def _draw_anew(self, state: StreamState, rng: np.random.Generator) -> StreamState:
         """Initialize a network and train it on the stored samples."""
         seen = state.memory.seen
-        state = replace(state, bounds=reach(state.memory.X), started=seen, scaled=seen)
+        state = replace(
+            state, bounds=clipping_bounds(state.memory.X), started=seen, scaled=seen
+        )
         X, labels, weights = state.remembered()
         before = self.n_iter_, self.loss_curve_
         drawn = np.random.default_rng(state.seed)
@@ -112,7 +114,7 @@ class StreamTrainingMixin:
             return state
         state = replace(state, scaled=state.memory.seen)
         if not state.fitted:
-            state = replace(state, bounds=reach(state.memory.X))
+            state = replace(state, bounds=clipping_bounds(state.memory.X))
         X, _, weights = state.remembered()
         self.projection_ = self.projection_.rescaled(X, weights, state.scaler)
         return state

@@ -167,5 +167,5 @@ class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
 def _activated(images: tf.Tensor) -> tf.Tensor:
     import tf_keras
 
-    normalised = tf_keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(images)
-    return tf_keras.layers.ReLU()(normalised)
+    normalized = tf_keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(images)
+    return tf_keras.layers.ReLU()(normalized)

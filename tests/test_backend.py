@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import backend
 
@@ -17,8 +17,8 @@ def network(shape):
 @pytest.fixture
 def architecture():
     fields = {"num_outputs": 2, "num_layers": 0, "num_hidden": 4}
-    body = backend.describe(Body(network, (3,)))
-    return lambda members: architecture_of(**fields, body=body, members=members)
+    function = backend.describe(NetworkFunction(network, (3,)))
+    return lambda members: architecture_of(**fields, function=function, members=members)
 
 
 def test_start_can_be_repeated():
@@ -27,12 +27,12 @@ def test_start_can_be_repeated():
 
 
 def test_description_belongs_to_a_copy():
-    body = Body(network, (3,))
-    described = backend.describe(body)
-    assert body.description is None
+    function = NetworkFunction(network, (3,))
+    described = backend.describe(function)
+    assert function.description is None
     assert described.description.num_features == 4
     assert described.description.num_weights == 3 * 4 + 4
-    assert described.has_function_of(body)
+    assert described.has_function_of(function)
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -3,7 +3,7 @@ import pytest
 import tf_keras
 
 from sksngp._networks.custom_architecture import CustomArchitecture
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._tensorflow import backend
 
 
@@ -15,8 +15,8 @@ def network(shape):
 
 @pytest.fixture
 def architecture():
-    body = backend.describe(Body(network, (8, 6, 2)))
-    return CustomArchitecture(3, 0, 4, members=2, body=body)
+    function = backend.describe(NetworkFunction(network, (8, 6, 2)))
+    return CustomArchitecture(3, 0, 4, members=2, function=function)
 
 
 def test_sizes_are_those_of_the_model(architecture):

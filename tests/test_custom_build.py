@@ -3,7 +3,7 @@ import random
 import pytest
 import tf_keras
 
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._tensorflow.custom_build import build, describe
 
 
@@ -14,7 +14,8 @@ def network(shape):
 def test_initial_weights_follow_from_the_seed():
     state = random.getstate()
     first, again, other = (
-        build(Body(network, (4,)), seed).get_weights()[0] for seed in (1, 1, 2)
+        build(NetworkFunction(network, (4,)), seed).get_weights()[0]
+        for seed in (1, 1, 2)
     )
     assert (first == again).all()
     assert (first != other).any()
@@ -22,11 +23,11 @@ def test_initial_weights_follow_from_the_seed():
 
 
 def test_description_counts_weights_and_outputs():
-    description = describe(Body(network, (4,)))
+    description = describe(NetworkFunction(network, (4,)))
     assert description.num_weights == 4 * 3 + 3
     assert description.num_features == description.widest_floats == 3
-    assert description.num_normalised == 1
-    assert not description.unnormalised
+    assert description.num_normalized == 1
+    assert not description.unnormalized
 
 
 def test_types_are_checked():
@@ -35,4 +36,4 @@ def test_types_are_checked():
         return tf_keras.Sequential([layer])
 
     with pytest.raises(ValueError, match="must compute in float32, got float64"):
-        build(Body(double, (4,)))
+        build(NetworkFunction(double, (4,)))

@@ -26,7 +26,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._networks import memory_needs
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._tensorflow import backend, pool
 from sksngp.metrics import ood_auroc
 from sksngp.persistence import ModelFileError, load, save
@@ -40,7 +40,7 @@ def dense(shape, units=8, rate=0.2):
     return tf_keras.Model(inputs, tf_keras.layers.Dropout(rate)(hidden))
 
 
-def normalised(shape):
+def normalized(shape):
     """Build a network of a frozen layer, batch normalization and a dropout layer."""
     frozen = tf_keras.layers.Dense(2, kernel_initializer="identity", trainable=False)
     return tf_keras.Sequential(
@@ -131,12 +131,14 @@ def test_equal_custom_networks():
         (Convolution(3), clone(Convolution(3))),
     ]
     for first, second in equal:
-        assert Body(first, (2,)) == Body(second, [2])
-        assert hash(Body(first, (2,))) == hash(Body(second, (2,)))
-        assert Body(first, (2,)) != Body(second, (3,))
-    different = [dense, normalised, partial(dense, units=3), partial(dense, units=4)]
+        assert NetworkFunction(first, (2,)) == NetworkFunction(second, [2])
+        assert hash(NetworkFunction(first, (2,))) == hash(NetworkFunction(second, (2,)))
+        assert NetworkFunction(first, (2,)) != NetworkFunction(second, (3,))
+    different = [dense, normalized, partial(dense, units=3), partial(dense, units=4)]
     different += [Convolution(3), Convolution(4)]
-    assert len({Body(network, (2,)) for network in different}) == len(different)
+    assert len({NetworkFunction(network, (2,)) for network in different}) == len(
+        different
+    )
 
 
 def test_equality_after_cloudpickle():
@@ -148,14 +150,16 @@ def test_equality_after_cloudpickle():
     for network in (closed, partial(dense, units=np.array([3])), Convolution([3])):
         same = cloudpickle.loads(cloudpickle.dumps(network))
         assert same is not network
-        assert Body(same, (2,)) == Body(network, (2,))
-    assert Body(Convolution([3]), (2,)) != Body(Convolution([4]), (2,))
+        assert NetworkFunction(same, (2,)) == NetworkFunction(network, (2,))
+    assert NetworkFunction(Convolution([3]), (2,)) != NetworkFunction(
+        Convolution([4]), (2,)
+    )
 
     def calls_itself(shape, depth=2):
         return calls_itself(shape, depth - 1) if depth else dense(shape)
 
     same = cloudpickle.loads(cloudpickle.dumps(calls_itself))
-    assert Body(same, (2,)) == Body(calls_itself, (2,))
+    assert NetworkFunction(same, (2,)) == NetworkFunction(calls_itself, (2,))
 
 
 UNITS, SETTINGS, CALLS, MEMO = 3, {"activation": "relu"}, [], {}
@@ -226,11 +230,11 @@ def change(patch, name, value):
 def test_equality_includes_the_objects_that_a_function_uses(
     network, name, value, width, monkeypatch
 ):
-    body = backend.describe(Body(network, (2,)))
-    assert body == backend.describe(Body(network, (2,)))
+    function = backend.describe(NetworkFunction(network, (2,)))
+    assert function == backend.describe(NetworkFunction(network, (2,)))
     change(monkeypatch, name, value)
-    again = backend.describe(Body(network, (2,)))
-    assert again != body and again.description.num_features == width
+    again = backend.describe(NetworkFunction(network, (2,)))
+    assert again != function and again.description.num_features == width
 
 
 @pytest.mark.slow
@@ -274,9 +278,11 @@ def test_arrays_of_another_network_are_rejected(small, moons):
 
 
 def test_fitted_networks_are_equal_after_cloudpickle():
-    body = backend.describe(Body(Convolution(3), (4, 4, 1)))
-    assert pickle.loads(pickle.dumps(body)) == body == copy.deepcopy(body)
-    assert body != backend.describe(Body(Convolution(3), (4, 4, 1)), "bfloat16")
+    function = backend.describe(NetworkFunction(Convolution(3), (4, 4, 1)))
+    assert pickle.loads(pickle.dumps(function)) == function == copy.deepcopy(function)
+    assert function != backend.describe(
+        NetworkFunction(Convolution(3), (4, 4, 1)), "bfloat16"
+    )
 
 
 def test_a_second_fit_compiles_nothing(digits):
@@ -288,13 +294,13 @@ def test_a_second_fit_compiles_nothing(digits):
 
 
 def test_a_description():
-    found = backend.describe(Body(dense, (3,))).description
+    found = backend.describe(NetworkFunction(dense, (3,))).description
     assert found.num_features == 8 and found.num_weights == 3 * 8 + 8
     assert found.widest_floats == 8 and found.row_floats == 3 + 3 + 8 + 8 + 8
-    assert found.num_normalised == 1
-    nested = backend.describe(Body(nested_model, (3,))).description
-    assert nested.num_normalised == 1 and nested.row_floats == found.row_floats
-    assert backend.describe(Body(own, (3,))).description.num_normalised == 0
+    assert found.num_normalized == 1
+    nested = backend.describe(NetworkFunction(nested_model, (3,))).description
+    assert nested.num_normalized == 1 and nested.row_floats == found.row_floats
+    assert backend.describe(NetworkFunction(own, (3,))).description.num_normalized == 0
 
 
 # All four classifiers
@@ -304,7 +310,7 @@ def test_a_description():
 def learnt(make, moons):
     """Return a fitted classifier whose network has batch normalization."""
     before = random.getstate(), np.random.get_state()[1].tolist()
-    clf = make(network=normalised, epochs=60, learning_rate=0.01).fit(*moons)
+    clf = make(network=normalized, epochs=60, learning_rate=0.01).fit(*moons)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
     return clf
 
@@ -342,7 +348,7 @@ def test_fits_are_repeatable(learnt, moons, outputs):
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_pickled_classifier_can_be_trained_further(make, moons, outputs):
     X, y = moons
-    clf = make(network=normalised).partial_fit(X[:100], y[:100], classes=[0, 1])
+    clf = make(network=normalized).partial_fit(X[:100], y[:100], classes=[0, 1])
     same = pickle.loads(pickle.dumps(clf))
     for model in (clf, same):
         model.partial_fit(X[100:], y[100:])
@@ -359,7 +365,7 @@ def test_warm_start_continues_training(small, moons):
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_data_larger_than_memory(make, moons, monkeypatch):
     X, y = moons
-    clf = make(network=normalised, epochs=40, learning_rate=0.01)
+    clf = make(network=normalized, epochs=40, learning_rate=0.01)
     monkeypatch.setattr(sksngp._data.streamed_rows, "IN_MEMORY_BYTES", 100 * 2 * 4)
     monkeypatch.setattr(sksngp._data.sources, "ARRAY_PARTITION_SIZE", 50)
     assert clf.fit(X, y).score(X, y) > 0.8
@@ -392,12 +398,12 @@ def test_the_dense_network_takes_images_as_rows(small, digits, outputs):
 def test_small_mini_batches_are_normalized_as_a_whole(small, moons):
     X, y = moons
     for batch_size in (1, 2, 7):
-        clf = small(ResNetClassifier, network=normalised, batch_size=batch_size)
+        clf = small(ResNetClassifier, network=normalized, batch_size=batch_size)
         clf.set_params(epochs=3, learning_rate=0.01).fit(X[:60], y[:60])
         assert np.isfinite(clf.predict_proba(X)).all()
     clf.partial_fit(X[:1], y[:1])
     assert np.isfinite(clf.predict_proba(X)).all()
-    clf = small(ResNetClassifier, network=normalised, batch_size=2, epochs=10)
+    clf = small(ResNetClassifier, network=normalized, batch_size=2, epochs=10)
     assert clf.fit(X, y).score(X, y) > 0.7
 
 
@@ -533,13 +539,13 @@ def spectral_norms(clf):
 @pytest.mark.slow
 def test_sngp_bounds_spectral_norms_of_custom_networks(small, moons):
     params = {"epochs": 15, "learning_rate": 0.1}
-    for network in (normalised, nested_model):
+    for network in (normalized, nested_model):
         for bound in (0.3, 0.6):
             settings = {"network": network, "spec_norm_bound": bound}
             clf = small(SNGPClassifier, **params, **settings).fit(*moons)
             *_, norm = spectral_norms(clf)
             assert 0.3 * bound < norm < 1.001 * bound
-    free = small(SNGPClassifier, **params, network=normalised, spec_norm_bound=None)
+    free = small(SNGPClassifier, **params, network=normalized, spec_norm_bound=None)
     assert spectral_norms(free.fit(*moons))[-1] > 0.9
 
 
@@ -551,7 +557,7 @@ def test_the_dense_network_without_a_bound(small, moons):
 
 def test_sngp_variance_increases_with_distance(small, moons):
     X, y = moons
-    clf = small(SNGPClassifier, network=normalised, epochs=40, learning_rate=0.01)
+    clf = small(SNGPClassifier, network=normalized, epochs=40, learning_rate=0.01)
     clf.fit(X, y)
     score = -clf.score_samples(X)
     assert ood_auroc(score, -clf.score_samples(X + np.array([0.0, 4.0]))) > 0.9
@@ -786,8 +792,10 @@ def local():
     ids=["LSTM", "LocallyConnected1D"],
 )
 def test_warning_for_layers_that_are_not_normalized(layer, shape):
-    found = backend.describe(Body(beside_dense(layer, shape), (2,))).description
-    (name,) = found.unnormalised  # neither Dense nor BatchNormalization
+    found = backend.describe(
+        NetworkFunction(beside_dense(layer, shape), (2,))
+    ).description
+    (name,) = found.unnormalized  # neither Dense nor BatchNormalization
     assert name.endswith(f"({type(layer()).__name__})")
 
 
@@ -806,7 +814,7 @@ def test_layers_that_are_not_normalized_are_reported_once(small, moons):
 def test_no_warning_if_all_layers_are_normalized(small, moons):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        small(SNGPClassifier, network=normalised, epochs=1).fit(*moons)
+        small(SNGPClassifier, network=normalized, epochs=1).fit(*moons)
 
 
 def test_no_warning_without_a_spectral_norm_bound(small, moons, no_training):
@@ -820,7 +828,7 @@ def test_no_warning_without_a_spectral_norm_bound(small, moons, no_training):
 @pytest.mark.slow
 def test_sngp_rejects_layers_that_cannot_be_normalized(small, moons):
     assert small(SNGPClassifier, network=grouped).fit(*moons)
-    with pytest.raises(ValueError, match=r"must know the size of images.*None"):
+    with pytest.raises(ValueError, match=r"requires images of a fixed size.*None"):
         small(SNGPClassifier, network=of_any_size).fit(*moons)
     for clf in (
         small(SNGPClassifier, network=grouped, spec_norm_bound=None),
@@ -869,7 +877,7 @@ def test_further_training_reports_changed_parameters(digits):
 
 
 def test_bound_that_is_added_later_is_reported(small, moons):
-    clf = small(SNGPClassifier, network=normalised, spec_norm_bound=None, epochs=1)
+    clf = small(SNGPClassifier, network=normalized, spec_norm_bound=None, epochs=1)
     clf.fit(*moons).set_params(spec_norm_bound=0.9)
     with pytest.raises(ValueError, match="spectral normalization=True instead of Fal"):
         clf.partial_fit(*moons)
@@ -899,7 +907,7 @@ def test_images_of_another_shape_are_rejected(digits):
 def test_network_that_is_too_large(make, moons, monkeypatch):
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 0)
     monkeypatch.setattr(memory_needs, "MIN_CHECKED_BYTES", 0)
-    clf = make(network=normalised, batch_size=None)
+    clf = make(network=normalized, batch_size=None)
     with pytest.raises(MemoryError, match=r"This fit needs at least .* are available"):
         clf.fit(*moons)
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 2**40)

@@ -7,14 +7,14 @@ import tf_keras
 from official.nlp.modeling.layers import SpectralNormalizationConv2D
 
 from sksngp import SNGPClassifier
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import normalized_layers, pool
 from sksngp._tensorflow.backend import built_weights
 from sksngp._tensorflow.custom_network import CustomNetwork
 from sksngp._tensorflow.normalized_layers import (
     DenseWithoutPowerIteration,
-    NormalisedConv2D,
+    NormalizedConv2D,
 )
 from sksngp._tensorflow.random_layers import Dropout
 
@@ -29,9 +29,9 @@ def image_network(shape):
 
 
 def fields(num_inducing=None, **changes):
-    body = Body(image_network, (4, 4, 2))
+    function = NetworkFunction(image_network, (4, 4, 2))
     fixed = {"num_outputs": 3, "num_layers": 0, "num_hidden": 5, "dropout": False}
-    return {**fixed, "num_inducing": num_inducing, "body": body, **changes}
+    return {**fixed, "num_inducing": num_inducing, "function": function, **changes}
 
 
 def drawn(architecture, seed=0):
@@ -57,7 +57,7 @@ def exact_norm(layer, shape):
 def wrapped(shape, bound=1.0, **settings):
     settings = {"filters": 5, "kernel_size": 3, "padding": "same"} | settings
     inner = tf_keras.layers.Conv2D(**settings, bias_initializer="random_normal")
-    layer = NormalisedConv2D(inner, norm_multiplier=bound)
+    layer = NormalizedConv2D(inner, norm_multiplier=bound)
     layer(tf.zeros((1, *shape)))
     rng = np.random.default_rng(0)
     for variable in (layer.u, layer.v, inner.kernel):
@@ -156,17 +156,17 @@ def test_a_kernel_of_zeros_is_bounded_once_it_grows(kind):
         features = tf_keras.layers.GlobalAveragePooling2D()(layer(inputs))
         return tf_keras.Model(inputs, features)
 
-    body = Body(network, (4, 4, 2))
-    architecture = architecture_of(fields(8, body=body, num_hidden=3))
+    function = NetworkFunction(network, (4, 4, 2))
+    architecture = architecture_of(fields(8, function=function, num_hidden=3))
     built = CustomNetwork(architecture)
     built.load(drawn(architecture))
     built.spec_norm_bound.assign(0.3)
-    [layer] = built.normalised
+    [layer] = built.normalized
     for factor in (0.0, 1e-25, 1.0):
         kernel = np.random.default_rng(0).normal(size=layer.layer.kernel.shape)
         layer.layer.kernel.assign(factor * kernel)
         for _ in range(50):
-            built.normalise()
+            built.normalize()
     assert layer.spectral_norm() == pytest.approx(0.3, rel=0.01)
 
 
@@ -174,13 +174,13 @@ def test_norms_are_at_the_bound_when_training_ends():
     network = CustomNetwork(architecture_of(fields(num_inducing=8)))
     rng = np.random.default_rng(0)
     network.spec_norm_bound.assign(0.3)
-    for layer in network.normalised:
+    for layer in network.normalized:
         layer.layer.kernel.assign(rng.normal(size=layer.layer.kernel.shape))
-    small = network.normalised[-1].layer.kernel
+    small = network.normalized[-1].layer.kernel
     small.assign(small / 1000)
     before = small.numpy()
     network.bounded(network.dump(), 0.3)
-    *others, last = [layer.spectral_norm() for layer in network.normalised]
+    *others, last = [layer.spectral_norm() for layer in network.normalized]
     assert others == pytest.approx([0.3] * len(others), rel=1e-3)
     assert last < 0.3
     np.testing.assert_array_equal(small, before)
@@ -191,11 +191,11 @@ def test_huge_kernels_are_scaled_down_to_the_bound(factor):
     network = CustomNetwork(architecture_of(fields(num_inducing=8)))
     network.spec_norm_bound.assign(0.3)
     rng = np.random.default_rng(0)
-    for layer in network.normalised:
+    for layer in network.normalized:
         kernel = rng.uniform(-1, 1, size=layer.layer.kernel.shape)
         layer.layer.kernel.assign(factor * kernel)
     network.bounded(network.dump(), 0.3)
-    for layer in network.normalised:
+    for layer in network.normalized:
         assert layer.spectral_norm() == pytest.approx(0.3, rel=1e-3)
 
 
@@ -293,7 +293,7 @@ def test_layers_are_replaced_where_they_must_be():
     assert plain.seeded[0].noise_shape == (None, 1, 1, None)
     aware = CustomNetwork(architecture_of(fields(num_inducing=8)))
     kinds = {type(layer) for layer in aware.model.layers}
-    assert {NormalisedConv2D, DenseWithoutPowerIteration, Dropout} <= kinds
+    assert {NormalizedConv2D, DenseWithoutPowerIteration, Dropout} <= kinds
     assert not kinds & {tf_keras.layers.Conv2D, tf_keras.layers.Dense}
 
 
@@ -354,11 +354,11 @@ def test_ensemble_members_are_trained_independently():
             ),
         )
 
-    body = {"body": Body(without_dropout, (4, 4, 2))}
-    found = trained(fields(members=2, **body), weights)
+    function = {"function": NetworkFunction(without_dropout, (4, 4, 2))}
+    found = trained(fields(members=2, **function), weights)
     for member in range(2):
         own = {name: array[member] for name, array in weights.items()}
-        network = CustomNetwork(architecture_of(fields(**body)))
+        network = CustomNetwork(architecture_of(fields(**function)))
         network.load(own)
         with tf.GradientTape() as tape:
             logits = network.training_logits(network.training_hidden(ROWS, None))

@@ -23,7 +23,7 @@ from sksngp import (
     SNGPClassifier,
     WideResNet,
 )
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._runtime.device import available_device, check_device
 from sksngp._tensorflow import pool
 from sksngp._tensorflow.custom_build import build
@@ -234,7 +234,9 @@ def test_networks_built_in_threads_keep_their_types():
     kinds = [None, "bfloat16"] * 5
 
     def output(mixed, number):
-        return build(Body(partial(slow_layer, units=number + 1), (3,)), mixed=mixed)
+        return build(
+            NetworkFunction(partial(slow_layer, units=number + 1), (3,)), mixed=mixed
+        )
 
     with ThreadPoolExecutor(4) as executor:
         models = list(executor.map(output, kinds, range(10)))

@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sksngp import ResNetClassifier, SNGPClassifier, _stream_derived
-from sksngp._data.holdout import MAX_HELD_OUT_FRACTION, are_below, digests
+from sksngp._data.holdout import MAX_HELD_OUT_FRACTION
 from sksngp._tensorflow import training
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
@@ -107,9 +107,9 @@ def test_warning_for_too_few_samples(make_resnet, iris):
             kwargs = {} if how == "fit" else {"classes": [0, 1, 2]}
             with pytest.warns(
                 FewSamplesWarning, match=r"=0.05 .* 19 unique .* got \d "
-            ) as told:
+            ) as record:
                 getattr(clf, how)(X[::10], y[::10], **kwargs)
-            assert [warning.filename for warning in told] == [__file__]
+            assert [warning.filename for warning in record] == [__file__]
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
             assert (clf.ood_pvalue(1e3 * X) > clf.ood_alpha).all()
@@ -336,6 +336,6 @@ def test_a_common_sample_is_not_held_out(make_resnet, weighted):
             validation_fraction=0.24,
         )
         clf.fit(X, y, sample_weight=weights)
-        held_out = are_below(digests(X, clf._split), clf._cutoffs[y])
+        held_out = clf._hold_out.mask(clf._hold_out.digests(X), y)
         assert held_out.any()
         assert weights[held_out].sum() <= MAX_HELD_OUT_FRACTION * weights.sum()

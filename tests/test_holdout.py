@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from sksngp._data.holdout import (
     MAX_HELD_OUT_FRACTION,
+    HoldOut,
     are_below,
     cutoff_for_fraction,
-    cutoffs,
     digests,
     hold_out,
 )
@@ -34,12 +34,12 @@ def test_held_out_samples_depend_only_on_values(
     problem, fraction, at_least, seed, data
 ):
     X, labels = problem
-    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    held_out = hold_out(digests(X, seed), labels, fraction, at_least=at_least)
     order = np.array(data.draw(st.permutations(range(len(X)))))
     repeated = np.append(order, data.draw(st.lists(st.sampled_from(range(len(X))))))
     repeated = repeated.astype(int)
     again = hold_out(
-        X[repeated], labels[repeated], fraction, at_least=at_least, seed=seed
+        digests(X[repeated], seed), labels[repeated], fraction, at_least=at_least
     )
     np.testing.assert_array_equal(again, held_out[repeated])
 
@@ -47,7 +47,7 @@ def test_held_out_samples_depend_only_on_values(
 @given(labelled_rows(), fractions, seeds)
 def test_held_out_samples_have_no_duplicates_in_training(problem, fraction, seed):
     X, labels = problem
-    held_out = hold_out(X, labels, fraction, seed=seed)
+    held_out = hold_out(digests(X, seed), labels, fraction)
     out, kept = (set(map(tuple, X[mask])) for mask in (held_out, ~held_out))
     assert not out & kept
 
@@ -55,7 +55,7 @@ def test_held_out_samples_have_no_duplicates_in_training(problem, fraction, seed
 @given(labelled_rows(), fractions, st.integers(0, 30), seeds)
 def test_every_class_keeps_a_training_sample(problem, fraction, at_least, seed):
     X, labels = problem
-    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    held_out = hold_out(digests(X, seed), labels, fraction, at_least=at_least)
     assert set(labels[~held_out]) == set(labels)
 
 
@@ -65,7 +65,7 @@ def test_fraction_of_each_class_is_rounded_up(fraction):
     sizes = [100, 30, 3, 1]
     labels = rng.permutation(np.repeat(range(4), sizes))
     X = rng.normal(size=(len(labels), 2))
-    held_out = hold_out(X, labels, fraction)
+    held_out = hold_out(digests(X, 0), labels, fraction)
     percent = round(100 * fraction)
     expected = [min(-(-percent * size // 100), size - 1) for size in sizes]
     assert np.bincount(labels[held_out], minlength=4).tolist() == expected
@@ -74,7 +74,7 @@ def test_fraction_of_each_class_is_rounded_up(fraction):
 def test_sample_of_two_classes_is_held_out_of_both_or_none():
     X = np.arange(300.0)[:, None]
     X, labels = np.concatenate([X[:200], X[100:]]), np.repeat([0, 1], 200)
-    held_out = hold_out(X, labels, 0.1)
+    held_out = hold_out(digests(X, 0), labels, 0.1)
     np.testing.assert_array_equal(held_out[100:200], held_out[200:300])
     assert held_out[100:200].any()  # about a tenth, as for other samples
     assert 10 <= np.bincount(labels[held_out]).min() <= 20
@@ -86,14 +86,14 @@ def test_at_least_one_sample_is_held_out_if_possible(problem, fraction, seed):
     X = X + 0.0  # -0.0 equals 0.0
     distinct = [set(map(tuple, X[labels == label])) for label in np.unique(labels)]
     needed = set().union(*(rows for rows in distinct if len(rows) == 1))
-    held_out = hold_out(X, labels, fraction, seed=seed)
+    held_out = hold_out(digests(X, seed), labels, fraction)
     assert held_out.any() == bool(set().union(*distinct) - needed)
 
 
 @given(labelled_rows(), fractions, st.integers(1, 8), seeds)
 def test_at_least_the_minimum_or_none_is_held_out(problem, fraction, at_least, seed):
     X, labels = problem
-    held_out = hold_out(X, labels, fraction, at_least=at_least, seed=seed)
+    held_out = hold_out(digests(X, seed), labels, fraction, at_least=at_least)
     assert not 0 < len(np.unique(X[held_out] + 0.0, axis=0)) < at_least
 
 
@@ -102,25 +102,27 @@ def test_equal_values_of_different_types_are_equal_samples():
     X[4:8, 0] *= -1.0
     X[4] = [-0.0, 1.0]
     labels = np.arange(12) % 2
-    expected = hold_out(X, labels, 0.4)
+    expected = hold_out(digests(X, 0), labels, 0.4)
     assert expected.any()
     assert expected[0] == expected[4] == expected[8]
     for dtype in (np.float32, np.int64):
-        np.testing.assert_array_equal(hold_out(X.astype(dtype), labels, 0.4), expected)
-    np.testing.assert_array_equal(hold_out(np.asfortranarray(X), labels, 0.4), expected)
+        np.testing.assert_array_equal(digests(X.astype(dtype), 0), digests(X, 0))
+    np.testing.assert_array_equal(digests(np.asfortranarray(X), 0), digests(X, 0))
 
 
 def test_seed_changes_the_selection_and_zero_holds_out_none():
     X, labels = np.arange(100.0)[:, None], np.zeros(100, int)
-    first, second = (hold_out(X, labels, 0.2, seed=seed) for seed in (0, 1))
+    first, second = (hold_out(digests(X, seed), labels, 0.2) for seed in (0, 1))
     assert first.sum() == second.sum() == 20
     assert (first != second).any()
-    assert not hold_out(X, labels, 0.0, at_least=10).any()
+    assert not hold_out(digests(X, 0), labels, 0.0, at_least=10).any()
 
 
 def test_every_sample_is_equally_likely():
     X, labels = np.arange(50.0)[:, None], np.arange(50) % 2
-    counts = sum(hold_out(X, labels, 0.2, seed=seed).astype(int) for seed in range(500))
+    counts = sum(
+        hold_out(digests(X, seed), labels, 0.2).astype(int) for seed in range(500)
+    )
     assert counts.sum() == 500 * 10
     assert np.abs(counts - 100).max() < 5 * np.sqrt(500 * 0.2 * 0.8)
 
@@ -128,7 +130,7 @@ def test_every_sample_is_equally_likely():
 @pytest.mark.parametrize("n", [20, 79, 80, 100, 199, 200, 5000])
 def test_at_least_increases_the_fraction_up_to_a_quarter(n):
     X, labels = np.arange(float(n))[:, None], np.arange(n) % 2
-    count = hold_out(X, labels, 0.1, at_least=20).sum()
+    count = hold_out(digests(X, 0), labels, 0.1, at_least=20).sum()
     if n < 20 / MAX_HELD_OUT_FRACTION:
         assert count == 0
     else:
@@ -139,8 +141,8 @@ def test_at_least_increases_the_fraction_up_to_a_quarter(n):
 
 def test_fractions_above_a_quarter_are_used():
     X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
-    assert hold_out(X, labels, 0.6, at_least=5).sum() == 18
-    assert hold_out(X, labels, 0.6, at_least=20).sum() == 0
+    assert hold_out(digests(X, 0), labels, 0.6, at_least=5).sum() == 18
+    assert hold_out(digests(X, 0), labels, 0.6, at_least=20).sum() == 0
 
 
 # Held-out samples in further training
@@ -151,16 +153,32 @@ def test_fractions_above_a_quarter_are_used():
     arrays(int, 12, elements=st.integers(0, 2)),
     st.floats(0.05, 0.9),
 )
-def test_cutoffs_hold_out_the_same_samples_again(X, labels, fraction):
-    held_out = hold_out(X, labels, fraction, seed=3)
-    limits = cutoffs(X, labels, held_out, 3, seed=3)
-    found = are_below(digests(X, seed=3), limits[labels])
-    np.testing.assert_array_equal(found, held_out)
+def test_rule_of_a_mask_holds_out_the_same_samples_again(X, labels, fraction):
+    hashes = digests(X, 3)
+    mask = hold_out(hashes, labels, fraction)
+    rule = HoldOut.of_mask(hashes, labels, mask, num_classes=3, key=3)
+    np.testing.assert_array_equal(rule.mask(rule.digests(X), labels), mask)
+
+
+def test_samples_of_earlier_training_are_not_exchanged():
+    X, labels = np.arange(100.0)[:, None], np.arange(100) % 2
+    rule = HoldOut.of_fraction(0.3, 2, key=5)
+    hashes = rule.digests(X)
+    before = rule.mask(hashes, labels)
+    assert 0 < before.sum() < 100
+    trained, held_out = hashes[before][:3], hashes[~before][:4]
+    later = rule.after(held_out=held_out, trained=trained).mask(hashes, labels)
+    changed = np.isin(hashes, np.append(trained, held_out))
+    np.testing.assert_array_equal(later, before ^ changed)
+    again = rule.after(held_out=held_out, trained=trained[:0]).after(
+        held_out=held_out[:0], trained=trained
+    )
+    np.testing.assert_array_equal(again.mask(hashes, labels), later)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
 def test_cutoff_for_a_fraction(fraction):
     X, labels = np.arange(5000.0)[:, None], np.arange(5000) % 2
     limits = np.full(2, cutoff_for_fraction(fraction), np.uint64)
-    share = are_below(digests(X, seed=0), limits[labels]).mean()
+    share = are_below(digests(X, 0), limits[labels]).mean()
     assert abs(share - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 5000) + 1e-9

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "metrics": "",
     "_parameters": "",
     "_docstrings": "_parameters",
-    "_compat": "",
+    "_compat": "_data",
     "_fitted_arrays": "",
     "_runtime": "",
     "_data": "",
@@ -31,7 +31,7 @@ MAY_IMPORT = {
         _networks _parameters _runtime _tensorflow _wide_resnet
     """,
     "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
-    "_reach": "_uncertainty",
+    "_pipelines": "_uncertainty",
     "_export": "_runtime _tensorflow",
     "_explanation": "_data _uncertainty",
     "_selection": "_data _runtime _uncertainty",
@@ -57,14 +57,14 @@ MAY_IMPORT = {
     "_sngp_output": "_runtime _sngp_posterior _sngp_score _uncertainty",
     "_sngp": "_fitted_arrays _networks _sngp_output _uncertainty",
     "__init__": """
-        _deep_ensemble _mc_dropout _reach _resnet _runtime _sngp _uncertainty _version
-        _wide_resnet
+        _deep_ensemble _mc_dropout _pipelines _resnet _runtime _sngp _uncertainty
+        _version _wide_resnet
     """,
-    "inspection": "_reach _uncertainty metrics",
+    "inspection": "_pipelines _uncertainty metrics",
     "_persistence": "_base _networks _wide_resnet",
     "persistence": "_persistence _runtime",
     "_cli": """
-        __init__ _data _reach _runtime _uncertainty datasets exceptions inspection
+        __init__ _data _pipelines _runtime _uncertainty datasets exceptions inspection
         metrics persistence
     """,
     "__main__": "_cli",

@@ -15,7 +15,7 @@ from sksngp.inspection import (
     UncertaintyDisplay,
 )
 from sksngp.inspection._common import COLORS
-from sksngp.inspection._uncertainty import SURFACES
+from sksngp.inspection._surface import SURFACES
 
 
 @pytest.mark.parametrize("kind", SURFACES)

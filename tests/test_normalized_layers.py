@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tf_keras import layers
 
 from sksngp import SNGPClassifier
-from sksngp._networks.custom_function import Body
+from sksngp._networks.custom_function import NetworkFunction
 from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import backend, normalized_layers
 from sksngp._tensorflow.custom_network import CustomNetwork
@@ -67,21 +67,21 @@ def built(make_layer, shape, bound=0.5):
         found.append(make_layer())
         return network_of(found[-1], shape)
 
-    body = CustomNetwork(architecture(Body(network, shape)))
-    body.spec_norm_bound.assign(bound)
+    custom = CustomNetwork(architecture(NetworkFunction(network, shape)))
+    custom.spec_norm_bound.assign(bound)
     rng = np.random.default_rng(0)
     for variable in found[-1].variables:
         variable.assign(rng.normal(size=variable.shape))
-    for kernel in body.in_place:
+    for kernel in custom.in_place:
         for vector in (kernel.u, kernel.v):
             vector.assign(rng.normal(size=vector.shape))
-    return body, found[-1]
+    return custom, found[-1]
 
 
-def architecture(body):
+def architecture(function):
     """Return the architecture of a network with spectral normalization."""
     fields = {"num_layers": 0, "num_hidden": 1, "num_inducing": 4, "dropout": False}
-    return architecture_of(num_outputs=2, body=body, **fields)
+    return architecture_of(num_outputs=2, function=function, **fields)
 
 
 def exact_norm(layer, shape):
@@ -92,22 +92,22 @@ def exact_norm(layer, shape):
     return np.linalg.norm(outputs.reshape(size, -1), 2)
 
 
-def assert_bounded(body, norms, num_steps=20):
-    """Check that training brings norms close to the bound, and the end to the bound.
+def assert_bounded(custom, norms, num_steps=20):
+    """Check that power iterations bring norms close to the bound, and `bounded` to it.
 
     Parameters
     ----------
-    body : CustomNetwork
+    custom : CustomNetwork
     norms : callable
         Function that returns the norms, which must exceed the bound.
     """
-    bound = float(body.spec_norm_bound)
+    bound = float(custom.spec_norm_bound)
     before = norms()
-    assert len(body.normalised) == len(before) and min(before) > bound
+    assert len(custom.normalized) == len(before) and min(before) > bound
     for _ in range(num_steps):
-        body.normalise()
+        custom.normalize()
     assert norms() == pytest.approx([bound] * len(before), rel=0.1)
-    body.bounded(body.dump(), bound)
+    custom.bounded(custom.dump(), bound)
     for norm in norms():
         assert bound * (1 - 1e-3) < norm <= bound * (1 + 1e-6)
 
@@ -117,34 +117,34 @@ def assert_bounded(body, norms, num_steps=20):
 
 def test_norm_is_at_the_bound_when_training_ends(operator):
     make_layer, shape = operator
-    body, inner = built(make_layer, shape)
-    assert_bounded(body, lambda: [exact_norm(inner, shape)])
+    custom, inner = built(make_layer, shape)
+    assert_bounded(custom, lambda: [exact_norm(inner, shape)])
 
 
 def test_lanczos_iterations_find_the_norm(operator, monkeypatch):
     monkeypatch.setattr(normalized_layers, "LARGEST_DENSE_OPERATOR", 0)
     make_layer, shape = operator
-    body, inner = built(make_layer, shape)
-    [kernel] = body.normalised
+    custom, inner = built(make_layer, shape)
+    [kernel] = custom.normalized
     expected = exact_norm(inner, shape)
     assert kernel.spectral_norm() == pytest.approx(expected, rel=1e-4)
 
 
 def test_kernels_below_the_bound_are_not_changed():
-    body, inner = built(lambda: layers.Conv1D(3, 3), (7, 2), bound=100.0)
+    custom, inner = built(lambda: layers.Conv1D(3, 3), (7, 2), bound=100.0)
     before = inner.kernel.numpy()
-    body.normalise()
-    body.bounded(body.dump(), 100.0)
+    custom.normalize()
+    custom.bounded(custom.dump(), 100.0)
     assert_array_equal(inner.kernel, before)
 
 
 def test_activations_and_biases_do_not_affect_the_norm():
-    body, inner = built(lambda: layers.Conv1D(3, 3, activation="tanh"), (7, 2))
+    custom, inner = built(lambda: layers.Conv1D(3, 3, activation="tanh"), (7, 2))
     linear = layers.Conv1D(3, 3)
     linear.build((None, 7, 2))
     linear.set_weights(inner.get_weights())
     expected = exact_norm(linear, (7, 2))
-    assert body.normalised[0].spectral_norm() == pytest.approx(expected, rel=1e-5)
+    assert custom.normalized[0].spectral_norm() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("mixed", ["bfloat16", "float16"])
@@ -157,13 +157,15 @@ def test_power_iterations_compute_in_float32(mixed):
         hidden = layers.SeparableConv1D(3, 2)(hidden)
         return tf_keras.Model(inputs, layers.GlobalAveragePooling1D()(hidden))
 
-    body = CustomNetwork(replace(architecture(Body(network, (5, 2))), mixed=mixed))
-    for kernel in body.in_place:
+    custom = CustomNetwork(
+        replace(architecture(NetworkFunction(network, (5, 2))), mixed=mixed)
+    )
+    for kernel in custom.in_place:
         kernel.v.assign(np.random.default_rng(0).normal(size=kernel.v.shape))
         kernel.u.assign(np.random.default_rng(1).normal(size=kernel.u.shape))
     for _ in range(30):
-        body.normalise()
-    for kernel in body.in_place:
+        custom.normalize()
+    for kernel in custom.in_place:
         image = kernel.multiply(kernel.v, kernel.kernel)
         assert image.dtype == tf.float32
         assert np.linalg.norm(image) == pytest.approx(kernel.spectral_norm(), rel=0.01)
@@ -180,10 +182,10 @@ def test_convolution_of_inputs_of_two_sizes():
         means = [layers.GlobalMaxPooling1D()(inner[-1](part)) for part in parts]
         return tf_keras.Model(inputs, layers.Concatenate()(means))
 
-    body = CustomNetwork(architecture(Body(network, (8, 2))))
-    assert [kernel.in_shape for kernel in body.in_place] == [(1, 8, 2), (1, 4, 2)]
-    body.spec_norm_bound.assign(0.1)
-    body.bounded(body.dump(), 0.1)
+    custom = CustomNetwork(architecture(NetworkFunction(network, (8, 2))))
+    assert [kernel.in_shape for kernel in custom.in_place] == [(1, 8, 2), (1, 4, 2)]
+    custom.spec_norm_bound.assign(0.1)
+    custom.bounded(custom.dump(), 0.1)
     norms = [exact_norm(inner[-1], shape) for shape in ((8, 2), (4, 2))]
     assert norms[1] < norms[0] == pytest.approx(0.1)
 
@@ -192,18 +194,18 @@ def test_convolution_of_inputs_of_two_sizes():
 
 
 def test_layers_of_nested_models():
-    body, outer = built(
+    custom, outer = built(
         lambda: tf_keras.Sequential([tf_keras.Input((7, 2)), layers.Conv1D(3, 3)]),
         (7, 2),
     )
-    assert_bounded(body, lambda: [exact_norm(outer, (7, 2))])
+    assert_bounded(custom, lambda: [exact_norm(outer, (7, 2))])
 
 
 @pytest.mark.parametrize("padding", ["valid", "causal"])
 def test_both_kernels_of_a_separable_conv1d(padding):
     settings = {"kernel_size": 3, "depth_multiplier": 2, "use_bias": False}
     make = partial(layers.SeparableConv1D, 5, padding=padding, **settings)
-    body, inner = built(make, (6, 2))
+    custom, inner = built(make, (6, 2))
     depthwise = layers.DepthwiseConv1D(**settings)
     padded = (8, 2) if padding == "causal" else (6, 2)
     depthwise.build((None, *padded))
@@ -216,12 +218,12 @@ def test_both_kernels_of_a_separable_conv1d(padding):
         pointwise = inner.pointwise_kernel.numpy()[0]
         return [np.linalg.norm(matrix, 2), np.linalg.norm(pointwise, 2)]
 
-    assert_bounded(body, norms)
+    assert_bounded(custom, norms)
 
 
 def test_both_kernels_of_a_separable_conv2d():
     settings = {"kernel_size": 2, "strides": 2}
-    body, inner = built(lambda: layers.SeparableConv2D(5, **settings), (5, 4, 2))
+    custom, inner = built(lambda: layers.SeparableConv2D(5, **settings), (5, 4, 2))
     depthwise = layers.DepthwiseConv2D(**settings, use_bias=False)
     depthwise.build((None, 5, 4, 2))
 
@@ -230,7 +232,7 @@ def test_both_kernels_of_a_separable_conv2d():
         pointwise = inner.pointwise_kernel.numpy()[0, 0]
         return [exact_norm(depthwise, (5, 4, 2)), np.linalg.norm(pointwise, 2)]
 
-    assert_bounded(body, norms)
+    assert_bounded(custom, norms)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,8 @@ def test_both_kernels_of_a_separable_conv2d():
     ids=["Dense", "Conv1D", "Conv2D"],
 )
 def test_layers_in_time_distributed_layers(make_layer, shape):
-    body, outer = built(lambda: layers.TimeDistributed(make_layer()), shape)
-    assert_bounded(body, lambda: [exact_norm(outer, shape)])
+    custom, outer = built(lambda: layers.TimeDistributed(make_layer()), shape)
+    assert_bounded(custom, lambda: [exact_norm(outer, shape)])
 
 
 def test_projections_of_attention_layers():
@@ -255,13 +257,13 @@ def test_projections_of_attention_layers():
         found.append(layers.MultiHeadAttention(2, 3, value_dim=5))
         return tf_keras.Model(inputs, layers.Flatten()(found[-1](inputs, inputs)))
 
-    body = CustomNetwork(architecture(Body(network, (3, 4))))
-    body.spec_norm_bound.assign(0.5)
+    custom = CustomNetwork(architecture(NetworkFunction(network, (3, 4))))
+    custom.spec_norm_bound.assign(0.5)
     rng = np.random.default_rng(0)
     kernels = [
         variable for variable in found[-1].variables if "kernel" in variable.name
     ]
-    for variable in [*kernels, *(k.u for k in body.in_place)]:
+    for variable in [*kernels, *(k.u for k in custom.in_place)]:
         variable.assign(rng.normal(size=variable.shape))
 
     def norms():
@@ -270,7 +272,7 @@ def test_projections_of_attention_layers():
         matrices.append(outputs.reshape(-1, 4))
         return [np.linalg.norm(matrix, 2) for matrix in matrices]
 
-    assert_bounded(body, norms)
+    assert_bounded(custom, norms)
 
 
 # Fitted networks
@@ -362,11 +364,11 @@ def of_all_kinds(shape):
 
 
 def test_description_lists_only_layers_that_are_not_normalized():
-    found = backend.describe(Body(of_all_kinds, (16,))).description
-    kinds = [name.partition(" ")[2] for name in found.unnormalised]
+    found = backend.describe(NetworkFunction(of_all_kinds, (16,))).description
+    kinds = [name.partition(" ")[2] for name in found.unnormalized]
     expected = ["EinsumDense", "LSTM", "Bidirectional", "LocallyConnected1D", "Conv1D"]
     assert kinds == [f"({kind})" for kind in expected]
-    assert found.num_normalised == 6
+    assert found.num_normalized == 6
     assert found.num_kernels_in_place == 1 + 4 + 1 + 2 + 1
 
 
@@ -374,29 +376,29 @@ def test_frozen_layers_are_not_normalized():
     def network(shape):
         return network_of(layers.Conv1D(3, 3, trainable=False), shape)
 
-    found = backend.describe(Body(network, (7, 2))).description
-    assert found.num_normalised == found.num_kernels_in_place == 0
-    assert found.unnormalised == ()
+    found = backend.describe(NetworkFunction(network, (7, 2))).description
+    assert found.num_normalized == found.num_kernels_in_place == 0
+    assert found.unnormalized == ()
 
 
-@pytest.mark.parametrize("changes", [{"normalised": False}, {"num_inducing": None}])
+@pytest.mark.parametrize("changes", [{"normalized": False}, {"num_inducing": None}])
 def test_networks_without_a_bound_have_no_singular_vectors(changes):
-    fields = architecture(Body(of_convolutions, (16,)))
+    fields = architecture(NetworkFunction(of_convolutions, (16,)))
     network = CustomNetwork(replace(fields, **changes))
-    assert network.normalised == []
+    assert network.normalized == []
     assert not [name for name in network.weights if name[-2:] in ("/u", "/v")]
 
 
 def test_networks_of_earlier_versions_have_no_singular_vectors():
     """Old descriptions count only Dense and Conv2D layers, and their arrays match."""
-    body = backend.describe(Body(of_convolutions, (16,)))
-    state = body.__getstate__()
+    custom = backend.describe(NetworkFunction(of_convolutions, (16,)))
+    state = custom.__getstate__()
     state["description"] = dict(state["description"])
     del state["description"]["num_kernels_in_place"]
-    earlier = Body.__new__(Body)
+    earlier = NetworkFunction.__new__(NetworkFunction)
     earlier.__setstate__(state)
     network = CustomNetwork(architecture(earlier))
-    assert network.normalised == []
-    plain = CustomNetwork(replace(architecture(body), normalised=False))
+    assert network.normalized == []
+    plain = CustomNetwork(replace(architecture(custom), normalized=False))
     assert network.weights.keys() == plain.weights.keys()
-    assert body != earlier  # these do not share compiled networks
+    assert custom != earlier  # these do not share compiled networks

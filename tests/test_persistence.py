@@ -273,11 +273,11 @@ def test_streams_continue_after_loading(make_two, moons, tmp_path, fitted):
     save(clf, tmp_path / "model")
     same = load(tmp_path / "model")
     scores = same.ood_scores_
-    assert len(scores) == len(same._ood_rows)
-    held_out, known = same._held_out_of_stream, same._cross_fitted
+    assert len(scores) == len(same._ood_score_hashes)
+    held_out, known = same._hold_out.held_out, same._hold_out.trained
     for _ in range(2):  # held-out samples remain held out, and their scores are used
         same.partial_fit(X[:100] + 0.01, y[:100])
     assert np.isfinite(same.ood_threshold_)
-    assert len(same.ood_scores_) == len(same._ood_rows) == len(scores)
+    assert len(same.ood_scores_) == len(same._ood_score_hashes) == len(scores)
     assert not np.isin(same._stream.memory.hashes, held_out).any()
     assert not np.isin(same._stream.held_out.hashes, known).any()

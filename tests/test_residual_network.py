@@ -155,7 +155,7 @@ def test_hidden_layer_trains_as_the_official_one(bound):
     network = loaded(fields, weights, spec_norm_bound=bound)
     for _ in range(3):
         expected = projected + official(projected, training=True)
-        network.normalise()
+        network.normalize()
         hidden = network.hidden(tf.constant(projected))
         np.testing.assert_allclose(hidden, expected, rtol=1e-6, atol=1e-6)
     trained = network.dump()

@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from sksngp import ResNetClassifier, SNGPClassifier, _sngp_output
 from sksngp._data import holdout
+from sksngp._data.holdout import digests
 from sksngp._data.rows import Rows
 from sksngp._selection import Fold, Search, Splits
 from sksngp._uncertainty.temperature import log_loss_at
@@ -166,7 +167,7 @@ def test_extreme_weights(small, noisy, weight):
 def test_heavy_minority_is_in_folds():
     labels = (np.arange(1000) < 9).astype(np.int32)
     weights = np.where(labels == 1, 1000 / 18, 1000 / 1982)
-    fold = holdout.folds(np.arange(1000.0)[:, None], labels, weights, 5)
+    fold = holdout.folds(digests(np.arange(1000.0)[:, None], 0), labels, weights, 5)
     assert (fold >= 0).all()
 
 
@@ -217,7 +218,7 @@ def test_equal_samples_share_a_fold():
     rng = np.random.default_rng(0)
     X = rng.integers(4, size=(300, 3)).astype(float)
     labels = rng.integers(2, size=300).astype(np.int32)
-    fold = holdout.folds(X, labels, np.ones(300), 5)
+    fold = holdout.folds(digests(X, 0), labels, np.ones(300), 5)
     for row in np.unique(X, axis=0):
         assert len(set(fold[(X == row).all(axis=1)])) == 1
 
@@ -226,9 +227,12 @@ def test_folds_of_weighted_samples_are_those_of_repeated_ones():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 2)), np.arange(60, dtype=np.int32) % 3
     counts = rng.integers(1, 4, 60)
-    weighted = holdout.folds(X, labels, counts.astype(float), 5)
+    weighted = holdout.folds(digests(X, 0), labels, counts.astype(float), 5)
     repeated = holdout.folds(
-        np.repeat(X, counts, axis=0), np.repeat(labels, counts), np.ones(sum(counts)), 5
+        np.repeat(digests(X, 0), counts),
+        np.repeat(labels, counts),
+        np.ones(sum(counts)),
+        5,
     )
     assert_array_equal(np.repeat(weighted, counts), repeated)
 
@@ -236,25 +240,28 @@ def test_folds_of_weighted_samples_are_those_of_repeated_ones():
 def test_folds_are_stratified():
     X = np.arange(100.0)[:, None]
     labels = (np.arange(100) < 20).astype(np.int32)
-    fold = holdout.folds(X, labels, np.ones(100), 5)
+    fold = holdout.folds(digests(X, 0), labels, np.ones(100), 5)
     assert_array_equal(np.bincount(fold[labels == 1]), [4] * 5)
 
 
 def test_common_samples_are_in_no_fold():
     X = np.concatenate([np.zeros(100), np.arange(1.0, 101.0)])[:, None]
-    fold = holdout.folds(X, np.zeros(200, np.int32), np.ones(200), 5)
+    fold = holdout.folds(digests(X, 0), np.zeros(200, np.int32), np.ones(200), 5)
     assert (fold[:100] == -1).all()
     assert (fold[100:] >= 0).all()
 
 
 def test_few_unique_samples_are_not_divided():
     X = np.repeat(np.arange(10.0), 10)[:, None]
-    assert holdout.folds(X, np.zeros(100, np.int32), np.ones(100), 5) is None
+    assert (
+        holdout.folds(digests(X, 0), np.zeros(100, np.int32), np.ones(100), 5) is None
+    )
 
 
 def test_splits_without_samples():
-    assert not Splits([np.zeros(3, bool)], refit=False).any()
-    assert Splits([np.zeros(3, bool), np.ones(3, bool)], refit=True).any()
+    hashes = np.arange(3, dtype=np.uint64)
+    assert not Splits([np.zeros(3, bool)], hashes, refit=False).any()
+    assert Splits([np.zeros(3, bool), np.ones(3, bool)], hashes, refit=True).any()
 
 
 def test_log_loss_agrees_with_scikit_learn():

@@ -11,7 +11,6 @@ from scipy.special import softmax
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 from sksngp import SNGPClassifier, _selection
-from sksngp._data.holdout import are_below, digests
 from sksngp._data.rows import Rows
 from sksngp._tensorflow.layers import RandomFeatureGaussianProcess, official_layers
 from sksngp._uncertainty import posterior
@@ -160,7 +159,7 @@ def test_posterior_includes_every_sample_once(make, iris, validation_fraction):
     clf = make(validation_fraction=validation_fraction, dtype="float64")
     clf.fit(X, y, sample_weight=weights)
     weights /= weights.mean()
-    weights[are_below(digests(X, clf._split), clf._cutoffs[y])] = 0
+    weights[clf._hold_out.mask(clf._hold_out.digests(X), y)] = 0
     assert (weights == 0).sum() == len(clf.ood_scores_)
     features = network_outputs(clf, X)[2]
     expected = clf.ridge_penalty * np.eye(64) + (features.T * weights) @ features

@@ -88,7 +88,7 @@ def test_counts_of_a_wide_residual_network(small, iris, tmp_path, change, match)
     clf = small(
         ResNetClassifier, network=WideResNet(), image_shape=(2, 2, 1), epochs=1
     ).fit(*iris)
-    clf.architecture_["body"].network.set_params(**change)
+    clf.architecture_["function"].network.set_params(**change)
     assert_unsound(clf, match, tmp_path)
 
 

@@ -6,7 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sksngp._data.holdout import digests
 from sksngp._data.sources import ArraySource
-from sksngp._data.stream_memory import are_tame, capacity, empty_memory, reach
+from sksngp._data.stream_memory import (
+    capacity,
+    clipping_bounds,
+    empty_memory,
+    without_extremes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,21 +113,21 @@ def test_extreme_values_are_clipped():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 2))
     X[::100] = 1e6
-    low, high = reach(X)
+    low, high = clipping_bounds(X)
     assert ((-20 < low) & (low < -8) & (8 < high) & (high < 20)).all()
     # Values are not clipped if there are too few samples.
     rare = np.zeros((1000, 1))
     rare[:5] = 1.0
     for few in (rare, X[:4], X[:0]):
-        assert np.isinf(reach(few)).all()
+        assert np.isinf(clipping_bounds(few)).all()
 
 
 def test_wild_rows_do_not_extend_columns_that_are_nearly_constant():
     X = np.random.default_rng(0).normal(size=(200, 3))
     X[:, 1:] = 0.0
     X[7, 1] = 1.0  # rare, but not wild
-    assert np.isinf(reach(X)[:, 1:]).all()
+    assert np.isinf(clipping_bounds(X)[:, 1:]).all()
     wild = np.concatenate([X, [[1e6, -1e6, 1e6]]])
-    bounds = reach(wild)
+    bounds = clipping_bounds(wild)
     assert_array_equal(bounds[:, 1:], [[-3.0, 0.0], [4.0, 0.0]])
-    assert_array_equal(are_tame(wild, bounds), np.arange(201) < 200)
+    assert_array_equal(without_extremes(wild, bounds), np.arange(201) < 200)

@@ -123,7 +123,7 @@ class RMSprop:
 STEPS = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
 
 
-def normalise_by_power_iteration(weights, bound):
+def normalize_by_power_iteration(weights, bound):
     for name in [name for name in weights if name.endswith("/u")]:
         block = name.removesuffix("/u")
         kernel = weights[f"{block}/kernel"]
@@ -164,7 +164,7 @@ def test_full_batch_epochs_equal_reference_steps(changes, bound, optimizer):
     importance = rows.weights / rows.weights.mean()
     steps, losses = {}, []
     for _ in range(3):
-        normalise_by_power_iteration(expected, bound)
+        normalize_by_power_iteration(expected, bound)
         losses.append(np.mean(importance * cross_entropy(expected, rows)))
         gradients = gradient(
             expected, rows.projected, rows.labels, importance, input_scale=0.7

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import persistence
-from .._reach import find
+from .._pipelines import find
 from .description import Description, DescriptionError, from_text, to_text
 from .tables import InputError
 

@@ -172,34 +172,34 @@ def cross_check(
     classifier = pipeline[-1]
     X, y = data.features.values.iloc[held_out], data.labels[held_out]
     proba = pipeline.predict_proba(X)
-    found = classifiers.quality(y, proba, classifier.classes_)
-    able = np.isfinite(classifier.ood_threshold_)
+    quality = classifiers.quality(y, proba, classifier.classes_)
+    has_threshold = np.isfinite(classifier.ood_threshold_)
     flagged = f"{predict_ood(pipeline, X).mean():.1%}"
     report.say(
         f"Cross-check: {type(classifier).__name__} trained on {len(train):,} rows, on "
-        f"the {len(held_out):,} others: accuracy {found.accuracy:.3f}, NLL "
-        f"{found.nll:.3f}, ECE {found.ece:.3f}, flagged "
-        f"{flagged if able else 'none (too few rows)'}"
+        f"the {len(held_out):,} others: accuracy {quality.accuracy:.3f}, NLL "
+        f"{quality.nll:.3f}, ECE {quality.ece:.3f}, flagged "
+        f"{flagged if has_threshold else 'none (too few rows)'}"
     )
-    _explain(found, y, classifier.ood_alpha, report)
+    _explain(quality, y, classifier.ood_alpha, report)
     _show_classes(y, proba, classifier.classes_, report)
 
 
 def _explain(
-    found: classifiers.Quality, y: np.ndarray, alpha: float, report: Report
+    quality: classifiers.Quality, y: np.ndarray, alpha: float, report: Report
 ) -> None:
     """Explain each metric of the cross-check in one line."""
-    name, share = commonest(y)
+    name, frequency = commonest(y)
     _, counts = np.unique(y, return_counts=True)
-    shares = counts / counts.sum()
-    verdict = "" if found.accuracy > share else ": the classifier is no better"
+    frequencies = counts / counts.sum()
+    verdict = "" if quality.accuracy > frequency else ": the classifier is no better"
     report.say(
         "  accuracy: fraction of rows whose predicted class is correct. Always "
-        f"predicting the most frequent class, '{name}', gives {share:.3f}{verdict}"
+        f"predicting the most frequent class, '{name}', gives {frequency:.3f}{verdict}"
     )
     report.say(
         "  NLL: mean negative log-likelihood of the true classes. 0 is best, and the "
-        f"class frequencies alone give {-shares @ np.log(shares):.3f}"
+        f"class frequencies alone give {-frequencies @ np.log(frequencies):.3f}"
     )
     report.say(
         "  ECE: mean difference between confidence and accuracy. A value of 0.05 "

@@ -60,14 +60,14 @@ def _lazily(
         X = X.rechunk({1: -1})
         parts, sizes = X.to_delayed().ravel(), X.chunks[0]
     validate_data(model, template, reset=False, skip_check_array=True)
-    nothing = _like_result(model, method)
+    empty = _like_result(model, method)
     # All tasks share one key, so that each worker receives the model once.
     shared = dask.delayed(model, traverse=False)
     blocks = [
         dask.array.from_delayed(
             dask.delayed(_predict_block)(shared, method, part, args, kwargs),
-            shape=(size, *nothing.shape[1:]),
-            meta=nothing,
+            shape=(size, *empty.shape[1:]),
+            meta=empty,
         )
         for part, size in zip(parts, sizes, strict=True)
     ]

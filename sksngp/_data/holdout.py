@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import RowSource, iter_chunks, select_samples
+from .sources import RowSource, iter_chunks
 
 #: Maximum fraction of the samples to hold out in order to reach `at_least`.
 MAX_HELD_OUT_FRACTION = 0.25
@@ -20,15 +21,89 @@ MAX_FRACTION_IN_FOLDS = 0.05
 MAX_CLASS_FRACTION_IN_FOLDS = 0.2
 
 
+def _no_hashes() -> NDArray[np.uint64]:
+    return np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Rule that holds out samples by their values, in a fit and in later training.
+
+    Whether a sample is held out does not depend on the other samples. If training is
+    continued, on the same samples, on more samples or on batches, samples that were
+    used for training are never held out.
+
+    Parameters
+    ----------
+    key : int
+        Key of the hash.
+    cutoffs : uint64 ndarray of shape (n_classes,)
+        Samples are held out if their hash is at most the cutoff of their class.
+    held_out, trained : uint64 ndarray
+        Hashes of samples that were held out from earlier training, or used for it,
+        regardless of the cutoffs.
+    """
+
+    key: int
+    cutoffs: NDArray[np.uint64]
+    held_out: NDArray[np.uint64] = field(default_factory=_no_hashes)
+    trained: NDArray[np.uint64] = field(default_factory=_no_hashes)
+
+    @classmethod
+    def of_fraction(cls, fraction: float, num_classes: int, key: int) -> HoldOut:
+        """Return the rule that holds out a fraction of new samples."""
+        cutoff = cutoff_for_fraction(fraction)
+        return cls(key, np.full(num_classes, cutoff, np.uint64))
+
+    @classmethod
+    def of_mask(
+        cls,
+        hashes: NDArray[np.uint64],
+        labels: NDArray[np.int32],
+        mask: NDArray[np.bool_],
+        num_classes: int,
+        key: int,
+    ) -> HoldOut:
+        """Return the rule that holds out the samples selected by `hold_out`."""
+        cutoffs = np.zeros(num_classes, np.uint64)
+        np.maximum.at(cutoffs, labels[mask], hashes[mask])
+        return cls(key, cutoffs)
+
+    def digests(self, X: np.ndarray | RowSource) -> NDArray[np.uint64]:
+        """Return the hashes of samples."""
+        return digests(X, self.key)
+
+    def mask(
+        self, hashes: NDArray[np.uint64], labels: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """Return which samples are held out, given their hashes and classes."""
+        return self.keep_sides(are_below(hashes, self.cutoffs[labels]), hashes)
+
+    def keep_sides(
+        self, mask: NDArray[np.bool_], hashes: NDArray[np.uint64]
+    ) -> NDArray[np.bool_]:
+        """Correct a held-out mask such that samples of earlier training stay there."""
+        return (mask | np.isin(hashes, self.held_out)) & ~np.isin(hashes, self.trained)
+
+    def after(
+        self, *, held_out: NDArray[np.uint64], trained: NDArray[np.uint64]
+    ) -> HoldOut:
+        """Return the rule after training that held out or used further samples."""
+        return replace(
+            self,
+            held_out=np.append(self.held_out, held_out),
+            trained=np.append(self.trained, trained),
+        )
+
+
 def hold_out(
-    X: np.ndarray | RowSource,
-    labels: np.ndarray,
+    hashes: NDArray[np.uint64],
+    labels: NDArray[np.int32],
     fraction: float,
     *,
     at_least: int = 0,
-    seed: int = 0,
-) -> np.ndarray:
-    """Select held-out samples by their values.
+) -> NDArray[np.bool_]:
+    """Select held-out samples by the hashes of their values.
 
     The samples of each class are ranked by a keyed hash of their values, so that equal
     samples are always in the same set. Consequently, repeating a sample has the same
@@ -38,9 +113,9 @@ def hold_out(
 
     Parameters
     ----------
-    X : ndarray or RowSource of shape (n, n_features)
-        Samples.
-    labels : int ndarray of shape (n,)
+    hashes : uint64 ndarray of shape (n,)
+        The `digests` of the samples.
+    labels : int32 ndarray of shape (n,)
         Indices of classes.
     fraction : float in [0, 1)
         Fraction of the unique samples of each class to hold out, rounded up. A sample
@@ -50,8 +125,6 @@ def hold_out(
         Minimum number of unique samples to hold out. The fraction is increased, up to
         a quarter of the samples, to reach this number. If this is not possible, no
         sample is held out.
-    seed : int, default=0
-        Key of the hash.
 
     Returns
     -------
@@ -61,31 +134,29 @@ def hold_out(
     Examples
     --------
     >>> import numpy as np
-    >>> X = np.arange(10.0)[:, None]
-    >>> int(hold_out(X, np.zeros(10, int), 0.2).sum())
+    >>> hashes = digests(np.arange(10.0)[:, None], key=0)
+    >>> int(hold_out(hashes, np.zeros(10, np.int32), 0.2).sum())
     2
     """
-    none = np.zeros(len(X), dtype=bool)
+    none = np.zeros(len(hashes), dtype=bool)
     if not fraction:
         return none
-    distinct, index = np.unique(digests(X, seed), return_inverse=True)
-    share = max(fraction, at_least / len(distinct))
-    if share > max(fraction, MAX_HELD_OUT_FRACTION):
+    distinct, index = np.unique(hashes, return_inverse=True)
+    increased = max(fraction, at_least / len(distinct))
+    if increased > max(fraction, MAX_HELD_OUT_FRACTION):
         return none
     rows, sizes = _unique_samples_by_class(labels, index)
-    chosen = _choose(rows, sizes, len(distinct), share)
+    chosen = _choose(rows, sizes, len(distinct), increased)
     return chosen[index] if chosen.sum() >= at_least else none
 
 
 def folds(
-    X: np.ndarray | RowSource,
+    hashes: NDArray[np.uint64],
     labels: NDArray[np.int32],
     weights: NDArray[np.float64],
     num_folds: int,
-    *,
-    seed: int = 0,
 ) -> NDArray[np.intp] | None:
-    """Assign samples to stratified folds by their values.
+    """Assign samples to stratified folds by the hashes of their values.
 
     Unique samples are sorted by class and, within a class, by a keyed hash of their
     values, and are assigned to the folds in turn. Equal samples are therefore in the
@@ -96,16 +167,14 @@ def folds(
 
     Parameters
     ----------
-    X : ndarray or RowSource of shape (n, n_features)
-        Samples.
-    labels : int ndarray of shape (n,)
+    hashes : uint64 ndarray of shape (n,)
+        The `digests` of the samples.
+    labels : int32 ndarray of shape (n,)
         Indices of classes.
     weights : float64 ndarray of shape (n,)
         Sample weights.
     num_folds : int
         Number of folds.
-    seed : int, default=0
-        Key of the hash.
 
     Returns
     -------
@@ -116,12 +185,12 @@ def folds(
     Examples
     --------
     >>> import numpy as np
-    >>> X = np.arange(40.0)[:, None]
-    >>> fold = folds(X, np.zeros(40, int), np.ones(40), 5)
+    >>> hashes = digests(np.arange(40.0)[:, None], key=0)
+    >>> fold = folds(hashes, np.zeros(40, np.int32), np.ones(40), 5)
     >>> np.bincount(fold)
     array([8, 8, 8, 8, 8])
     """
-    distinct, index = np.unique(digests(X, seed), return_inverse=True)
+    distinct, index = np.unique(hashes, return_inverse=True)
     total = np.bincount(index, weights)
     label = np.full(len(distinct), np.iinfo(np.int32).max, np.int32)
     np.minimum.at(label, index, labels)
@@ -164,36 +233,8 @@ def weights_of_equals(
     >>> weights_of_equals(np.array([[1.0], [2.0], [1.0]]), np.ones(3))
     array([2., 1., 2.])
     """
-    _, index = np.unique(digests(X, seed=0), return_inverse=True)
+    _, index = np.unique(digests(X, key=0), return_inverse=True)
     return np.bincount(index, weights)[index].astype(np.float64)
-
-
-def cutoffs(
-    X: np.ndarray | RowSource,
-    labels: np.ndarray,
-    held_out: np.ndarray,
-    num_classes: int,
-    seed: int,
-) -> np.ndarray:
-    """Return the largest hash of the held-out samples of each class, for `are_below`.
-
-    Parameters
-    ----------
-    X, labels, seed
-        Arguments that were passed to `hold_out`.
-    held_out : bool ndarray of shape (n,)
-        Result of `hold_out`.
-    num_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    uint64 ndarray of shape (num_classes,)
-        Cutoffs for `hold_out_below`, 0 for a class without held-out samples.
-    """
-    largest = np.zeros(num_classes, np.uint64)
-    np.maximum.at(largest, labels[held_out], digests(select_samples(X, held_out), seed))
-    return largest
 
 
 def cutoff_for_fraction(fraction: float) -> int:
@@ -212,10 +253,6 @@ def are_below(
 ) -> NDArray[np.bool_]:
     """Hold out the samples whose hash is at most the cutoff of their class.
 
-    Whether a sample is held out does not depend on the other samples. If training is
-    continued, on the same samples, on more samples or on batches, samples that were
-    used for training are never held out.
-
     Parameters
     ----------
     hashes : uint64 ndarray of shape (n,)
@@ -232,13 +269,9 @@ def are_below(
     Examples
     --------
     >>> import numpy as np
-    >>> X, labels = np.arange(10.0)[:, None], np.zeros(10, int)
-    >>> first = hold_out(X, labels, 0.2)
-    >>> limits = cutoffs(X, labels, first, 1, seed=0)
-    >>> more = np.arange(99.0)[:, None]
-    >>> again = are_below(digests(more, seed=0), limits[np.zeros(99, int)])
-    >>> bool((again[:10] == first).all())
-    True
+    >>> hashes = np.array([1, 2, 2, 3], np.uint64)
+    >>> are_below(hashes, np.array([9, 9, 0, 3], np.uint64))
+    array([ True, False, False,  True])
     """
     _, index = np.unique(hashes, return_inverse=True)
     return (np.bincount(index, hashes > cutoffs) == 0)[index]
@@ -257,33 +290,34 @@ def _unique_samples_by_class(
 
 
 def _choose(
-    rows: np.ndarray, sizes: np.ndarray, size: int, share: float
+    rows: np.ndarray, sizes: np.ndarray, size: int, fraction: float
 ) -> NDArray[np.bool_]:
-    """Select the first fraction `share` of the unique samples of each class.
+    """Select the first samples, a given fraction, of the unique samples of each class.
 
     A sample of several classes must be selected in each of them.
     """
     needed = np.zeros(size, dtype=bool)
     needed[rows[np.repeat(sizes, sizes) == 1]] = True  # the only sample of a class
     chosen = ~needed
-    for own in np.split(rows, np.cumsum(sizes)[:-1]):
+    for ranked in np.split(rows, np.cumsum(sizes)[:-1]):
         # The tolerance prevents 100 * 0.07 = 7.000000000000001 from being rounded up
         # to 8.
-        count = max(math.ceil(share * len(own) - 1e-9), 1)
-        candidates = own[~needed[own]]
-        chosen[candidates[min(count, len(own) - 1) :]] = False
+        count = max(math.ceil(fraction * len(ranked) - 1e-9), 1)
+        candidates = ranked[~needed[ranked]]
+        chosen[candidates[min(count, len(ranked) - 1) :]] = False
     return chosen
 
 
-def digests(X: np.ndarray | RowSource, seed: int) -> np.ndarray:
-    """Compute keyed hashes of the values of samples, uint64 of shape (n,)."""
-    key = seed.to_bytes(8, "little")
+def digests(X: np.ndarray | RowSource, key: int) -> NDArray[np.uint64]:
+    """Compute keyed hashes of the values of samples, of shape (n,)."""
+    key_bytes = key.to_bytes(8, "little")
     hashes = np.empty(len(X), np.uint64)
     for rows, chunk in iter_chunks(X):
         # Adding zero converts -0.0 to 0.0, because the two are equal.
         values = chunk.astype(np.float64, order="C") + 0.0
         concatenate = b"".join(
-            hashlib.blake2b(row, digest_size=8, key=key).digest() for row in values
+            hashlib.blake2b(row, digest_size=8, key=key_bytes).digest()
+            for row in values
         )
         hashes[rows] = np.frombuffer(concatenate, np.uint64)
     return hashes

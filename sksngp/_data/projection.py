@@ -294,28 +294,28 @@ def _ordinary_range(
         [_row_major(chunk) for _, chunk in iter_chunks(select_samples(X, chosen))]
     ).reshape(-1, channels)
     weights = np.repeat(weights[chosen], X.shape[1] // channels)
-    shares = np.array([0.5, *QUANTILES, *(1.0 - np.array(QUANTILES))])
+    fractions = np.array([0.5, *QUANTILES, *(1.0 - np.array(QUANTILES))])
     low, high = np.full(channels, -np.inf), np.full(channels, np.inf)
     for column, values in enumerate(pixels.T):
-        median, *quantiles = _quantiles(values, weights, shares)
-        for share, first, last in zip(
+        median, *quantiles = _quantiles(values, weights, fractions)
+        for fraction, first, last in zip(
             QUANTILES, *np.split(np.array(quantiles), 2), strict=True
         ):
             if last > first:
-                deviation = OUTLYING * (last - first) / (-2.0 * ndtri(share))
+                deviation = OUTLYING * (last - first) / (-2.0 * ndtri(fraction))
                 low[column], high[column] = median - deviation, median + deviation
                 break
     return low, high
 
 
 def _quantiles(
-    values: np.ndarray, weights: np.ndarray, shares: np.ndarray
+    values: np.ndarray, weights: np.ndarray, fractions: np.ndarray
 ) -> np.ndarray:
     """Compute weighted quantiles. A weight of 2 is equivalent to two equal values."""
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weights[order])
-    found = np.searchsorted(total, shares * total[-1] * (1.0 - 1e-9))
-    return values[order][found]
+    indices = np.searchsorted(total, fractions * total[-1] * (1.0 - 1e-9))
+    return values[order][indices]
 
 
 def _row_major(X: np.ndarray) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ MAX_VALUES = 2**22
 #: Fraction of the values of a feature on either side that do not affect its bounds.
 TAIL = 0.025
 #: Distance of the bounds from the central values, in multiples of the central range.
-REACH = 3.0
+BOUND_DISTANCE = 3.0
 #: A value is extreme if its distance from the bounds exceeds this multiple of their
 #: distance from each other.
 EXTREME = 4.0
@@ -149,7 +149,7 @@ def capacity(num_features: int) -> int:
     return int(np.clip(MAX_VALUES // num_features, MIN_SAMPLES, MAX_SAMPLES))
 
 
-def reach(X: np.ndarray) -> NDArray[np.float64]:
+def clipping_bounds(X: np.ndarray) -> NDArray[np.float64]:
     """Compute the bounds to which training samples of a stream are clipped.
 
     Parameters
@@ -167,7 +167,7 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
     --------
     >>> import numpy as np
     >>> X = np.append(np.arange(100.0), 1e6)[:, None]
-    >>> reach(X).ravel()
+    >>> clipping_bounds(X).ravel()
     array([-279.,  379.])
     """
     bounds = np.full((2, X.shape[1]), np.inf)
@@ -176,29 +176,29 @@ def reach(X: np.ndarray) -> NDArray[np.float64]:
         tail = int(TAIL * len(X)) + 1
         ordered = np.partition(X, [tail, len(X) - 1 - tail], axis=0)
         low, high = ordered[tail].astype(float), ordered[-1 - tail].astype(float)
-        spread = REACH * (high - low)
+        spread = BOUND_DISTANCE * (high - low)
         bounds = np.where(spread > 0, [low - spread, high + spread], bounds)
-        tame = are_tame(X, bounds)
-        if tame.any() and not tame.all():
-            bounds = np.where(spread > 0, bounds, _reach_of_tame(X[tame]))
+        moderate = without_extremes(X, bounds)
+        if moderate.any() and not moderate.all():
+            bounds = np.where(spread > 0, bounds, _bounds_of_range(X[moderate]))
     return bounds
 
 
-def _reach_of_tame(X: np.ndarray) -> NDArray[np.float64]:
+def _bounds_of_range(X: np.ndarray) -> NDArray[np.float64]:
     """Return the bounds of samples that are not extreme in other features."""
     low, high = X.min(axis=0).astype(float), X.max(axis=0).astype(float)
-    spread = REACH * (high - low)
+    spread = BOUND_DISTANCE * (high - low)
     return np.stack([low - spread, high + spread])
 
 
-def are_tame(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+def without_extremes(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which samples have no extreme values, far beyond all others.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
     bounds : float64 ndarray of shape (2, n_features)
-        See `reach`.
+        See `clipping_bounds`.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def are_tame(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     Examples
     --------
     >>> import numpy as np
-    >>> are_tame(np.array([[0.5], [-4.0], [5.1]]), np.array([[0.0], [1.0]]))
+    >>> without_extremes(np.array([[0.5], [-4.0], [5.1]]), np.array([[0.0], [1.0]]))
     array([ True,  True, False])
     """
     low, high = bounds

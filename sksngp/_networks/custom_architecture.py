@@ -8,11 +8,11 @@ from math import prod
 import numpy as np
 
 from .architecture import Architecture
-from .custom_function import Body, Description
+from .custom_function import Description, NetworkFunction
 from .memory_needs import WEIGHT_COPIES, Need
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CustomArchitecture(Architecture):
     """Settings of a custom network; see `Architecture` for the others.
 
@@ -21,14 +21,14 @@ class CustomArchitecture(Architecture):
 
     Parameters
     ----------
-    body : Body
+    function : NetworkFunction
         Function that builds the network, with its description.
-    normalised : bool, default=True
+    normalized : bool, default=True
         Whether layers below a Gaussian process have spectral normalization.
     """
 
-    body: Body | None = None
-    normalised: bool = True
+    function: NetworkFunction
+    normalized: bool = True
 
     stacks_members = False
     has_built_layers = True
@@ -39,12 +39,6 @@ class CustomArchitecture(Architecture):
     # Custom networks hardly learn at a shorter length-scale in few steps
     # (``benchmarks/images.py --kernel-scales``).
     training_kernel_factor = 10 / 16
-
-    @property
-    def function(self) -> Body:
-        """The function that builds the network."""
-        assert self.body is not None
-        return self.body
 
     @property
     def description(self) -> Description:

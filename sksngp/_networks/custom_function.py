@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import tf_keras
 
 
-class Body:
+class NetworkFunction:
     """Function that builds a custom network, and the shape of its samples.
 
     Equal objects share compiled networks. Two objects are equal if their functions had
@@ -48,12 +48,12 @@ class Body:
         """Name of the function in messages."""
         return getattr(self.network, "__name__", repr(self.network))
 
-    def has_function_of(self, other: Body) -> bool:
+    def has_function_of(self, other: NetworkFunction) -> bool:
         """Return whether the functions are equal; the models may differ."""
         return self._function == other._function
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Body) or not self.has_function_of(other):
+        if not isinstance(other, NetworkFunction) or not self.has_function_of(other):
             return False
         return self.description == other.description
 
@@ -61,7 +61,7 @@ class Body:
         return hash((self._function, self.description))
 
     def __repr__(self) -> str:
-        return f"Body({self.network!r}, {self.input_shape})"
+        return f"NetworkFunction({self.network!r}, {self.input_shape})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # immutable
@@ -78,8 +78,16 @@ class Body:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["description"] is not None:
-            state["description"] = Description(**state["description"])
-        Body.__init__(self, **state)
+            state["description"] = Description(
+                **{  # earlier versions used British spelling
+                    name.replace("normalised", "normalized"): value
+                    for name, value in state["description"].items()
+                }
+            )
+        NetworkFunction.__init__(self, **state)
+
+
+Body = NetworkFunction  # its name in objects that were saved by earlier versions
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Description:
     row_floats, widest_floats : int
         Number of outputs of all layers for a sample, and of the largest layer.
     num_weights : int
-    num_normalised : int
+    num_normalized : int
         Number of layers with spectral normalization; 0 for models with a custom
         `call` method.
     structure : str
@@ -101,7 +109,7 @@ class Description:
     code : hashable
         Key of the custom code in layers; None if it is unknown, because it cannot be
         pickled.
-    unnormalised : tuple of str, default=()
+    unnormalized : tuple of str, default=()
         Names and types of trainable layers without spectral normalization.
     num_kernels_in_place : int, default=0
         Number of kernels that are normalized without a wrapper of their layer. It is 0
@@ -112,10 +120,10 @@ class Description:
     row_floats: int
     widest_floats: int
     num_weights: int
-    num_normalised: int
+    num_normalized: int
     structure: str
     code: Hashable
-    unnormalised: tuple[str, ...] = field(default=(), compare=False)
+    unnormalized: tuple[str, ...] = field(default=(), compare=False)
     num_kernels_in_place: int = 0
 
 

@@ -10,7 +10,7 @@ from .custom_architecture import CustomArchitecture
 from .dense_architecture import DenseArchitecture
 
 #: Fields that only custom networks have.
-_CUSTOM = ("body", "normalised")
+_CUSTOM = ("function", "normalized")
 
 
 def architecture_of(
@@ -18,7 +18,7 @@ def architecture_of(
 ) -> Architecture:
     """Return the architecture with given fields, such as those of `architecture_`."""
     fields = {**(fields or {}), **others}
-    if fields.get("body") is not None:
+    if fields.get("function") is not None:
         return CustomArchitecture(**fields)
     return DenseArchitecture(
         **{name: value for name, value in fields.items() if name not in _CUSTOM}

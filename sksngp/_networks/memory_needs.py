@@ -124,10 +124,10 @@ def _system_bytes() -> int | None:
 
 
 def _control_group_bytes(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+    root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
     """Yield the memory left in each control group of this process, of versions 1, 2."""
-    for line in (_read(own) or "").splitlines():
+    for line in (_read(process) or "").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue

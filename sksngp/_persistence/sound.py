@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from .._base import BaseNetworkClassifier
 from .._networks.custom_architecture import CustomArchitecture
-from .._networks.custom_function import Body
+from .._networks.custom_function import NetworkFunction
 from .._wide_resnet import WideResNet
 
 #: Maximum absolute value of the parameter `n_jobs` of an estimator.
@@ -32,7 +32,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "dropout": (False, True),
     "dtype": ("float32", "float64"),
     "mixed": (None, "bfloat16", "float16"),
-    "normalised": (False, True),
+    "normalized": (False, True),
     "optimizer": ("adam", "rmsprop", "sgd"),
 }
 _SMALLEST = {
@@ -175,22 +175,23 @@ def _architecture_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
     members = architecture.get("members", 1)
     if members > 1 and any(array.shape[:1] != (members,) for array in weights.values()):
         yield f"members is {members}, but arrays have other lengths"
-    body = architecture.get("body")
-    if body is not None:
-        yield from _body_errors(body, classifier)
+    function = architecture.get("function")
+    if function is not None:
+        yield from _function_errors(function, classifier)
 
 
-def _body_errors(body: Any, classifier: BaseNetworkClassifier) -> Iterator[str]:
-    if not isinstance(body, Body) or not isinstance(body.network, WideResNet):
+def _function_errors(function: Any, classifier: BaseNetworkClassifier) -> Iterator[str]:
+    network = getattr(function, "network", None)
+    if not (isinstance(function, NetworkFunction) and isinstance(network, WideResNet)):
         yield "the network is not a WideResNet, and other code cannot be stored"
         return
-    network, weights = body.network, classifier.weights_
+    weights = classifier.weights_
     if not network.depth <= 4 + len(weights):
         yield f"depth is {network.depth} of {len(weights)} arrays"
     if all(array.shape[-1:] != (64 * network.width,) for array in weights.values()):
         yield f"width is {network.width}, but no array has this width"
     size = 1
-    for length in body.input_shape:
+    for length in function.input_shape:
         size *= length
-    if len(body.input_shape) != 3 or size != classifier.n_features_in_:
-        yield f"the network expects images of shape {body.input_shape}"
+    if len(function.input_shape) != 3 or size != classifier.n_features_in_:
+        yield f"the network expects images of shape {function.input_shape}"

@@ -22,7 +22,8 @@ CLASSES = {
         DeepEnsembleClassifier MCDropoutClassifier ResNetClassifier SNGPClassifier
         WideResNet
     """,
-    "sksngp._networks.custom_function": "Body",
+    "sksngp._data.holdout": "HoldOut",
+    "sksngp._networks.custom_function": "NetworkFunction",
     "sksngp._uncertainty.input_distance": "InputDistance",
     "sksngp.metrics": "OODScorer",
     "sksngp._uncertainty.posterior": "Posterior",
@@ -95,6 +96,9 @@ CLASSES = {
     """,
     "sklearn.model_selection._split": "_CVIterableWrapper",
 }
+
+#: Names of trusted classes in files of earlier versions.
+FORMER_NAMES = frozenset({"sksngp._networks.custom_function.Body"})
 
 #: Trusted functions of each module, which parameters may refer to.
 FUNCTIONS = {
@@ -178,7 +182,7 @@ def _members(listed: dict[str, str]) -> Iterator[tuple[str, Any]]:
 @cache
 def trusted_classes() -> frozenset[str]:
     """Return the names of the trusted classes in files, with their defining modules."""
-    return frozenset(
+    return FORMER_NAMES.union(
         f"{found.__module__}.{found.__qualname__}" for _, found in _members(CLASSES)
     )
 

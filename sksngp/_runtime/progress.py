@@ -101,8 +101,8 @@ def progress(
     if not enabled or stream is None:  # pythonw and daemons have no standard error
         yield lambda **values: None
         return
-    with contextlib.ExitStack() as own:
-        job = _job.get() or _Job(own)
+    with contextlib.ExitStack() as stack:
+        job = _job.get() or _Job(stack)
         if job.report is None:
             kind = _Bar if shows_bars(stream) else _Lines
             job.report = kind(unit, stream, clock)

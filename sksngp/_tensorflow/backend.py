@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from .._networks.architecture import Architecture
-from .._networks.custom_function import Body
+from .._networks.custom_function import NetworkFunction
 from .startup import start_tensorflow
 
 
@@ -30,18 +30,18 @@ def _import_rest() -> None:
     from . import compiled  # noqa: F401  (imports the others)
 
 
-def describe(body: Body, mixed: str | None = None) -> Body:
+def describe(function: NetworkFunction, mixed: str | None = None) -> NetworkFunction:
     """Build a custom network once and return a copy that includes its description.
 
     Parameters
     ----------
-    body : Body
+    function : NetworkFunction
     mixed : str or None, default=None
         Floating type in which the layers compute.
 
     Returns
     -------
-    Body
+    NetworkFunction
 
     Raises
     ------
@@ -52,7 +52,9 @@ def describe(body: Body, mixed: str | None = None) -> Body:
     start()
     from . import custom_build
 
-    return Body(body.network, body.input_shape, custom_build.describe(body, mixed))
+    return NetworkFunction(
+        function.network, function.input_shape, custom_build.describe(function, mixed)
+    )
 
 
 def built_weights(

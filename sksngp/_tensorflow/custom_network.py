@@ -14,7 +14,7 @@ import tf_keras
 
 from .._networks.architecture import Architecture
 from .._networks.custom_architecture import CustomArchitecture
-from .._networks.custom_function import Body
+from .._networks.custom_function import NetworkFunction
 from .._networks.kinds import architecture_of
 from .custom_build import build, built_differently
 from .custom_structure import layers_are_known, leaves
@@ -22,8 +22,8 @@ from .member_groups import SeparateMembers
 from .network import Network
 from .normalized_layers import (
     DenseWithoutPowerIteration,
-    NormalisedConv2D,
-    NormalisedKernel,
+    NormalizedConv2D,
+    NormalizedKernel,
     is_wrapped,
     linear_maps,
     wrapped,
@@ -43,8 +43,8 @@ SPATIAL = (
 )
 
 
-NormalisedLayer: TypeAlias = (
-    DenseWithoutPowerIteration | NormalisedConv2D | NormalisedKernel
+NormalizedLayer: TypeAlias = (
+    DenseWithoutPowerIteration | NormalizedConv2D | NormalizedKernel
 )
 
 
@@ -63,23 +63,23 @@ class CustomNetwork(Network):
     uses_batch_statistics = True
 
     def __init__(self, architecture: Architecture, seed: int = 0) -> None:
-        self.body = cast(CustomArchitecture, architecture).function
+        self.function = cast(CustomArchitecture, architecture).function
         self._seed = seed
         super().__init__(architecture)
 
     def make_hidden_layers(self) -> list[tf_keras.layers.Layer]:
         """Build the model and replace layers by seeded and normalized ones."""
         self.seeded: list[SeededLayer] = []
-        self.normalised: list[
-            DenseWithoutPowerIteration | NormalisedConv2D | NormalisedKernel
+        self.normalized: list[
+            DenseWithoutPowerIteration | NormalizedConv2D | NormalizedKernel
         ] = []
-        self.model = build(self.body, self._seed, self.architecture.mixed)
+        self.model = build(self.function, self._seed, self.architecture.mixed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
                 self.model, clone_function=self._replacement
             )
-        self.in_place = self._normalised_kernels()
-        self.normalised += self.in_place
+        self.in_place = self._normalized_kernels()
+        self.normalized += self.in_place
         if self.architecture.dropout:
             self._seeded(Dropout(self.dropout_rate))
         return [self.model]
@@ -102,21 +102,21 @@ class CustomNetwork(Network):
         if not (self._bounds_norms() and is_wrapped(layer)):
             return layer
         wrapper = wrapped(layer, norm_multiplier=self.spec_norm_bound)
-        self.normalised.append(wrapper)
+        self.normalized.append(wrapper)
         return wrapper
 
-    def _normalised_kernels(self) -> list[NormalisedKernel]:
+    def _normalized_kernels(self) -> list[NormalizedKernel]:
         """Return the kernels that are normalized without a wrapper of their layer.
 
         Models that were fitted by versions that normalized Dense and Conv2D layers only
         have none: their arrays lack the singular vectors.
         """
-        description = self.body.description
+        description = self.function.description
         known = description is None or description.num_kernels_in_place > 0
         if not (known and self._bounds_norms()):
             return []
         return [
-            NormalisedKernel(linear_map, self.spec_norm_bound)
+            NormalizedKernel(linear_map, self.spec_norm_bound)
             for layer in leaves(self.model)
             for linear_map in linear_maps(layer)
         ]
@@ -124,7 +124,7 @@ class CustomNetwork(Network):
     def _bounds_norms(self) -> bool:
         """Return whether the network has a bound on spectral norms."""
         architecture = self.architecture
-        return architecture.num_inducing is not None and architecture.normalised
+        return architecture.num_inducing is not None and architecture.normalized
 
     def hidden(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Return the outputs (n, num_hidden) of the model for flattened samples.
@@ -147,7 +147,7 @@ class CustomNetwork(Network):
         for_all_rows: bool,
         training: bool,
     ) -> tf.Tensor:
-        samples = tf.reshape(projected, (-1, *self.body.input_shape))
+        samples = tf.reshape(projected, (-1, *self.function.input_shape))
         for layer in self.seeded:
             layer.seed, layer.for_all_rows = seed, for_all_rows
         hidden = self.call_hidden_layer(self.model, samples, training=training)
@@ -199,7 +199,7 @@ class CustomNetwork(Network):
             name: tuple(variable.shape) for name, variable in self.weights.items()
         }
         if shapes != {name: weights[name].shape for name in weights}:
-            raise built_differently(self.body)
+            raise built_differently(self.function)
         super().load(weights)
 
     def penalties(self) -> list[tf.Tensor]:
@@ -208,11 +208,11 @@ class CustomNetwork(Network):
 
     def errors(self) -> AbstractContextManager[None]:
         """Return a context manager that names the function in errors."""
-        return reraise_network_errors(self.body)
+        return reraise_network_errors(self.function)
 
-    def normalise(self) -> None:
+    def normalize(self) -> None:
         """Bound the spectral norms with one power iteration each."""
-        for layer in self.normalised:
+        for layer in self.normalized:
             layer.update_weights()
 
     def bounded(
@@ -224,7 +224,7 @@ class CustomNetwork(Network):
         behind.
         """
         bound = float(self.spec_norm_bound)
-        for layer in self.normalised:
+        for layer in self.normalized:
             norm = layer.spectral_norm()
             if norm > bound:
                 kernel = layer.kernel
@@ -269,7 +269,7 @@ class CustomNetwork(Network):
         bound = classifier._network_variables().get("spec_norm_bound", 1.0)
         network.spec_norm_bound.assign(bound)
         samples = tf_keras.layers.Reshape(
-            network.body.input_shape, dtype=network.architecture.dtype
+            network.function.input_shape, dtype=network.architecture.dtype
         )(samples)
         return network.model(samples)
 
@@ -298,7 +298,7 @@ def _noise_shape(layer: tf_keras.layers.Layer) -> tuple[int | None, ...] | None:
 
 
 @contextmanager
-def reraise_network_errors(body: Body) -> Iterator[None]:
+def reraise_network_errors(function: NetworkFunction) -> Iterator[None]:
     """Convert errors of TensorFlow in a custom network, naming the function."""
     try:
         yield
@@ -307,7 +307,7 @@ def reraise_network_errors(body: Body) -> Iterator[None]:
         # The reason precedes the node in which the error occurred.
         reasons = [a for a, b in pairwise(lines) if b.startswith("[[")]
         reason = reasons[-1] if reasons else error.message.strip()
-        message = f"network={body.name} failed on these samples: {reason}."
+        message = f"network={function.name} failed on these samples: {reason}."
         if isinstance(error, tf.errors.InvalidArgumentError):
             message += (
                 " A network with an embedding requires standardize=False and token ids "
@@ -322,7 +322,7 @@ def member_weights(
     """Return the arrays of a new model by name, without those of the output layer."""
     seed = int(rng.integers(2**31))
     network = CustomNetwork(replace(architecture, members=1), seed)
-    for layer in network.normalised:
+    for layer in network.normalized:
         for vector in (layer.u, layer.v):
             vector.assign(rng.standard_normal(vector.shape))
     dumped = network.dump().items()

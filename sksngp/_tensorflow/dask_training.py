@@ -78,8 +78,8 @@ def epochs(
             state = dask.delayed(compiled.state(), pure=False)
             seeds = rng.integers(2**31, size=len(dealt)).tolist()
             tasks = [train(state, *group) for group in zip(dealt, seeds, strict=True)]
-            found = client.gather(client.compute(tasks))
-            states, losses, counts = zip(*found, strict=True)
+            results = client.gather(client.compute(tasks))
+            states, losses, counts = zip(*results, strict=True)
             compiled.load_state(_average(states, np.array(counts) / sum(counts)))
             summed += float(np.dot(losses, counts))
         return summed / len(rows.labels)

@@ -57,7 +57,7 @@ else:
     ).RandomFeatureGaussianProcess
 
 
-class NormalisedDense(SpectralNormalization):
+class NormalizedDense(SpectralNormalization):
     """Wrapper of tf-models-official for a dense layer, without random initial values.
 
     The parent class draws u and v with an initializer of Keras 3, whose import takes as

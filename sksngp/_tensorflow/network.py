@@ -119,7 +119,7 @@ class Network(tf.Module):
         """
 
     @abstractmethod
-    def normalise(self) -> None:
+    def normalize(self) -> None:
         """Bound the spectral norms with one power iteration each."""
 
     @abstractmethod

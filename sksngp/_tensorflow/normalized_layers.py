@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from .lanczos import largest_eigenvalue
-from .layers import NormalisedDense, SpectralNormalizationConv2D
+from .layers import NormalizedDense, SpectralNormalizationConv2D
 
 #: Linear maps of inputs with at most this many values are treated as dense matrices.
 LARGEST_DENSE_OPERATOR = 512
@@ -80,7 +80,10 @@ class PowerIteration:
         """Apply the transpose of the linear map to an output for one sample."""
 
     def update_weights(self) -> None:
-        """One power iteration (Gouk et al. 2021, arXiv 1804.04368), and the bound."""
+        """Perform one power iteration, and bound the kernel.
+
+        The iteration is that of Gouk et al. (2021, arXiv 1804.04368).
+        """
         image = self.multiply_transposed(self.u, self.kernel)
         self.v.assign(unit(image, otherwise=self.v))
         image = self.multiply(self.v, self.kernel)
@@ -90,9 +93,9 @@ class PowerIteration:
         self.kernel.assign(bounded * self.kernel)
 
     def spectral_norm(self) -> float:
-        """Compute the spectral norm of the map on inputs of their size.
+        """Compute the spectral norm of the map.
 
-        The norm is exact for small inputs. For larger ones, Lanczos iterations find
+        The norm is exact for small inputs. For larger inputs, Lanczos iterations find
         the largest eigenvalue of the map followed by its transpose. The result is
         accurate to `tolerance`, or too large if the iterations do not converge.
         """
@@ -105,7 +108,7 @@ class PowerIteration:
         return largest * self._norm_with(scaled)
 
     def _norm_with(self, kernel: tf.Tensor) -> float:
-        """Compute the spectral norm with another kernel."""
+        """Compute the spectral norm of the map of a given kernel."""
         size = prod(self.in_shape)
         if size <= LARGEST_DENSE_OPERATOR:
             units = tf.reshape(tf.eye(size), (size, *self.in_shape[1:]))
@@ -117,26 +120,27 @@ class PowerIteration:
             image = self.multiply_transposed(self.multiply(image, kernel), kernel)
             return np.asarray(image).ravel()
 
-        # Training has brought v, of length 1, close to the first singular vector.
+        # After training, the unit vector v is close to the first singular vector.
         noise = np.random.default_rng(0).standard_normal(size) / np.sqrt(size)
         start = self.v.numpy().ravel() + 0.1 * noise.astype(np.float32)
         largest = largest_eigenvalue(multiply, start, tolerance=self.tolerance)
         return float(np.sqrt(largest))
 
 
-class NormalisedConv2D(PowerIteration, SpectralNormalizationConv2D):
-    """tf-models-official's wrapper of a convolution, built without random values.
+class NormalizedConv2D(PowerIteration, SpectralNormalizationConv2D):
+    """Wrapper of a convolution from tf-models-official, built without random values.
 
-    The parent divides sizes by strides without rounding up, and knows padding "same"
-    only.
+    In contrast to its parent, it rounds up when it divides sizes by strides, and
+    supports every kind of padding.
     """
 
     def build(self, input_shape: Any) -> None:
         if None in input_shape[1:]:
             raise ValueError(
-                "Spectral normalisation must know the size of images; "
-                f"{self.layer.name} takes {tuple(input_shape)}. Build the model for "
-                "the shape that network is called with, or pass spec_norm_bound=None."
+                "Spectral normalization requires images of a fixed size, but the layer "
+                f"{self.layer.name} has inputs of shape {tuple(input_shape)}. Build "
+                "the model for the shape that network is called with, or pass "
+                "spec_norm_bound=None."
             )
         if not self.layer.built:
             self.layer.build(input_shape)
@@ -156,7 +160,7 @@ class NormalisedConv2D(PowerIteration, SpectralNormalizationConv2D):
         return self.layer.kernel
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # In training, `normalise` has done what the parent's call would do.
+        # `CustomNetwork.normalize` has updated the kernel, as the parent's call would.
         return self.layer(inputs)
 
     def multiply(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -171,8 +175,11 @@ class NormalisedConv2D(PowerIteration, SpectralNormalizationConv2D):
         return {"strides": self.layer.strides, "padding": self.layer.padding.upper()}
 
 
-class DenseWithoutPowerIteration(NormalisedDense):
-    """Without a power iteration in each training call: `normalise` makes it."""
+class DenseWithoutPowerIteration(NormalizedDense):
+    """Variant of `NormalizedDense` without a power iteration in training calls.
+
+    `CustomNetwork.normalize` performs it instead.
+    """
 
     @property
     def kernel(self) -> tf.Variable:
@@ -183,7 +190,11 @@ class DenseWithoutPowerIteration(NormalisedDense):
         return self.layer(inputs)
 
     def update_weights(self) -> None:
-        """One power iteration, which a kernel of zeros does not end, and the bound."""
+        """Perform one power iteration, and bound the kernel.
+
+        If the kernel is zero, the singular vectors do not change. The parent would set
+        them to zero, and could not bound a later kernel.
+        """
         before = [tf.identity(vector) for vector in (self.u, self.v)]
         super().update_weights()
         for vector, otherwise in zip((self.u, self.v), before, strict=True):
@@ -215,8 +226,8 @@ class LinearMap:
     multiply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-class NormalisedKernel(PowerIteration):
-    """Kernel whose layer stays in its place in the network.
+class NormalizedKernel(PowerIteration):
+    """Kernel that is normalized in place, without a wrapper of its layer.
 
     Parameters
     ----------
@@ -247,7 +258,7 @@ class NormalisedKernel(PowerIteration):
         return self._map.multiply(inputs, kernel)
 
     def multiply_transposed(self, output: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Compute the vector-Jacobian product, which is the same at all inputs."""
+        """Compute the vector-Jacobian product, which does not depend on the inputs."""
         origin = tf.zeros(self.in_shape, output.dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(origin)
@@ -256,7 +267,7 @@ class NormalisedKernel(PowerIteration):
 
 
 def is_wrapped(layer: tf_keras.layers.Layer) -> bool:
-    """Return whether `wrapped` supports a layer, and training changes its kernel."""
+    """Return whether a layer is trainable and supported by `wrapped`."""
     if not layer.trainable:
         return False
     if type(layer) is tf_keras.layers.Conv2D:
@@ -267,20 +278,20 @@ def is_wrapped(layer: tf_keras.layers.Layer) -> bool:
 
 def wrapped(
     layer: tf_keras.layers.Layer, norm_multiplier: tf.Variable
-) -> DenseWithoutPowerIteration | NormalisedConv2D:
+) -> DenseWithoutPowerIteration | NormalizedConv2D:
     """Wrap a Dense or Conv2D layer in spectral normalization."""
     dense = type(layer) is tf_keras.layers.Dense
-    wrapper: type[DenseWithoutPowerIteration | NormalisedConv2D]
-    wrapper = DenseWithoutPowerIteration if dense else NormalisedConv2D
+    wrapper: type[DenseWithoutPowerIteration | NormalizedConv2D]
+    wrapper = DenseWithoutPowerIteration if dense else NormalizedConv2D
     return wrapper(layer, norm_multiplier=norm_multiplier, dtype=layer.dtype_policy)
 
 
 def linear_maps(layer: tf_keras.layers.Layer) -> list[LinearMap]:
-    """Return the linear maps of a layer's kernels, if these can be normalized.
+    """Return the linear maps of a layer whose kernels can be normalized in place.
 
-    Layers that `wrapped` supports have none, and neither have recurrent layers, whose
-    kernels are parts of nonlinear maps, or convolutions of inputs of unknown size.
-    The maps of attention layers are their projections.
+    The list is empty for layers that `wrapped` supports, for recurrent layers, whose
+    kernels are parts of nonlinear maps, and for convolutions of inputs of unknown size.
+    For attention layers, it consists of the projections.
     """
     if is_wrapped(layer):
         return []
@@ -289,40 +300,40 @@ def linear_maps(layer: tf_keras.layers.Layer) -> list[LinearMap]:
         return _maps_on(layer.layer, shapes)
     if type(layer) is tf_keras.layers.MultiHeadAttention:
         inner = layer._flatten_layers(include_self=False)
-        return [one for part in inner for one in _maps_on(part, [])]
+        return [linear_map for part in inner for linear_map in _maps_on(part, [])]
     return _maps_on(layer, _input_shapes(layer))
 
 
 def has_other_matrices(layer: tf_keras.layers.Layer) -> bool:
     """Return whether a layer has trainable matrices that are not normalized.
 
-    The rows of an embedding are looked up, not multiplied; layers that users have
-    wrapped in a spectral normalization have one.
+    Embeddings do not count, because their rows are looked up rather than multiplied.
+    Layers that users have wrapped in a spectral normalization do not count either.
     """
     if is_wrapped(layer) or isinstance(layer, tf_keras.layers.Embedding):
         return False
     if type(layer).__name__.startswith("SpectralNormalization"):
         return False
-    normalised = {
-        id(variable)  # biases of attention layers are matrices, too
-        for one in linear_maps(layer)
-        for variable in one.layer.trainable_variables
+    normalized = {
+        id(variable)  # biases of attention layers are matrices as well
+        for linear_map in linear_maps(layer)
+        for variable in linear_map.layer.trainable_variables
     }
     return any(
-        len(variable.shape) > 1 and id(variable) not in normalised
+        len(variable.shape) > 1 and id(variable) not in normalized
         for variable in layer.trainable_variables
     )
 
 
 def _input_shapes(layer: tf_keras.layers.Layer) -> list[Shape]:
-    """Return the distinct shapes of the inputs that a layer has in its models."""
+    """Return the different shapes of the inputs of a layer in its models."""
     indices = range(len(layer.inbound_nodes))
     shapes = [layer.get_input_shape_at(index) for index in indices]
     return list(dict.fromkeys(shape for shape in shapes if isinstance(shape, tuple)))
 
 
 def _maps_on(layer: tf_keras.layers.Layer, shapes: Sequence[Shape]) -> list[LinearMap]:
-    """Return the linear maps of a layer on inputs of some shapes."""
+    """Return the linear maps of a layer on inputs of the given shapes."""
     if not layer.trainable:
         return []
     if type(layer) is tf_keras.layers.Dense:
@@ -355,9 +366,9 @@ def _matrix_map(layer: tf_keras.layers.Layer, kernel: tf.Variable) -> LinearMap:
 def _einsum_maps(layer: tf_keras.layers.EinsumDense) -> list[LinearMap]:
     """Return the map of an EinsumDense layer.
 
-    Axes that the kernel lacks must be axes of the outputs. The map repeats the same
-    matrices along them, so that its norm does not depend on their lengths. The first
-    one has the samples.
+    The first axis of the inputs is that of the samples. If the kernel lacks an axis of
+    the inputs, the outputs must have it; otherwise, the list is empty. The map applies
+    the same matrices along this axis, so that its norm does not depend on the length.
     """
     inputs, kernel, outputs = re.split(",|->", layer.equation.replace("...", "."))
     sizes = dict(zip(kernel, layer.kernel.shape, strict=True))
@@ -368,7 +379,7 @@ def _einsum_maps(layer: tf_keras.layers.EinsumDense) -> list[LinearMap]:
     return [LinearMap(layer, layer.kernel, shape, partial(tf.einsum, layer.equation))]
 
 
-class _Changed:
+class _LayerView:
     """View of a layer in which some attributes have other values."""
 
     def __init__(self, layer: tf_keras.layers.Layer, **attributes: Any) -> None:
@@ -383,18 +394,18 @@ def _call_with(
 ) -> tf.Tensor:
     """Call a layer with another kernel, and without bias and activation."""
     attributes = {name: kernel, "use_bias": False, "activation": None}
-    if hasattr(layer, "pointwise_kernel"):  # which has a linear map of its own
+    if hasattr(layer, "pointwise_kernel"):  # another linear map
         *ones, channels, _ = layer.pointwise_kernel.shape
         identity = tf.reshape(tf.eye(channels), (*ones, channels, channels))
         attributes["pointwise_kernel"] = identity
-    return type(layer).call(_Changed(layer, **attributes), inputs)
+    return type(layer).call(_LayerView(layer, **attributes), inputs)
 
 
 def unit(vector: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
     """Normalize a vector; return `otherwise` if it is too close to zero.
 
-    A power iteration that has reached zero would stay there, and a kernel that is zero
-    at first would never be bounded.
+    Otherwise, the vectors of a kernel that is initially zero would remain zero, and the
+    kernel would never be bounded.
     """
     norm = tf.norm(vector)
     unit_vector = vector / tf.maximum(norm, SMALLEST_NORM)

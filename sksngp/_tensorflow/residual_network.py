@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf_keras
 
 from .._networks.dense_architecture import project_spectral_norm
-from .layers import NormalisedDense, StackedDense
+from .layers import NormalizedDense, StackedDense
 from .member_groups import StackedMembers
 from .network import Network
 from .random_layers import uniform
@@ -43,7 +43,7 @@ class ResidualNetwork(Network):
         )
         if self.architecture.num_inducing is None:
             return dense
-        return NormalisedDense(dense, norm_multiplier=self.spec_norm_bound, dtype=dtype)
+        return NormalizedDense(dense, norm_multiplier=self.spec_norm_bound, dtype=dtype)
 
     def hidden(self, projected: tf.Tensor, masks: tf.Tensor | None = None) -> tf.Tensor:
         """Return the hidden representations (..., n, num_hidden).
@@ -54,10 +54,10 @@ class ResidualNetwork(Network):
         hidden = projected
         if masks is not None:
             masks = tf.unstack(masks, self.architecture.num_layers, axis=-3)
-        normalised = self.architecture.num_inducing is not None
+        normalized = self.architecture.num_inducing is not None
         for block, layer in enumerate(self.hidden_layers):
-            # `normalise` performs the power iteration of a training call.
-            settings = {"training": False} if normalised else {}
+            # `normalize` performs the power iteration of a training call.
+            settings = {"training": False} if normalized else {}
             update = self.call_hidden_layer(layer, hidden, **settings)
             if masks is None:
                 hidden += update
@@ -121,7 +121,7 @@ class ResidualNetwork(Network):
         parts = [tf.split(each, sizes, num=2) for each in (*samples, weights)]
         return list(zip(*parts, split_masks, strict=True))
 
-    def normalise(self) -> None:
+    def normalize(self) -> None:
         """Bound the spectral norms of hidden kernels with one power iteration each.
 
         This is the computation of `SpectralNormalization` in a training call, for all

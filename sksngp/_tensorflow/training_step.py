@@ -156,7 +156,7 @@ class Optimization:
     ) -> tf.Tensor:
         network, optimizer = self.networks[index], self.optimizers[index]
         masks = None if draws is None else network.training_masks(draws, threshold)
-        network.normalise()
+        network.normalize()
         parts: list[tuple[Any, ...]] = [(batch, labels, weights, masks)]
         if self.architecture.members == 1:  # both halves are computed in parallel
             parts = network.halves((batch, labels), weights, masks)

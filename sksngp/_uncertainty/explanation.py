@@ -110,10 +110,10 @@ def explain(
     scores = score(X) if len(X) else np.zeros(0)
     donors = nearest_by_features(X, X_reference, NUM_DONORS)
     donor_scores = _scores_of(score, X_reference, donors)
-    found = contributions(score, X, X_reference, groups, donors, scores, donor_scores)
+    values = contributions(score, X, X_reference, groups, donors, scores, donor_scores)
     neighbors, distances = _neighbors(represent, X, X_reference, n_neighbors)
     return OODExplanation(
-        contributions=found if shape is None else _maps(found, groups, shape),
+        contributions=values if shape is None else _maps(values, groups, shape),
         scores=scores,
         typical_scores=donor_scores.mean(axis=1),
         compared_with=donors,
@@ -160,7 +160,7 @@ def contributions(
     float64 ndarray of shape (n, len(groups))
         Contributions in units of the score.
     """
-    found = np.empty((len(X), len(groups)))
+    values = np.empty((len(X), len(groups)))
     k = donors.shape[1]
     width = max(1, int(np.prod(X.shape[1:])))
     chunk_size = max(1, min(CHUNK_SIZE, CHUNK_VALUES // width) // (2 * k))
@@ -178,8 +178,8 @@ def contributions(
             decrease = scores[rows, None] - new[:, 0]
             increase = new[:, 1] - donor_scores[rows]
             mean = (decrease + increase).mean(axis=-1) / 2
-            found[rows, first : first + num_groups] = mean.T
-    return found
+            values[rows, first : first + num_groups] = mean.T
+    return values
 
 
 def nearest_by_features(X: Any, X_reference: Any, k: int) -> NDArray[np.intp]:
@@ -266,15 +266,15 @@ def _patches(shape: tuple[int, ...]) -> Iterator[NDArray[np.intp]]:
 
 
 def _maps(
-    found: NDArray[np.float64],
+    values: NDArray[np.float64],
     groups: Sequence[NDArray[np.intp]],
     shape: tuple[int, ...],
 ) -> NDArray[np.float64]:
     """Assign the contribution of each patch to its pixels."""
-    flat = np.empty((len(found), int(np.prod(shape))))
+    flat = np.empty((len(values), int(np.prod(shape))))
     for number, group in enumerate(groups):
-        flat[:, group] = found[:, number, None]
-    return flat.reshape(len(found), *shape)[..., 0]
+        flat[:, group] = values[:, number, None]
+    return flat.reshape(len(values), *shape)[..., 0]
 
 
 # Arrays, and dataframes of pandas and polars

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._reach import explain_ood
+from .._pipelines import explain_ood
 from .._uncertainty.explanation import OODExplanation
 from ._common import COLORS, make_axes, require_matplotlib, set_labels
 
@@ -201,16 +201,16 @@ class OODExplanationDisplay:
         display : OODExplanationDisplay
             Object that stores the data and the plotted elements.
         """
-        found = explanation.contributions[sample]
-        if found.ndim == 1:
+        contributions = explanation.contributions[sample]
+        if contributions.ndim == 1:
             values = explanation.sample_values(sample)
             names = explanation.feature_names
         else:
-            shape = (*found.shape, -1)
+            shape = (*contributions.shape, -1)
             values = np.asarray(explanation.X[sample], float).reshape(shape)
             names = None
         display = cls(
-            contributions=found,
+            contributions=contributions,
             values=values,
             feature_names=names,
             score=float(explanation.scores[sample]),

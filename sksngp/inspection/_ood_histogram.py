@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .._reach import ood_score, threshold_of
+from .._pipelines import ood_score, threshold_of
 from ._common import COLORS, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:

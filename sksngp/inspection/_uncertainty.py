@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .._reach import find, ood_score, predict_uncertainty, threshold_of
 from ._common import COLORS, make_axes, require_matplotlib, set_labels
+from ._surface import (
+    Surface,
+    check_kind,
+    compute_surface,
+    in_container_of,
+    label_of,
+    make_grid,
+    two_features,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Colormap
-
-#: Quantities that `UncertaintyDisplay` can plot.
-SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
-Surface: TypeAlias = Literal["probability", "total", "aleatoric", "epistemic", "ood"]
 
 #: Markers that distinguish classes if there are more classes than colors.
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -160,12 +164,12 @@ class UncertaintyDisplay:
         display : UncertaintyDisplay
             Object that stores the data and the plotted elements.
         """
-        _check_kind(self.kind)
+        check_kind(self.kind)
         ax = make_axes(ax, "UncertaintyDisplay.plot")
         top = self._top()
         # Values above the last level would not be filled.
         response = np.clip(self.response, 0.0, top)
-        cmap = self._default_cmap() if cmap is None else cmap
+        cmap = _default_cmap(self.kind, self.classes) if cmap is None else cmap
         levels = np.linspace(0, top, 21)
         style = {"levels": levels, "cmap": cmap, "zorder": 0, **kwargs}
         self.surface_ = ax.contourf(self.xx0, self.xx1, response, **style)
@@ -173,7 +177,7 @@ class UncertaintyDisplay:
         self.colorbar_ = self._draw_colorbar() if colorbar else None
         if self.threshold is not None:
             self._draw_threshold(response, self.threshold)
-        self.points_ = self._draw_points(scatter_kwargs or {})
+        self.points_ = _draw_points(self, scatter_kwargs or {})
         if legend and (self.points_ or self.threshold is not None):
             ax.legend(loc="best", fontsize="small", framealpha=0.9, markerscale=1.5)
         set_labels(ax, xlabel, ylabel, self.xlabel, self.ylabel)
@@ -265,18 +269,20 @@ class UncertaintyDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        _check_kind(kind)
+        check_kind(kind)
         if not grid_resolution > 1:
             raise ValueError(
                 f"grid_resolution must be greater than 1, got {grid_resolution!r}."
             )
-        points = _two_columns(X, "X")
-        ood = None if X_ood is None else _two_columns(X_ood, "X_ood")
+        points = two_features(X, "X")
+        ood = None if X_ood is None else two_features(X_ood, "X_ood")
         labels = None if y is None else column_or_1d(y)
         check_consistent_length(points, labels)
-        xx0, xx1 = _grid(points, ood, grid_resolution, eps)
-        rows = _like(X, np.c_[xx0.ravel(), xx1.ravel()], estimator)
-        response, label, threshold = _surface(estimator, rows, kind, class_of_interest)
+        xx0, xx1 = make_grid(points, ood, grid_resolution, eps)
+        samples = in_container_of(X, np.c_[xx0.ravel(), xx1.ravel()], estimator)
+        response, label, threshold = compute_surface(
+            estimator, samples, kind, class_of_interest
+        )
         names = X.columns if hasattr(X, "columns") else (None, None)
         display = cls(
             xx0=xx0,
@@ -294,15 +300,6 @@ class UncertaintyDisplay:
         )
         return display.plot(ax, cmap=cmap, **kwargs)
 
-    def _default_cmap(self) -> str | Colormap:
-        from matplotlib.colors import LinearSegmentedColormap
-
-        if self.kind != "probability":
-            return "Purples"
-        binary = self.classes is None or len(self.classes) == 2
-        shades = SURFACE_OF_TWO if binary else SURFACE_OF_MANY
-        return LinearSegmentedColormap.from_list("probability", shades)
-
     def _top(self) -> float:
         """Return the upper end of the scale."""
         if self.kind != "ood":
@@ -314,7 +311,7 @@ class UncertaintyDisplay:
     def _draw_colorbar(self) -> Colorbar:
         default = "probability"
         if self.kind != "probability":
-            default = _label(self.kind)
+            default = label_of(self.kind)
         return self.figure_.colorbar(
             self.surface_,
             ax=self.ax_,
@@ -332,128 +329,43 @@ class UncertaintyDisplay:
         label = f"threshold {threshold:.3g}"
         self.ax_.plot([], [], "--", color="black", linewidth=1.2, label=label)
 
-    def _draw_points(self, scatter_kwargs: dict[str, Any]) -> list[PathCollection]:
-        style = {"s": 14, "edgecolors": "white", "linewidths": 0.4, **scatter_kwargs}
-        points = []
-        if self.X is not None and self.y is not None:
-            for index, name in enumerate(self._labels(self.y)):
-                color = COLORS[index % len(COLORS)]
-                marker = MARKERS[index // len(COLORS) % len(MARKERS)]
-                rows = self.X[self.y == name]
-                points.append(
-                    self._scatter(rows, color, marker, f"class {name}", style)
-                )
-        elif self.X is not None:
-            points.append(self._scatter(self.X, "0.2", "o", "rows", style))
-        if self.X_ood is not None:
-            style = {**style, "s": 1.6 * style["s"]}
-            label = "out of distribution"
-            points.append(self._scatter(self.X_ood, "black", "X", label, style))
-        return points
 
-    def _labels(self, y: np.ndarray) -> list[Any]:
-        """Return the classes of the classifier, followed by other labels in `y`."""
-        present = np.unique(y).tolist()
-        known = [] if self.classes is None else np.asarray(self.classes).tolist()
-        return known + [name for name in present if name not in known]
+def _default_cmap(kind: Surface, classes: np.ndarray | None) -> str | Colormap:
+    from matplotlib.colors import LinearSegmentedColormap
 
-    def _scatter(
-        self,
-        rows: np.ndarray,
-        color: str,
-        marker: str,
-        label: str,
-        style: dict[str, Any],
-    ) -> PathCollection:
-        return self.ax_.scatter(
-            rows[:, 0], rows[:, 1], color=color, marker=marker, label=label, **style
-        )
+    if kind != "probability":
+        return "Purples"
+    binary = classes is None or len(classes) == 2
+    shades = SURFACE_OF_TWO if binary else SURFACE_OF_MANY
+    return LinearSegmentedColormap.from_list("probability", shades)
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in SURFACES:
-        raise ValueError(f"kind must be one of {', '.join(SURFACES)}, got {kind!r}.")
+def _draw_points(
+    display: UncertaintyDisplay, scatter_kwargs: dict[str, Any]
+) -> list[PathCollection]:
+    """Plot the samples, with a color and a marker for each class."""
+    style = {"s": 14, "edgecolors": "white", "linewidths": 0.4, **scatter_kwargs}
+    X, y, X_ood = display.X, display.y, display.X_ood
+    points = []
 
+    def draw(X: np.ndarray, color: str, marker: str, label: str, **style: Any) -> None:
+        style |= {"color": color, "marker": marker, "label": label}
+        points.append(display.ax_.scatter(X[:, 0], X[:, 1], **style))
 
-def _two_columns(X: ArrayLike, name: str) -> np.ndarray:
-    # Missing values are allowed because a pipeline may impute them.
-    points: np.ndarray = check_array(X, ensure_all_finite="allow-nan", input_name=name)
-    if points.shape[1] != 2:
-        raise ValueError(f"{name} must have 2 features, got {points.shape[1]}.")
+    if X is not None and y is not None:
+        for index, name in enumerate(_labels(y, display.classes)):
+            color = COLORS[index % len(COLORS)]
+            marker = MARKERS[index // len(COLORS) % len(MARKERS)]
+            draw(X[y == name], color, marker, f"class {name}", **style)
+    elif X is not None:
+        draw(X, "0.2", "o", "rows", **style)
+    if X_ood is not None:
+        style = {**style, "s": 1.6 * style["s"]}
+        draw(X_ood, "black", "X", "out of distribution", **style)
     return points
 
 
-def _grid(
-    points: np.ndarray,
-    ood: np.ndarray | None,
-    resolution: int,
-    eps: float | tuple[float, float],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a grid over the range of the points, extended by `eps` on each side."""
-    margin = np.asarray(eps, dtype=float)
-    if margin.shape not in ((), (2,)) or not np.all(margin >= 0):
-        raise ValueError(
-            "eps must be a non-negative number or a pair of such numbers, got "
-            f"{margin.tolist()!r}."
-        )
-    shown = points if ood is None else np.concatenate([points, ood])
-    low, high = np.nanmin(shown, axis=0) - margin, np.nanmax(shown, axis=0) + margin
-    first, second = np.linspace(low, high, resolution).T
-    xx0, xx1 = np.meshgrid(first, second)
-    return xx0, xx1
-
-
-def _like(X: Any, rows: np.ndarray, estimator: Any) -> Any:
-    """Return `rows` in the container type that the estimator expects.
-
-    If `X` is a dataframe, the result is a dataframe of the same type. If only the
-    estimator has feature names, the result is a pandas dataframe.
-    """
-    if hasattr(X, "columns"):
-        return type(X)(dict(zip(X.columns, rows.T, strict=True)))
-    if hasattr(estimator, "feature_names_in_"):
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=estimator.feature_names_in_)
-    return rows
-
-
-def _surface(
-    estimator: Any, rows: Any, kind: Surface, class_of_interest: Any
-) -> tuple[np.ndarray, str, float | None]:
-    """Compute the response at each row, its label, and the threshold."""
-    if kind == "probability":
-        response, label = _probability(estimator, rows, class_of_interest)
-        return response, label, None
-    if class_of_interest is not None:
-        raise ValueError(
-            "class_of_interest must be None unless kind='probability', got "
-            f"class_of_interest={class_of_interest!r} with kind={kind!r}."
-        )
-    if kind == "ood":
-        return ood_score(estimator, rows), _label(kind), threshold_of(estimator)
-    return predict_uncertainty(estimator, rows, kind=kind), _label(kind), None
-
-
-def _label(kind: Surface) -> str:
-    return "out-of-distribution score" if kind == "ood" else f"{kind} uncertainty"
-
-
-def _probability(
-    estimator: Any, rows: Any, class_of_interest: Any
-) -> tuple[np.ndarray, str]:
-    """Compute the probability of a class or of the most probable class, and a label."""
-    find(estimator, "predict_proba")  # raises an error if the method does not exist
-    classes = estimator.classes_
-    proba = estimator.predict_proba(rows)
-    if class_of_interest is None:
-        if len(classes) > 2:
-            return proba.max(axis=1), "probability of the most probable class"
-        class_of_interest = classes[-1]
-    column = np.flatnonzero(classes == class_of_interest)
-    if len(column) == 0:
-        raise ValueError(
-            f"class_of_interest must be one of the classes {classes.tolist()}, got "
-            f"{class_of_interest!r}."
-        )
-    return proba[:, column[0]], f"probability of class {class_of_interest}"
+def _labels(y: np.ndarray, classes: np.ndarray | None) -> list[Any]:
+    """Return the classes of the classifier, followed by other labels in `y`."""
+    known = [] if classes is None else np.asarray(classes).tolist()
+    return known + [name for name in np.unique(y).tolist() if name not in known]

@@ -1,4 +1,4 @@
-"""Functions that reach the classifier inside other estimators."""
+"""Functions that find the classifier inside other estimators."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from sksngp import (
     predict_ood,
     predict_uncertainty,
 )
-from sksngp._reach import threshold_of
+from sksngp._pipelines import threshold_of
 
 GRID = {"classifier__epochs": [1, 3]}
 
