@@ -39,6 +39,7 @@ a checkout.
 
 import argparse
 import asyncio
+import gc
 import hashlib
 import logging
 import os
@@ -68,6 +69,7 @@ from starlette.requests import ClientDisconnect
 from sksngp import DriftMonitor
 from sksngp._data.projection import BLOCK_SIZES
 from sksngp._reach import find
+from sksngp._runtime.blas import one_thread
 from sksngp._tensorflow import backend
 from sksngp._uncertainty.conformal import pvalues
 from sksngp.persistence import FORMAT, load
@@ -352,6 +354,7 @@ class ServedModel:
             X = X["text"]
         return self.found.transform(X)
 
+    @one_thread  # several would wait for each other while requests use the cores
     def predict(self, rows):
         """Compute the content of an answer for each row, and the OOD scores.
 
@@ -828,6 +831,10 @@ def main():
         app = create_app(options.model, poll=options.poll)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
+    # A collection of all objects, most of which are TensorFlow's, would delay all
+    # waiting requests by half a second.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
         app,
         host=options.host,
