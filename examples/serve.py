@@ -39,6 +39,7 @@ a checkout.
 
 import argparse
 import asyncio
+import gc
 import hashlib
 import logging
 import os
@@ -63,10 +64,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
+from sksngp._reach import find
 from starlette.requests import ClientDisconnect
 
 from sksngp import DriftMonitor
 from sksngp._data.projection import BLOCK_SIZES
+from sksngp._runtime.blas import one_thread
 from sksngp._tensorflow import backend
 from sksngp._uncertainty.conformal import pvalues
 from sksngp.persistence import FORMAT, load
@@ -287,19 +290,18 @@ class ServedModel:
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file: {path}")
         with tempfile.TemporaryDirectory() as folder:
-            copy = shutil.copyfile(
-                path, Path(folder, "model")
-            )  # the file may be replaced
+            # A copy, because the file may be replaced.
+            copy = shutil.copyfile(path, Path(folder, "model"))
             model, self.digest = load(copy), digest_of(copy)
         model = getattr(model, "best_estimator_", model)  # if it is a search
-        self.steps, self.classifier = None, model
-        if hasattr(model, "steps"):
-            self.steps, self.classifier = model[:-1], model[-1]
-        if not hasattr(self.classifier, "ood_scores_"):
+        last = model[-1] if hasattr(model, "steps") else model
+        if not hasattr(last, "ood_scores_"):
             raise ValueError(
                 f"{path} holds a {type(model).__name__}; what can be served is a "
                 "classifier of sksngp, alone or as the last step of a pipeline."
             )
+        (self.found,) = find(model, "ood_pvalue")
+        self.classifier = self.found.classifier
         try:
             self.details = columns_of(model)
             self.columns = len(self.details)
@@ -331,13 +333,10 @@ class ServedModel:
         """Compile predictions of all sizes, and find columns that may be missing."""
         for size in BLOCK_SIZES[:-1]:
             X = self.features(self.example())
-            X = (
-                pd.concat([X] * (size + 1))
-                if hasattr(X, "iloc")
-                else X.repeat(size + 1, 0)
-            )
+            is_frame = hasattr(X, "iloc")
+            X = pd.concat([X] * (size + 1)) if is_frame else X.repeat(size + 1, 0)
             self.classifier.predict_proba(X)
-        for column in self.details if self.named and self.steps else ():
+        for column in self.details if self.named and self.found.transformers else ():
             record = pd.DataFrame([{c.name: c.example for c in self.details}])
             record[column.name] = np.nan
             try:
@@ -353,8 +352,9 @@ class ServedModel:
             X = pd.DataFrame(rows, columns=[column.name for column in self.details])
         if self.is_text_alone:
             X = X["text"]
-        return self.steps.transform(X) if self.steps else X
+        return self.found.transform(X)
 
+    @one_thread  # several would wait for each other while requests use the cores
     def predict(self, rows):
         """Compute the content of an answer for each row, and the OOD scores.
 
@@ -678,8 +678,7 @@ def read_records(body, model, limits):
                 422, f"records[{number}] {odd}; the model has the columns {names}."
             )
         for column in model.details:
-            fault = column.fault(record[column.name])
-            if fault:
+            if fault := column.fault(record[column.name]):
                 raise HTTPException(422, f"records[{number}].{column.name} {fault}.")
     return pd.DataFrame(records, columns=names).fillna(np.nan)
 
@@ -832,6 +831,10 @@ def main():
         app = create_app(options.model, poll=options.poll)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
+    # A collection of all objects, most of which are TensorFlow's, would delay all
+    # waiting requests by half a second.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
         app,
         host=options.host,

@@ -15,6 +15,7 @@ from ._uncertainty.input_distance import InputDistance
 
 if TYPE_CHECKING:
     from ._networks.custom_function import NetworkFunction
+    from ._uncertainty.posterior import Posterior
 
 
 class SNGPClassifier(KernelOutput):
@@ -28,8 +29,9 @@ class SNGPClassifier(KernelOutput):
 
     The posterior is the exact Laplace approximation at the trained weights, computed in
     float64 in one pass over the training set. Variances are predicted in `dtype`. In
-    float32, directions that contribute less than a thousandth of a variance are omitted
-    if few directions remain.
+    float32, its factor is rounded if this changes variances by less than a
+    ten-thousandth, and directions that contribute less than a thousandth of a variance
+    are omitted if few directions remain.
 
     All uncertainties are in [0, 1]. The total uncertainty is the entropy of
     `predict_proba` divided by log(n_classes). The aleatoric uncertainty is the class
@@ -175,7 +177,6 @@ class SNGPClassifier(KernelOutput):
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._fixed_params["covariance"] == "shared" else classes
-        factor = self.posterior_.factor
         scales = {
             "kernel_scale_": self.kernel_scale_,
             "prior variance": self._prior_variance,
@@ -183,10 +184,7 @@ class SNGPClassifier(KernelOutput):
         }
         return {
             **super()._fitted_arrays(),
-            "posterior_.factor": FittedArray(factor, (groups, size, size)),
-            "diagonal of posterior_.factor": FittedArray(
-                np.diagonal(factor, axis1=1, axis2=2), (groups, size), positive=True
-            ),
+            **_posterior_arrays("posterior_", self.posterior_, groups, size),
             "noise_": FittedArray(self.noise_, (None, classes)),
             **self._distance_arrays(),
             **{
@@ -217,12 +215,24 @@ class SNGPClassifier(KernelOutput):
     def _arrays_of(self, name: str, distance: InputDistance) -> dict[str, FittedArray]:
         """Return the arrays of a distance."""
         width, dtype = self.architecture_["num_hidden"], self.architecture_["dtype"]
-        size, factor = distance.bias.shape[0], distance.posterior.factor
+        size = distance.bias.shape[0]
         return {
             f"{name}.kernel": FittedArray(distance.kernel, (width, size), dtype),
             f"{name}.bias": FittedArray(distance.bias, (size,), dtype),
-            f"{name}.posterior.factor": FittedArray(factor, (1, size, size)),
-            f"diagonal of {name}.posterior.factor": FittedArray(
-                np.diagonal(factor, axis1=1, axis2=2), (1, size), positive=True
-            ),
+            **_posterior_arrays(f"{name}.posterior", distance.posterior, 1, size),
         }
+
+
+def _posterior_arrays(
+    name: str, posterior: Posterior, groups: int, size: int
+) -> dict[str, FittedArray]:
+    """Return the arrays of a posterior of ``size`` random features."""
+    triangle = posterior.triangle
+    dtype = "float32" if triangle.dtype == np.float32 else "float64"
+    shape = groups, size * (size + 1) // 2
+    return {
+        f"{name}.triangle": FittedArray(triangle, shape, dtype),
+        f"diagonal of {name}.triangle": FittedArray(
+            posterior.diagonal, (groups, size), dtype, positive=True
+        ),
+    }

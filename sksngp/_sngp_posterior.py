@@ -55,6 +55,9 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
             precision = precision + rows.sum_over_samples(self._precision_of)[0]
         ridge = None if self.cov_momentum > 0 else self.ridge_penalty
         self.posterior_ = posterior.factorize(precision, scale, ridge)
+        # The rounding errors of many updates would accumulate.
+        if from_prior and self.architecture_["dtype"] == "float32":
+            self.posterior_ = self.posterior_.rounded()
 
     def _precision_of(self, rows: Rows) -> tuple[np.ndarray]:
         """Compute the contribution of samples to the precision."""
@@ -143,7 +146,7 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
         return epistemic_uncertainty(ratio, self.posterior_.ridge is not None)
 
     def _row_width(self) -> int:
-        groups = len(self.posterior_.factor) if hasattr(self, "posterior_") else 1
+        groups = len(self.posterior_.triangle) if hasattr(self, "posterior_") else 1
         return max(super()._row_width(), groups * self.architecture_["num_inducing"])
 
 

@@ -1,6 +1,6 @@
 """Saving and loading of fitted models in files that cannot execute code.
 
-A file consists of the line ``sksngp model 2``, the BLAKE2b hash of the remaining bytes,
+A file consists of the line ``sksngp model 3``, the BLAKE2b hash of the remaining bytes,
 and the archive that skops (https://skops.readthedocs.io) creates from the model. The
 archive is a ZIP file of arrays and JSON. In contrast to pickle, which executes any code
 that a file contains, only objects of trusted types are created.
@@ -36,7 +36,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from ._persistence.older import with_current_names
+from ._persistence.older import RENAMED, with_current_names
 from ._persistence.records import RECORDS, for_file, with_records
 from ._persistence.sound import find_errors, fitted_classifiers, objects
 from ._persistence.structure import UntrustedError, check_archive, used_types
@@ -56,7 +56,7 @@ __all__ = [
 #: and containers. The names can also be passed to `skops.io.load`.
 TRUSTED_TYPES = tuple(sorted(trusted_classes() | function_names() | RECORDS))
 #: Version of the file format. It increases with each incompatible change.
-FORMAT = 2
+FORMAT = 3
 _MAGIC = b"sksngp model "
 _HASH_BYTES = 32
 _LONGEST_FIRST_LINE = 64
@@ -243,7 +243,7 @@ def _check_first_line(data: bytes) -> tuple[int, int]:
 def _check_and_convert(data: bytes, version: int = FORMAT) -> bytes:
     """Check an archive, and return it in the current format."""
     try:
-        if version < FORMAT:
+        if version < RENAMED:
             data = with_current_names(data)
         check_archive(data)
     except UntrustedError as error:

@@ -15,7 +15,7 @@ def body_of(data):
 
 def seal(body):
     """Return a model file that contains an archive."""
-    return b"sksngp model 2\n" + persistence._hash(body) + body
+    return b"sksngp model %d\n" % persistence.FORMAT + persistence._hash(body) + body
 
 
 def entries_of(data):

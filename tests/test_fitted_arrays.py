@@ -51,8 +51,8 @@ def test_fitted_arrays_are_read_only(fitted_on_moons, moons):
             "scaler.scale_ holds 0.0, which is not positive",
         ),
         (
-            lambda clf: np.fill_diagonal(clf.posterior_.factor[0], -2),
-            "diagonal of posterior_.factor holds -2.0",
+            lambda clf: clf.posterior_.triangle[:, 2].fill(-2),
+            "diagonal of posterior_.triangle holds -2.0",
         ),
         (lambda clf: setattr(clf, "ood_threshold_", np.nan), "ood_threshold_"),
         (lambda clf: clf.architecture_.update(num_hidden=3), "shape"),

@@ -139,7 +139,7 @@ def test_other_file_types_are_rejected(tmp_path, saved):
     for data in (b"", b"\n", b"PK\x03\x04", b"sksngp model \n", saved[:10]):
         assert_rejected(tmp_path, data, "not a model")
     assert_rejected(
-        tmp_path, saved.replace(b"model 2", b"model 3", 1), "between 1 and 2 .* got 3"
+        tmp_path, saved.replace(b"model 3", b"model 4", 1), "between 1 and 3 .* got 4"
     )
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "absent")
@@ -184,7 +184,7 @@ def sealed(saved, change):
             if content is not None:
                 new.writestr(name, content)
     body = changed.getvalue()
-    return b"sksngp model 2\n" + persistence._hash(body) + body
+    return b"sksngp model %d\n" % persistence.FORMAT + persistence._hash(body) + body
 
 
 def test_unchanged_archive_with_a_new_hash_is_a_model(saved):

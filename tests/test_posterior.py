@@ -11,7 +11,9 @@ from scipy.special import expit, softmax
 
 from sksngp._tensorflow.layers import official_layers
 from sksngp._uncertainty.posterior import (
+    ROUNDING,
     TRUNCATION,
+    Posterior,
     add_rows,
     average_rows,
     factorize,
@@ -419,10 +421,75 @@ def test_pickle_omits_cached_matrices():
     fitted, rows = low_dimensional(200)
     bytes_before = len(pickle.dumps(fitted))
     expected = variance_of(fitted, rows), fitted.low_rank_factor
-    assert len(pickle.dumps(fitted)) == bytes_before < 1.1 * fitted.factor.nbytes
+    assert len(pickle.dumps(fitted)) == bytes_before < 0.51 * fitted.factor.nbytes + 500
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(variance_of(again, rows), expected[0])
     np.testing.assert_array_equal(again.low_rank_factor, expected[1])
+    np.testing.assert_array_equal(again.precision, fitted.precision)
+
+
+@pytest.mark.parametrize("ridge", [0.1, 10.0])
+def test_rounding_changes_variances_by_less_than_stated(ridge):
+    fitted, rows = low_dimensional(400, ridge=ridge)
+    rounded = fitted.rounded()
+    assert rounded.triangle.dtype == np.float32
+    assert rounded.factor.dtype == np.float64
+    ratio = variance_of(rounded, rows) / variance_of(fitted, rows)
+    assert 0 < np.abs(ratio - 1).max() < ROUNDING
+    again = pickle.loads(pickle.dumps(rounded))
+    np.testing.assert_array_equal(variance_of(again, rows), variance_of(rounded, rows))
+
+
+def test_bound_of_rounding_holds_in_the_worst_direction():
+    fitted, _ = low_dimensional(400, num_features=32)
+    rounded = fitted.rounded()
+    left = np.linalg.solve(fitted.factor[0], rounded.factor[0])
+    values = np.linalg.svd(left, compute_uv=False)
+    assert np.abs(values**-2.0 - 1).max() < ROUNDING / 10
+
+
+def test_factors_are_not_rounded_if_variances_could_change():
+    many, _ = low_dimensional(400, num_features=32, ridge=1e-7)
+    assert many.rounded() is many
+    average = factorize(many.precision, 1.0)  # has no least eigenvalue
+    assert average.rounded() is average
+    large = factorize(1e90 * np.eye(3)[None], 1.0, 1e90)
+    assert large.rounded() is large
+    small = factorize(1e-100 * np.eye(3)[None], 1.0, 1e-100)
+    assert small.rounded() is small
+
+
+def test_older_models_store_square_matrices():
+    fitted, _ = low_dimensional(50, num_features=5)
+    again = object.__new__(Posterior)
+    again.__setstate__({"factor": fitted.factor, "scale": fitted.scale, "ridge": 1.0})
+    np.testing.assert_array_equal(again.factor, fitted.factor)
+    assert pickle.dumps(again) == pickle.dumps(fitted)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 2), (0, 3), (0, 10**18), (1, 0), (6,)])
+def test_arrays_that_hold_no_triangles_are_rejected(shape):
+    wrong = Posterior(np.ones(shape), 1.0)
+    for name in ("factor", "diagonal"):
+        with pytest.raises(ValueError, match=r"no triangles|unpack"):
+            getattr(wrong, name)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (0, 10**9, 10**9), (1, 0, 0)])
+def test_arrays_that_hold_no_square_matrices_are_rejected(shape):
+    wrong = object.__new__(Posterior)
+    wrong.__setstate__({"factor": np.ones(shape), "scale": 1.0, "ridge": None})
+    with pytest.raises(ValueError, match="no matrices"):
+        wrong.triangle  # noqa: B018
+
+
+@pytest.mark.parametrize("names", [["whitening"], ["factor"], []])
+def test_states_with_other_attributes_are_rejected(names):
+    fitted, _ = low_dimensional(50, num_features=5)
+    state = fitted.__getstate__() | dict.fromkeys(names)
+    del state["ridge"]
+    with pytest.raises(ValueError, match="attributes"):
+        object.__new__(Posterior).__setstate__(state)
 
 
 @pytest.mark.parametrize("groups", [1, 3])

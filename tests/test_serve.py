@@ -711,7 +711,7 @@ def test_a_trial_has_limits_of_time_and_memory(path, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_trial_reports_why_a_file_is_rejected(tmp_path):
-    (tmp_path / "model").write_bytes(b"sksngp model 2\n" + bytes(100))
+    (tmp_path / "model").write_bytes(b"sksngp model 3\n" + bytes(100))
     with pytest.raises(ValueError, match="corrupted"):
         TrialProcess(Limits())(tmp_path / "model")
 

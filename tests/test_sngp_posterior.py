@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -18,3 +20,16 @@ def test_variance_is_that_of_the_precision(small, moons, dtype):
     expected = np.einsum("nm,mk,nk->n", phi, covariance, phi)
     np.testing.assert_allclose(variance[:, 0], expected, rtol=2e-3)
     assert (variance < prior).all()
+
+
+def test_factors_of_a_float32_model_are_stored_in_float32(small, moons):
+    X, y = moons
+    clf = small(SNGPClassifier, num_inducing=64, random_state=0).fit(X, y)
+    assert clf.posterior_.triangle.dtype == np.float32
+    assert clf.input_distance_.posterior.triangle.dtype == np.float32
+    assert len(pickle.dumps(clf.posterior_)) < 4 * 64 * 65 / 2 + 500
+    clf.partial_fit(X, y)  # rounding errors of many updates would accumulate
+    assert clf.posterior_.triangle.dtype == np.float64
+    precise = small(SNGPClassifier, dtype="float64", random_state=0).fit(X, y)
+    assert precise.posterior_.triangle.dtype == np.float64
+    assert precise.input_distance_.posterior.triangle.dtype == np.float64

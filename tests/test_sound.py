@@ -1,5 +1,6 @@
 """Forged attributes that an object's methods would not check are found."""
 
+import forging
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
@@ -9,9 +10,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sksngp import ResNetClassifier, SNGPClassifier, WideResNet
+from sksngp import ResNetClassifier, SNGPClassifier, WideResNet, persistence
 from sksngp._persistence.sound import find_errors, objects
-from sksngp.persistence import ModelFileError, save
+from sksngp.persistence import ModelFileError, load, save
 
 
 @pytest.fixture
@@ -65,6 +66,60 @@ def test_sizes_agree_with_the_arrays(clf, tmp_path, field, value):
 def test_attributes_of_classifiers(clf, tmp_path, name, value):
     setattr(clf, name, value)
     assert_unsound(clf, r"SNGPClassifier is invalid|an array has the type", tmp_path)
+
+
+def forged(clf, tmp_path, change):
+    """Return a file in which the node of the posterior's attributes is changed."""
+    save(clf, tmp_path / "original")
+    entries = forging.entries_of((tmp_path / "original").read_bytes())
+    parts = forging.attributes(entries)["posterior_"]["content"]["content"]
+    change(entries, parts)
+    return forging.file_of(entries)
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape", "data", "match"),
+    [
+        ("<f4", (1, 5), bytes(20), "no triangles"),
+        ("<f4", (0, 136), b"", "no triangles"),
+        ("<f4", (0, 10**18), b"", "no triangles"),
+        ("<f4", (10**18, 0), b"", "no triangles"),
+        ("<f4", (136,), bytes(544), "unpack"),
+        ("<f4", (1, 3), np.ones(3, "f4").tobytes(), r"has shape \(1, 3\)"),
+        ("<f4", (2, 136), np.ones(272, "f4").tobytes(), r"has shape \(2, 136\)"),
+        ("|i1", (1, 136), b"\1" * 136, "array of int8"),
+        ("<f2", (1, 136), np.ones(136, "f2").tobytes(), "array of float16"),
+        ("<c8", (1, 136), np.ones(136, "c8").tobytes(), "array of complex64"),
+        ("<f4", (1, 136), np.full(136, np.nan, "f4").tobytes(), "NaN"),
+        ("<f8", (1, 136), bytes(1088), "holds 0.0, which is not positive"),
+        ("<f4", (1, 10**12), bytes(544), "size of the array"),
+    ],
+)
+def test_forged_triangles(clf, tmp_path, descr, shape, data, match):
+    def change(entries, parts):
+        entries[parts["triangle"]["file"]] = forging.npy(descr, shape, data)
+
+    with pytest.raises(ModelFileError, match=match):
+        persistence._decode(forged(clf, tmp_path, change))
+
+
+@pytest.mark.parametrize("name", ["factor", "whitening"])
+def test_derived_matrices_of_a_posterior_are_not_read(clf, tmp_path, name):
+    def change(entries, parts):
+        parts[name] = parts["triangle"]
+        types = forging.attributes(entries)["posterior_"]["content"]["key_types"]
+        types["content"].append(types["content"][0])
+
+    with pytest.raises(ModelFileError, match="attributes"):
+        persistence._decode(forged(clf, tmp_path, change))
+
+
+def test_triangles_are_not_expanded_while_loading(clf, tmp_path):
+    """Many posteriors of a file could refer to one triangle."""
+    save(clf, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert set(vars(loaded.posterior_)) == {"triangle", "scale", "ridge"}
+    np.testing.assert_array_equal(loaded.posterior_.factor, clf.posterior_.factor)
 
 
 def test_classifiers_inside_of_other_objects(clf, iris, tmp_path):

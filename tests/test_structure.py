@@ -25,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from sksngp import MCDropoutClassifier, SNGPClassifier, persistence
+from sksngp._persistence import structure
 from sksngp._persistence.structure import MAX_DEPTH, MAX_NODES, MAX_SCHEMA_BYTES
 from sksngp.persistence import ModelFileError, save
 
@@ -159,6 +160,23 @@ def test_array_entries_are_not_shared(base):
     assert_refused(changed(base, share), "share the entry")
     assert_refused(changed(base, forget), "no identity")
     assert_refused(changed(base, escape), "no item named")
+
+
+def test_arrays_are_not_referred_to_without_bound(base, monkeypatch):
+    """Each of many classifiers could refer to one large array."""
+    monkeypatch.setattr(structure, "MAX_SHARED_BYTES", 0)
+    assert persistence._decode(base)
+
+    def refer(entries, times):
+        array = forging.attributes(entries)["classes_"]
+        forging.attributes(entries)["_surprisals"] = forging.node(
+            "ListNode", [array] * times, __id__=10**9
+        )
+        array["__id__"] = 10**9 + 1
+        entries[array["file"]] = forging.npy("<i8", (10**5,), bytes(8 * 10**5))
+
+    assert_refused(changed(base, lambda entries: refer(entries, 3)), "is invalid")
+    assert_refused(changed(base, lambda entries: refer(entries, 60)), "references")
 
 
 def in_attribute(base, node):

@@ -9,6 +9,9 @@ from zipfile import ZIP_STORED, ZipFile
 
 from .structure import SCHEMA, open_archive, read_schema
 
+#: First format with the current class names. In format 3, posteriors store triangles
+#: instead of square matrices; `Posterior.__setstate__` accepts both.
+RENAMED = 2
 #: Modules of classes in format 1, and the modules of these classes in format 2.
 MOVED = {
     "sksngp._records": "sksngp._persistence.records",

@@ -29,6 +29,10 @@ MAX_ENTRIES = 20_000
 MAX_SCHEMA_BYTES = 2**25
 MAX_NODES = 60_000
 MAX_DEPTH = 100
+#: Maximum size of all references to arrays together: this many bytes, and this multiple
+#: of the size of the archive. Each object that refers to an array is checked with it.
+MAX_SHARED_BYTES = 2**28
+MAX_REFERENCES = 20
 #: Maximum length of a number in a schema, and of the header of an array.
 MAX_DIGITS = 400
 MAX_HEADER_BYTES = 10_000
@@ -157,6 +161,8 @@ class _Tree:
 
     def __init__(self, archive: ZipFile) -> None:
         self.archive = archive
+        size = sum(entry.file_size for entry in archive.infolist())
+        self.array_bytes_left = MAX_SHARED_BYTES + MAX_REFERENCES * size
         self.untrusted: set[str] = set()
         self.nodes = 0
         self.digests: dict[int, bytes] = {}
@@ -201,6 +207,9 @@ class _Tree:
         if self.users.setdefault(name, identity) != identity:
             raise ValueError(f"two arrays share the entry {name[:80]!r}")
         entry = self.archive.getinfo(name)
+        self.array_bytes_left -= entry.file_size
+        if self.array_bytes_left < 0:
+            raise ValueError("it has too many references to its arrays")
         with self.archive.open(entry) as stream:
             dtype, shape, start = _array_header(stream)
         if entry.file_size - start != dtype.itemsize * _product(shape):

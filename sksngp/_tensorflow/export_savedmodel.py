@@ -226,7 +226,7 @@ class _GaussianProcessGraph(_Graph):
         for distance in self.distances.values():
             self.variables += distance.variables
         self.noise = None
-        if classifier.inference == "monte_carlo" or len(posterior.factor) > 1:
+        if classifier.inference == "monte_carlo" or len(posterior.triangle) > 1:
             self.noise = tf.constant(classifier.noise_)
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:

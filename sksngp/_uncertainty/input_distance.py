@@ -162,7 +162,10 @@ def fit_input_distance(
     kernel, bias = _random_projections(moments, least, np.random.default_rng(seed))
     prior = factorize(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
     empty = InputDistance(kernel.astype(dtype), bias.astype(dtype), prior)
-    return empty.update(rows)
+    process = empty.update(rows)
+    if dtype == np.float32:
+        process = replace(process, posterior=process.posterior.rounded())
+    return process
 
 
 @one_thread

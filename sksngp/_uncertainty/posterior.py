@@ -13,9 +13,10 @@ condition number of P is proportional to the number of samples divided by the ri
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +35,8 @@ TRUNCATION = 1e-3
 #: used. The variance is a difference of two sums, and its relative rounding error in
 #: float32 increases as the variance ratio decreases.
 MAX_EIGENVALUE_RATIO = 1e3
+#: Maximum relative error of a variance due to `Posterior.rounded`.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Posterior:
 
     Parameters
     ----------
-    factor : float64 ndarray of shape (G, M, M)
-        Lower Cholesky factors of the precision matrices. G is 1 if all classes share
-        one matrix, and the number of classes otherwise.
+    triangle : float32 or float64 ndarray of shape (G, M (M + 1) / 2)
+        Rows of the lower Cholesky factors of the precision matrices, without the zeros.
+        G is 1 if all classes share one matrix, and the number of classes otherwise.
     scale : float
         Factor by which variances are multiplied: the ridge in the shared form, which
         interprets the ridge as noise variance, and 1 in the per-class form.
@@ -53,9 +56,27 @@ class Posterior:
         moving average.
     """
 
-    factor: np.ndarray
+    triangle: np.ndarray
     scale: float
     ridge: float | None = None
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """Lower Cholesky factors as a float64 ndarray of shape (G, M, M)."""
+        size = _matrix_size(self.triangle)
+        # Column-major, as expected by LAPACK.
+        factor = np.zeros((len(self.triangle), size, size)).transpose(0, 2, 1)
+        end = 0
+        for row in range(size):
+            start, end = end, end + row + 1
+            factor[:, row, : row + 1] = self.triangle[:, start:end]
+        return factor
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Diagonals of the Cholesky factors, of shape (G, M)."""
+        ends = np.cumsum(np.arange(1, _matrix_size(self.triangle) + 1))
+        return self.triangle[:, ends - 1]
 
     @property
     def precision(self) -> np.ndarray:
@@ -117,10 +138,67 @@ class Posterior:
         kept = np.maximum(1.0 - weights * share, np.finfo(np.float64).eps)
         return self.scale * share / kept
 
+    def rounded(self) -> Posterior:
+        """Round the factors to float32 if this has no noticeable effect.
+
+        Let ``L (I + X)`` be the rounded factor of ``P = L L^T >= s I``. With
+        ``z = L^-1 phi``, the rounded variance is proportional to ``|(I + X)^-1 z|^2``
+        instead of ``|z|^2``. Its relative error is therefore at most
+        ``(1 - |X|)^-2 - 1 < 3 |X|``, where the norm of X is at most that of the change
+        of L divided by ``sqrt(s)``. The change increases with the number of samples.
+
+        Returns
+        -------
+        Posterior
+            Rounded posterior, or this one if the relative error of a variance could
+            exceed `ROUNDING` or if P is a moving average.
+        """
+        if self.ridge is None:
+            return self
+        with np.errstate(over="ignore"):
+            triangle = self.triangle.astype(np.float32)
+        change = np.linalg.norm(triangle - self.triangle, axis=1).max()
+        if not 3.0 * change <= ROUNDING * np.sqrt(self.ridge):
+            return self
+        return replace(self, triangle=triangle)
+
     def __getstate__(self) -> dict[str, Any]:
-        # The cached matrices are derived from the factor. Omitting them makes pickles
+        # The cached matrices are derived from the triangle. Omitting them makes pickles
         # smaller.
-        return {"factor": self.factor, "scale": self.scale, "ridge": self.ridge}
+        return {"triangle": self.triangle, "scale": self.scale, "ridge": self.ridge}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Models of format 1 and 2 store square matrices instead of triangles. They are
+        # not converted here: a file could contain one matrix for many posteriors.
+        state = {"square" if key == "factor" else key: state[key] for key in state}
+        for allowed in ({"triangle", "scale", "ridge"}, {"square", "scale", "ridge"}):
+            if state.keys() == allowed:
+                vars(self).update(state)
+                return
+        raise ValueError(f"A posterior has the attributes {sorted(state)}.")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "triangle" and "square" in vars(self):
+            return _lower_triangles(vars(self)["square"])
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
+
+def _matrix_size(triangle: np.ndarray) -> int:
+    """Return M for triangles of shape (G, M (M + 1) / 2), which may be from a file."""
+    groups, length = triangle.shape
+    size = (math.isqrt(8 * length + 1) - 1) // 2
+    if not groups or not length or size * (size + 1) // 2 != length:
+        raise ValueError(f"An array of shape {triangle.shape} holds no triangles.")
+    return size
+
+
+def _lower_triangles(matrices: np.ndarray) -> np.ndarray:
+    """Return the rows of lower triangles, of shape (G, M (M + 1) / 2)."""
+    if not matrices.size or matrices.shape[1] != matrices.shape[2]:
+        raise ValueError(f"An array of shape {matrices.shape} holds no matrices.")
+    return np.hstack([matrices[:, row, : row + 1] for row in range(matrices.shape[2])])
 
 
 def prior_precision(num_features: int, ridge: float, groups: int) -> np.ndarray:
@@ -214,7 +292,7 @@ def factorize(
         as small as possible, is then added, and the warning reports the multiple.
     """
     factor = np.stack([_cholesky(matrix) for matrix in precision])
-    return Posterior(factor, scale, ridge)
+    return Posterior(_lower_triangles(factor), scale, ridge)
 
 
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
