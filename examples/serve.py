@@ -64,7 +64,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
-from sksngp._reach import find
+from sksngp._pipelines import find
 from starlette.requests import ClientDisconnect
 
 from sksngp import DriftMonitor
