@@ -275,7 +275,7 @@ def check_training_samples(
         check_labels(y, "y")
     y = plain_labels(y)
     X, y = check_samples(estimator, X, y, reset=reset)
-    if known_classes is None or y.dtype.kind not in "biu":  # otherwise slow
+    if known_classes is None or y.dtype.kind not in "biu":  # integers are classes
         check_classification_targets(y)
     totals = WeightTotals()
     if streaming and not reset:
