@@ -64,11 +64,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.feature_extraction.text import CountVectorizer
-from sksngp._pipelines import find
 from starlette.requests import ClientDisconnect
 
 from sksngp import DriftMonitor
 from sksngp._data.projection import BLOCK_SIZES
+from sksngp._pipelines import find
 from sksngp._runtime.blas import one_thread
 from sksngp._tensorflow import backend
 from sksngp._uncertainty.conformal import pvalues

@@ -157,17 +157,18 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         )
         architecture = self._architecture(None if first else self.architecture_)
         check_memory(self._memory_needs(architecture, *checked.shape))
-        # Later batches must not repeat the shuffling and the masks of the first.
-        rng = self._rng(0 if first else self.n_iter_)
         if first:
-            self._start_holding_out(rng)
             self.architecture_ = architecture
             self.temperature_, self.n_iter_, self.loss_curve_ = 1.0, 0, []
         else:
             self._check_architecture(architecture)
         if self.temperature != "auto":
             self.temperature_ = float(self.temperature)
+        rng = None
         if state is None:
+            rng = self._rng(self.n_iter_)
+            if first:
+                self._start_holding_out(rng)
             state = self._new_stream(checked, first, int(rng.integers(2**63)))
         hashes = self._hold_out.digests(checked)
         held_out = self._hold_out_of_batch(hashes, labels, state)
@@ -176,6 +177,8 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             (waiting,) = state.concatenate(batch.copied())
             self._stream = replace(state, waiting=waiting)
             return
+        # Later batches must not repeat the shuffling and the masks of the first.
+        rng = rng or self._rng(self.n_iter_)
         self._stream = self._learn_now(state, batch, rng, first)
 
     def _learn_now(

@@ -48,6 +48,43 @@ def test_changed_arrays_scalars_and_training_reload_weights():
         np.testing.assert_array_equal(logits(weights, 0.7), first)
 
 
+def test_only_arrays_that_the_network_does_not_hold_are_assigned(monkeypatch):
+    fields, weights, rows = problem(num_inducing=20)
+    variables = {"dropout_rate": 0.0, "input_scale": 0.7}
+    with pool.lease(**fields) as compiled:
+        compiled.load(weights, **variables)
+        compiled.load_optimizer(0.1)
+        compiled.epoch(rows.projected, rows.labels, rows.weights, 8, 5, 0)
+        trained = compiled.dump()
+        expected = compiled.forward(rows.projected)[0].numpy()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(compiled.networks[0]), "load", lambda *_: pytest.fail())
+            compiled.load(dict(trained), **variables)
+        compiled.load({**trained, "output/bias": trained["output/bias"] + 1})
+        moved = compiled.forward(rows.projected)[0].numpy()
+        np.testing.assert_allclose(moved, expected + 1, rtol=1e-6)
+        bounded = compiled.bounded(trained, 1e-3)
+        compiled.load(trained)
+        np.testing.assert_array_equal(compiled.forward(rows.projected)[0], expected)
+        compiled.load(bounded)
+        assert not np.allclose(compiled.forward(rows.projected)[0], expected)
+
+
+def test_an_optimizer_that_was_used_is_restored():
+    fields, weights, rows = problem()
+    data = rows.projected, rows.labels, rows.weights
+    with pool.lease(**fields) as compiled:
+        compiled.load(weights, dropout_rate=0.0)
+        compiled.load_optimizer(0.1)
+        compiled.epoch(*data, 8, 5, 0)
+        state = compiled.dump_optimizer()
+        copies = [np.array(array) for array in state]
+        compiled.epoch(*data, 8, 5, 1)
+        compiled.load_optimizer(0.1, state)
+        for array, before in zip(compiled.dump_optimizer(), copies, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
 # Member groups
 
 

@@ -362,6 +362,24 @@ def test_warm_start_continues_training(small, moons):
     assert warm.fit(X, y).loss_curve_[-1] < loss and warm.n_iter_ == 10
 
 
+def test_warm_start_with_moving_averages_that_keep_up(small, moons):
+    """The output weights are computed for the moving averages of the fit.
+
+    If these lag behind the statistics of mini-batches, the loss rises at first.
+    """
+
+    def network(shape):
+        layers = tf_keras.layers
+        samples = tf_keras.Input(shape)
+        hidden = layers.Dense(16)(samples)
+        hidden = layers.BatchNormalization(momentum=0.5)(hidden)
+        return tf_keras.Model(samples, layers.ReLU()(hidden))
+
+    clf = small(SNGPClassifier, network=network, warm_start=True, epochs=10, cv=None)
+    loss = clf.fit(*moons).loss_curve_[-1]
+    assert clf.fit(*moons).loss_curve_[10] < loss
+
+
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_data_larger_than_memory(make, moons, monkeypatch):
     X, y = moons

@@ -10,8 +10,6 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sksngp"
 FILES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
 MAX_FILE, MAX_CLASS, MAX_FUNCTION = 450, 300, 40
-#: Files that are still to be divided; remove a name once the file is.
-TO_DIVIDE = {"_stream.py"}
 IGNORED = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -61,7 +59,7 @@ def too_large(source):
                 yield node.name
 
 
-@pytest.mark.parametrize("name", sorted(FILES.keys() - TO_DIVIDE))
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_files_classes_and_functions_are_short(name):
     assert not list(too_large(FILES[name].read_text()))
 

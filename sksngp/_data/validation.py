@@ -275,7 +275,8 @@ def check_training_samples(
         check_labels(y, "y")
     y = plain_labels(y)
     X, y = check_samples(estimator, X, y, reset=reset)
-    check_classification_targets(y)
+    if known_classes is None or y.dtype.kind not in "biu":  # integers are classes
+        check_classification_targets(y)
     totals = WeightTotals()
     if streaming and not reset:
         totals = WeightTotals(*getattr(estimator, "_weight_totals", ()))

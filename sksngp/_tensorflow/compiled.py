@@ -51,7 +51,8 @@ class CompiledNetwork:
             ]
             self.optimization = Optimization(architecture, self.networks, self.members)
         self.traces = 0
-        self._loaded: tuple[()] | tuple[dict[str, np.ndarray], dict[str, float]] = ()
+        self._weights: dict[str, np.ndarray] = {}  # of the last `load` or `dump`
+        self._variables: dict[str, float] = {}
         self._matrix: tuple[np.ndarray | None, Any] = (None, None)
         self._compile()
 
@@ -94,7 +95,8 @@ class CompiledNetwork:
 
     def forget(self) -> None:
         """Drop the arrays of the last user; the next `load` assigns all arrays."""
-        self._loaded, self._matrix = (), (None, None)
+        self._weights, self._matrix = {}, (None, None)
+        self.optimization.forget()
 
     def release(self) -> None:
         """Free the graphs of all functions; the network cannot be used afterwards."""
@@ -108,26 +110,28 @@ class CompiledNetwork:
     def load(self, weights: dict[str, np.ndarray], **variables: float) -> None:
         """Assign the arrays of a model, and parameters that are variables.
 
-        If the same dict is loaded again, nothing is copied, so that the prediction of a
-        single sample is fast. The arrays must therefore not change, and become
-        read-only.
+        Arrays that the network already holds are not copied, so that the prediction of
+        a single sample and each step of a stream are fast. The arrays must therefore
+        not change, and become read-only.
         """
-        if self._loaded and self._loaded[0] is weights and self._loaded[1] == variables:
-            return
-        self._loaded = ()
+        held, self._weights = self._weights, {}
+        set_to, self._variables = self._variables, {}
+        same = {name for name, array in weights.items() if held.get(name) is array}
         with on_device(self.device):
             parts = self.members.split_weights(weights)
             for network, part in zip(self.networks, parts, strict=True):
-                network.load(part)
+                if len(same) < len(weights):
+                    network.load(part, same)
                 for name, value in variables.items():
-                    getattr(network, name).assign(value)
-        for array in weights.values():
-            array.flags.writeable = False
-        self._loaded = (weights, variables)
+                    if set_to.get(name) != value:
+                        getattr(network, name).assign(value)
+        self._weights, self._variables = _read_only(weights), variables
 
     def dump(self) -> dict[str, np.ndarray]:
-        """Copy the variables of the network into arrays, by name."""
-        return self.members.join_all([network.dump() for network in self.networks])
+        """Copy the variables of the network into read-only arrays, by name."""
+        parts = [network.dump() for network in self.networks]
+        self._weights = _read_only(self.members.join_all(parts))
+        return dict(self._weights)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next steps."""
@@ -163,9 +167,13 @@ class CompiledNetwork:
         self, weights: dict[str, np.ndarray], bound: float
     ) -> dict[str, np.ndarray]:
         """Return loaded weights whose spectral norms do not exceed the bound."""
-        self._loaded = ()
+        held, self._weights = self._weights, {}
         with on_device(self.device):
-            return self.networks[0].bounded(weights, bound)
+            bounded = self.networks[0].bounded(weights, bound)
+        self._weights = {
+            name: array for name, array in held.items() if bounded[name] is array
+        }
+        return bounded
 
     # Prediction
 
@@ -179,7 +187,7 @@ class CompiledNetwork:
         """Return hidden representations before training."""
         if not self.networks[0].uses_batch_statistics:
             return self.hidden(projected)
-        self._loaded = ()  # the moving averages change
+        self._weights = {}  # the moving averages change
         return self._hidden_of_batch(projected)
 
     def _forward(self, projected: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
@@ -300,13 +308,21 @@ class CompiledNetwork:
         """
         n = int(labels.shape[0])
         steps = 1 if batch_size is None else -(-n // batch_size)
-        self._loaded = ()  # the weights are no longer those of the loaded model
+        self._weights = {}  # they are no longer those of the loaded model
+        self.optimization.forget()
         return float(
             self._compiled_epoch(projected, labels, weights, steps, seed, number)
         )
 
     def _epoch(self, *arguments: tf.Tensor) -> tf.Tensor:
         return self.optimization.epoch(*arguments)
+
+
+def _read_only(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a copy of a dict whose arrays cannot be changed any more."""
+    for array in weights.values():
+        array.flags.writeable = False
+    return dict(weights)
 
 
 def _squared_norms(slices: Sequence[tf.Tensor]) -> tf.Tensor:

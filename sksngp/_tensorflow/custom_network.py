@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -193,14 +193,14 @@ class CustomNetwork(Network):
         parts = [[each[:end], each[start:]] for each in (*samples, weights)]
         return list(zip(*parts, seeds, strict=True))
 
-    def load(self, weights: dict[str, np.ndarray]) -> None:
+    def load(self, weights: dict[str, np.ndarray], held: Collection[str] = ()) -> None:
         """Assign arrays, by name, after a check of their shapes."""
         shapes = {
             name: tuple(variable.shape) for name, variable in self.weights.items()
         }
         if shapes != {name: weights[name].shape for name in weights}:
             raise built_differently(self.function)
-        super().load(weights)
+        super().load(weights, held)
 
     def penalties(self) -> list[tf.Tensor]:
         """Return losses that the layers add, such as those of regularizers."""

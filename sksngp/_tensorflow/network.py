@@ -8,7 +8,7 @@ constants of the graph: a change compiles nothing.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -245,10 +245,14 @@ class Network(tf.Module):
         outputs = layer(tf.clip_by_value(inputs, *limits), **settings)
         return tf.clip_by_value(tf.cast(outputs, dtype), *limits)
 
-    def load(self, weights: dict[str, np.ndarray]) -> None:
-        """Assign arrays, by name, to the variables of the network."""
+    def load(self, weights: dict[str, np.ndarray], held: Collection[str] = ()) -> None:
+        """Assign arrays, by name, to the variables of the network.
+
+        The variables with the names `held` already have the values of their arrays.
+        """
         for name, variable in self.weights.items():
-            variable.assign(weights[name].astype(variable.dtype.as_numpy_dtype))
+            if name not in held:
+                variable.assign(weights[name].astype(variable.dtype.as_numpy_dtype))
 
     def dump(self) -> dict[str, np.ndarray]:
         """Copy the variables of the network into arrays, by name."""

@@ -46,6 +46,8 @@ class Optimization:
         self.architecture, self.networks = architecture, networks
         self.members = members
         self.optimizers = [OPTIMIZERS[architecture.optimizer]() for _ in networks]
+        self._learning_rate: float | None = None
+        self._held: list[np.ndarray] | None = None  # the state of the last `dump`
         scaled = networks if architecture.mixed == "float16" else []
         self._loss_scales = [tf.Variable(LOSS_SCALE) for _ in scaled]
         for optimizer, network in zip(self.optimizers, networks, strict=True):
@@ -57,14 +59,22 @@ class Optimization:
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next steps."""
-        for optimizer in self.optimizers:
-            optimizer.learning_rate = learning_rate
+        if learning_rate != self._learning_rate:
+            for optimizer in self.optimizers:
+                optimizer.learning_rate = learning_rate
+            self._learning_rate = learning_rate
 
     def load(self, learning_rate: float, state: list[np.ndarray] | None = None) -> None:
-        """Initialize the optimizers, or restore the result of `dump`."""
+        """Initialize the optimizers, or restore the result of `dump`.
+
+        Nothing is copied if the optimizers have not changed since that `dump`.
+        """
         self.set_learning_rate(learning_rate)
         for scale in self._loss_scales:
             scale.assign(LOSS_SCALE)
+        if state is not None and state is self._held:
+            return
+        self.forget()
         for position, optimizer in enumerate(self.optimizers):
             for index, variable in enumerate(optimizer.variables()):
                 if state is None:
@@ -78,7 +88,12 @@ class Optimization:
             {index: v.numpy() for index, v in enumerate(optimizer.variables())}
             for optimizer in self.optimizers
         ]
-        return list(self.members.join_all(states).values())
+        self._held = list(self.members.join_all(states).values())
+        return self._held
+
+    def forget(self) -> None:
+        """Forget the last `dump`, because the optimizers change."""
+        self._held = None
 
     # Graph
 
