@@ -1,5 +1,7 @@
 """The second Gaussian process, in input space."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -19,9 +21,12 @@ def rows_of(inputs, labels, weights=None):
     return Rows(inputs, labels, np.asarray(weights, float))
 
 
+fit = partial(fit_input_distance, num_classes=3, num_features=512)
+
+
 @pytest.fixture(scope="module")
 def process():
-    return fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
+    return fit(rows_of(INPUTS, LABELS), seed=0)
 
 
 def test_variance_ratio(process):
@@ -32,9 +37,8 @@ def test_variance_ratio(process):
     assert_allclose(process(INPUTS + 0.3), expected, rtol=1e-9)
 
 
-def test_exact_gaussian_process(monkeypatch):
-    monkeypatch.setattr(input_distance, "NUM_FEATURES", 2000)
-    process = fit_input_distance(rows_of(INPUTS, LABELS), 3, seed=0)
+def test_exact_gaussian_process():
+    process = fit(rows_of(INPUTS, LABELS), seed=0, num_features=2000)
     residuals = INPUTS - [INPUTS[LABELS == label].mean(axis=0) for label in LABELS]
     within = residuals.T @ residuals / len(INPUTS)
     mean_variance = INPUTS.var(axis=0).mean()
@@ -58,16 +62,16 @@ def test_exact_gaussian_process(monkeypatch):
 
 def test_a_weight_is_a_repetition():
     repeats = 1 + np.arange(60) % 4
-    weighted = fit_input_distance(rows_of(INPUTS, LABELS, repeats), 3, seed=1)
-    repeated = fit_input_distance(
-        rows_of(INPUTS.repeat(repeats, axis=0), LABELS.repeat(repeats)), 3, seed=1
+    weighted = fit(rows_of(INPUTS, LABELS, repeats), seed=1)
+    repeated = fit(
+        rows_of(INPUTS.repeat(repeats, axis=0), LABELS.repeat(repeats)), seed=1
     )
     assert_allclose(weighted(INPUTS - 1), repeated(INPUTS - 1), rtol=1e-9)
 
 
 def test_leave_one_out_equals_a_fit_without_the_sample(process):
     first, last = slice(0, 59), slice(59, 60)
-    few = fit_input_distance(rows_of(INPUTS[first], LABELS[first]), 3, seed=0)
+    few = fit(rows_of(INPUTS[first], LABELS[first]), seed=0)
     seen = few.update(rows_of(INPUTS[last], LABELS[last], [3.0]))
     assert_allclose(
         seen.leave_one_out(INPUTS[last], np.array([3.0])), few(INPUTS[last]), rtol=1e-9
@@ -98,7 +102,7 @@ def test_far_inputs_have_the_prior_variance(process):
     ],
 )
 def test_unusual_samples(inputs, labels):
-    process = fit_input_distance(rows_of(inputs, np.array(labels, np.int32)), 3, seed=0)
+    process = fit(rows_of(inputs, np.array(labels, np.int32)), seed=0)
     known, far = process(inputs), process(inputs + 1e6)
     assert ((0 <= known) & (known <= 1)).all()
     assert (far > known).all()
@@ -107,6 +111,6 @@ def test_unusual_samples(inputs, labels):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arithmetic_is_that_of_the_inputs(dtype):
     inputs = INPUTS.astype(dtype)
-    process = fit_input_distance(rows_of(inputs, LABELS), 3, seed=0)
+    process = fit(rows_of(inputs, LABELS), seed=0)
     assert process.features(inputs).dtype == process.kernel.dtype == dtype
     assert process(inputs).dtype == np.float64

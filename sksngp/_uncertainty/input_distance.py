@@ -25,8 +25,7 @@ from .._data.streamed_rows import StreamedRows
 from .._runtime.blas import one_thread
 from .posterior import Posterior, add_rows, factorize, prior_precision
 
-#: Number of random features M, and prior precision s of their weights.
-NUM_FEATURES = 512
+#: Prior precision s of the weights of the random features.
 RIDGE = 0.1
 #: Squared length-scale of the kernel, divided by the mean squared distance between
 #: samples.
@@ -137,7 +136,10 @@ class InputDistance:
 
 
 def fit_input_distance(
-    rows: Rows | StreamedRows, num_classes: int, seed: int
+    rows: Rows | StreamedRows,
+    num_classes: int,
+    seed: int,
+    num_features: int,
 ) -> InputDistance:
     """Fit the metric and the posterior to the training set.
 
@@ -149,6 +151,8 @@ def fit_input_distance(
         Number of classes.
     seed : int
         Seed of the random features.
+    num_features : int
+        Number of random features M.
 
     Returns
     -------
@@ -159,8 +163,9 @@ def fit_input_distance(
     # Smaller variances cannot be represented with sufficient precision in this dtype.
     least = float(1e3 * np.finfo(dtype).tiny) ** 2
     moments = rows.sum_over_samples(partial(_moments, num_classes))
-    kernel, bias = _random_projections(moments, least, np.random.default_rng(seed))
-    prior = factorize(prior_precision(NUM_FEATURES, RIDGE, 1), RIDGE, RIDGE)
+    rng = np.random.default_rng(seed)
+    kernel, bias = _random_projections(moments, least, num_features, rng)
+    prior = factorize(prior_precision(num_features, RIDGE, 1), RIDGE, RIDGE)
     empty = InputDistance(kernel.astype(dtype), bias.astype(dtype), prior)
     process = empty.update(rows)
     if dtype == np.float32:
@@ -170,7 +175,7 @@ def fit_input_distance(
 
 @one_thread
 def _random_projections(
-    moments: Moments, least: float, rng: np.random.Generator
+    moments: Moments, least: float, num_features: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw W and b for random features of a Gaussian kernel of whitened inputs."""
     weights, sums, products = moments
@@ -187,9 +192,9 @@ def _random_projections(
     factor = cholesky(within + SHRINKAGE * variance * np.eye(size), lower=True)
     half = solve_triangular(factor, total, lower=True)
     distance = 2.0 * np.trace(solve_triangular(factor, half.T, lower=True)) or 1.0
-    frequencies = rng.standard_normal((size, NUM_FEATURES))
+    frequencies = rng.standard_normal((size, num_features))
     frequencies /= np.sqrt(LENGTH_SCALE * distance)
-    bias = rng.uniform(0.0, 2.0 * np.pi, NUM_FEATURES)
+    bias = rng.uniform(0.0, 2.0 * np.pi, num_features)
     return solve_triangular(factor, frequencies, lower=True, trans="T"), bias
 
 
@@ -210,8 +215,9 @@ def _precision_increment(
     process: InputDistance, rows: Rows
 ) -> tuple[NDArray[np.float64]]:
     """Return the sum of ``w_i phi_i phi_i^T`` over samples, of shape (1, M, M)."""
+    num_features = len(process.bias)
     chunks = (
         (process.features(block).astype(np.float64), rows.weights[part, None])
-        for block, part in rows.chunks(NUM_FEATURES)
+        for block, part in rows.chunks(num_features)
     )
-    return (add_rows(np.zeros((1, NUM_FEATURES, NUM_FEATURES)), chunks),)
+    return (add_rows(np.zeros((1, num_features, num_features)), chunks),)

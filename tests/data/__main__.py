@@ -5,11 +5,11 @@ from pathlib import Path
 
 from sklearn.datasets import load_iris
 
-from sksngp import SNGPClassifier
-from sksngp._uncertainty import input_distance
+from sksngp import SNGPClassifier, _sngp_distances
 from sksngp.persistence import FORMAT, save
 
-input_distance.NUM_FEATURES = 32  # a small file
+_sngp_distances.INPUT_FEATURES = 32  # a small file
+_sngp_distances.HIDDEN_FEATURES = 16
 X, y = load_iris(return_X_y=True)
 clf = SNGPClassifier(
     num_layers=1, num_hidden=8, num_inducing=16, epochs=5, random_state=0
