@@ -40,7 +40,7 @@ from sksngp import SNGPClassifier
 from sksngp._data.holdout import digests
 from sksngp._data.projection import fit_projection
 from sksngp._data.rows import Rows
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._tensorflow.dask_training import ROUND_ROWS
 
 COLUMNS = 20
@@ -87,7 +87,7 @@ def measure(folder: Path) -> tuple[Costs, int]:
         rng = np.random.default_rng(0)
         fit_projection(X, weights, num_hidden=128, members=1, standardize=True, rng=rng)
 
-    with pool.lease(**clf.architecture_) as compiled:
+    with network_pool.lease(**clf.architecture_) as compiled:
         compiled.load(clf.weights_, **clf._network_variables())
         compiled.load_optimizer(1e-3)
         data = rows.projected, rows.labels, rows.weights, 128, 0, 0

@@ -52,7 +52,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._runtime.threads import num_threads
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 
 BOUNDS = [0.6, 0.75, 0.9, 1.05, 1.2]
 FOLDS = 5
@@ -307,7 +307,7 @@ def _search_calls(comparison):
         return (proba.argmax(axis=1) == y[test]).mean()
 
     def without_pool(_):
-        pool.clear()
+        network_pool.clear()
         return classifier.fit(X[train], y[train]).score(X[test], y[test])
 
     return {
@@ -334,13 +334,13 @@ def _search_row(seconds, judged, side, ours, target):
 
 def _clear_pools():
     """Clear all pools, so that each search compiles its network."""
-    pool.clear()
+    network_pool.clear()
     workers = num_threads()
     Parallel(workers)(delayed(_clear_pool)() for _ in range(workers))
 
 
 def _clear_pool():
-    pool.clear()
+    network_pool.clear()
     time.sleep(0.5)  # so that each worker runs this function once
 
 

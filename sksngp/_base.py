@@ -24,7 +24,6 @@ from ._export import ExportMixin
 from ._held_out import HeldOutMixin
 from ._network_training import NetworkTrainingMixin
 from ._networks.memory_needs import check_memory
-from ._parameters import RandomState
 from ._prediction import PredictionMixin
 from ._runtime.progress import expect_networks, one_report
 from ._selection import (
@@ -36,10 +35,11 @@ from ._selection import (
     Trial,
     map_in_threads,
 )
+from ._shared_parameters import RandomState
 from ._stream import StreamMixin
 
 if TYPE_CHECKING:
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 class BaseNetworkClassifier(
@@ -61,8 +61,8 @@ class BaseNetworkClassifier(
     (`_before_training`, `_finish`).
 
     The fitted state consists of arrays. Compiled networks are leased from
-    `sksngp._tensorflow.pool`. A fit works on a copy of the estimator and replaces the
-    state at its end, so that a failed fit changes nothing.
+    `sksngp._tensorflow.network_pool`. A fit works on a copy of the estimator and
+    replaces the state at its end, so that a failed fit changes nothing.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -12,11 +12,11 @@ from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
-from ._parameters import SharedParameters, parameter, with_parameters
+from ._shared_parameters import SharedParameters, parameter, with_parameters
 from ._uncertainty.entropy import decompose
 
 if TYPE_CHECKING:
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 @with_parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from ._parameters import SharedParameters
+from ._shared_parameters import SharedParameters
 
 SHARED_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)

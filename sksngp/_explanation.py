@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ._data.projection import InputProjection
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 class ExplanationMixin:

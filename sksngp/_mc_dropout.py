@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
 from ._fitted_arrays import FittedArray
-from ._parameters import SharedParameters, parameter, with_parameters
+from ._shared_parameters import SharedParameters, parameter, with_parameters
 from ._uncertainty.entropy import decompose
 from ._wide_resnet import WideResNet
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._data.rows import Rows
     from ._data.streamed_rows import StreamedRows
     from ._networks.custom_function import NetworkFunction
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 @with_parameters

@@ -13,8 +13,8 @@ from ._networks.architecture import Architecture
 from ._networks.custom_function import NetworkFunction
 from ._networks.kinds import architecture_of
 from ._networks.memory_needs import Need
-from ._parameters import SharedParameters
 from ._runtime.device import check_device
+from ._shared_parameters import SharedParameters
 from ._tensorflow import backend
 from ._wide_resnet import WideResNet
 

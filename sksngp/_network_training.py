@@ -15,8 +15,8 @@ from ._data.sources import RowSource, select_samples
 from ._data.streamed_rows import StreamedRows, project
 from ._network_parameters import NetworkParametersMixin
 from ._networks.kinds import architecture_of
-from ._parameters import LARGEST_LEARNING_RATE
-from ._tensorflow import backend, pool
+from ._shared_parameters import LARGEST_LEARNING_RATE
+from ._tensorflow import backend, network_pool
 
 #: ``epochs="auto"`` trains for at most this many epochs or optimizer steps.
 MAX_EPOCHS = 50
@@ -103,7 +103,7 @@ class NetworkTrainingMixin(NetworkParametersMixin):
         streaming: bool = False,
     ) -> None:
         """Train the network for one epoch per learning rate."""
-        with pool.lease(self.device, **self.architecture_) as compiled:
+        with network_pool.lease(self.device, **self.architecture_) as compiled:
             # Imported here because it requires TensorFlow, which the lease starts.
             from ._tensorflow.training import train
 

@@ -20,7 +20,7 @@ from ._data.validation import check_samples
 from ._fitted_arrays import FittedArray
 from ._networks.architecture import Architecture
 from ._runtime import threads
-from ._tensorflow import backend, pool
+from ._tensorflow import backend, network_pool
 from ._uncertainty import conformal
 from ._uncertainty.entropy import KINDS, Kind
 
@@ -52,7 +52,10 @@ class PredictionMixin:
         def _fitted_architecture(self) -> Architecture: ...
 
         def _evaluate(
-            self, compiled: pool.CompiledNetwork, projected: np.ndarray, quantity: str
+            self,
+            compiled: network_pool.CompiledNetwork,
+            projected: np.ndarray,
+            quantity: str,
         ) -> np.ndarray: ...
 
         def _row_width(self) -> int: ...
@@ -316,8 +319,8 @@ class PredictionMixin:
         """Compute cached attributes before the threads start."""
 
     @contextmanager
-    def _inference(self) -> Iterator[pool.CompiledNetwork]:
+    def _inference(self) -> Iterator[network_pool.CompiledNetwork]:
         """Lease a network that is loaded with the fitted weights."""
-        with pool.lease(self.device, **self.architecture_) as compiled:
+        with network_pool.lease(self.device, **self.architecture_) as compiled:
             compiled.load(self.weights_, **self._network_variables())
             yield compiled

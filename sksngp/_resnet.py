@@ -11,7 +11,7 @@ from ._base import BaseNetworkClassifier
 from ._uncertainty.entropy import normalized_entropy
 
 if TYPE_CHECKING:
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 class ResNetClassifier(BaseNetworkClassifier):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ._parameters import SharedParameters, parameter, with_parameters
+from ._shared_parameters import SharedParameters, parameter, with_parameters
 
 #: Range of ``kernel_scale``. Beyond it, float32 cannot represent the random features.
 MIN_KERNEL_SCALE, MAX_KERNEL_SCALE = 1e-30, 1e30

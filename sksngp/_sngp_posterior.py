@@ -22,7 +22,7 @@ from ._uncertainty.predictive import (
 if TYPE_CHECKING:
     from ._data.rows import Rows
     from ._data.streamed_rows import StreamedRows
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 
 class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):

@@ -14,14 +14,15 @@ from ._data.sources import select_samples
 from ._sngp_distances import DistancesFromTraining
 from ._sngp_posterior import float64_array
 from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
+from ._uncertainty.ood_score import combine
 from ._uncertainty.predictive import variance_score
-from ._uncertainty.surprisal import Surprisal, combine, fit_surprisal
+from ._uncertainty.surprisal import Surprisal, fit_surprisal
 
 if TYPE_CHECKING:
     from ._data.rows import Rows
     from ._data.sources import RowSource
     from ._data.streamed_rows import StreamedRows
-    from ._tensorflow.pool import CompiledNetwork
+    from ._tensorflow.network_pool import CompiledNetwork
 
 #: Number of held-out samples that suffice to scale the parts of the score.
 MIN_REFERENCES = 20

@@ -53,12 +53,12 @@ from sksngp._cli.main import main
 from sksngp._cli.model import Model, save_model
 from sksngp._cli.pipeline import build_pipeline
 from sksngp._cli.spelling import Spellings
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._uncertainty.entropy import KINDS
 from sksngp.datasets import two_moons
 
 # Tests share a few dozen architectures, because compiling takes most of the time.
-pool.MAX_ARCHITECTURES = 200
+network_pool.MAX_ARCHITECTURES = 200
 
 pytest.register_assert_rewrite("command_line", "common")
 
@@ -225,7 +225,9 @@ def outputs():
 @pytest.fixture
 def no_training(monkeypatch):
     """Fail if a network is leased: errors must be raised before that."""
-    monkeypatch.setattr(pool, "lease", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(
+        network_pool, "lease", lambda *_, **__: pytest.fail("training began")
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from sksngp import (
     SNGPClassifier,
 )
 from sksngp._tensorflow import training
-from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow.compiled_network import CompiledNetwork
 
 # Learning rates
 

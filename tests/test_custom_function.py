@@ -27,7 +27,7 @@ from sksngp import (
 )
 from sksngp._networks import memory_needs
 from sksngp._networks.custom_function import NetworkFunction
-from sksngp._tensorflow import backend, pool
+from sksngp._tensorflow import backend, network_pool
 from sksngp.metrics import ood_auroc
 from sksngp.persistence import ModelFileError, load, save
 
@@ -264,10 +264,10 @@ def test_fit_uses_changed_objects_of_a_function(
         if name != "Scaled.call":  # not stored in a file
             with pytest.raises(ValueError, match="must build the model that"):
                 pickle.loads(pickle.dumps(clf)).predict(X)
-    traces = pool.num_traces()
+    traces = network_pool.num_traces()
     clone(clf).fit(X, y).predict_proba(X)
     clf.partial_fit(X, y)
-    assert pool.num_traces() == traces
+    assert network_pool.num_traces() == traces
 
 
 def test_arrays_of_another_network_are_rejected(small, moons):
@@ -288,9 +288,9 @@ def test_fitted_networks_are_equal_after_cloudpickle():
 def test_a_second_fit_compiles_nothing(digits):
     clf = ResNetClassifier(network=Convolution(3), image_shape=(8, 8, 1), epochs=1)
     clf.fit(*digits).predict(digits[0])
-    traces = pool.num_traces()
+    traces = network_pool.num_traces()
     clone(clf).fit(*digits).predict(digits[0])
-    assert pool.num_traces() == traces
+    assert network_pool.num_traces() == traces
 
 
 def test_a_description():
@@ -624,7 +624,7 @@ def test_subclasses_of_dropout_layers_are_kept(small, moons):
 
     clf = small(ResNetClassifier, network=build, epochs=1, learning_rate=1e-9)
     clf.fit(*moons)
-    with pool.lease(**clf.architecture_) as compiled:
+    with network_pool.lease(**clf.architecture_) as compiled:
         compiled.load(clf.weights_, **clf._network_variables())
         features = compiled.hidden(np.ones((1, 2), np.float32))
     kernel = clf.weights_["body/000/kernel"]

@@ -9,7 +9,7 @@ from official.nlp.modeling.layers import SpectralNormalizationConv2D
 from sksngp import SNGPClassifier
 from sksngp._networks.custom_function import NetworkFunction
 from sksngp._networks.kinds import architecture_of
-from sksngp._tensorflow import normalized_layers, pool
+from sksngp._tensorflow import network_pool, normalized_layers
 from sksngp._tensorflow.backend import built_weights
 from sksngp._tensorflow.custom_network import CustomNetwork
 from sksngp._tensorflow.normalized_layers import (
@@ -313,7 +313,7 @@ def test_it_computes_what_the_model_does(num_inducing):
 
 def test_only_training_updates_batch_normalization():
     architecture = fields()
-    with pool.lease(**architecture) as compiled:
+    with network_pool.lease(**architecture) as compiled:
         weights = drawn(architecture_of(architecture))
         compiled.load(weights, dropout_rate=0.0)
         compiled.load_optimizer(0.01)
@@ -337,7 +337,7 @@ def test_ensemble_members_are_trained_independently():
     labels, ones = np.arange(40) % 3, np.ones(40)
 
     def trained(architecture, weights):
-        with pool.lease(**architecture) as compiled:
+        with network_pool.lease(**architecture) as compiled:
             compiled.load(weights, dropout_rate=0.0)
             compiled.load_optimizer(0.01)
             compiled.epoch(ROWS, labels, ones, None, 0, 0)

@@ -25,7 +25,7 @@ from sksngp import (
 )
 from sksngp._networks.custom_function import NetworkFunction
 from sksngp._runtime.device import available_device, check_device
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._tensorflow.custom_build import build
 
 GPUS = range(len(tf.config.list_logical_devices("GPU")))
@@ -73,7 +73,7 @@ def test_each_device(clf, device, capsys):
     there = clone(clf).set_params(device=device).fit(X[:600], Y[:600])
     assert there.score(X[600:], Y[600:]) > 0.85
     assert np.abs(there.predict_proba(X[600:]) - proba).mean() < 0.02
-    with pool.lease(there.device, **there.architecture_) as compiled:
+    with network_pool.lease(there.device, **there.architecture_) as compiled:
         assert device.upper() in compiled.networks[0].trainable[0].device
 
 
@@ -140,7 +140,7 @@ def test_products_have_half_and_sums_single_precision(mixed):
     kernel = clf.weights_["hidden_0/kernel"]
     assert (kernel != tf.cast(tf.cast(kernel, mixed), tf.float32).numpy()).mean() > 0.9
     assert clf.posterior_.factor.dtype == np.float64
-    with pool.lease(**clf.architecture_) as compiled:
+    with network_pool.lease(**clf.architecture_) as compiled:
         layer = compiled.networks[0].hidden_layers[0]
         assert layer.compute_dtype == mixed
         rows = tf.ones((2, 32))
@@ -176,7 +176,7 @@ def test_convolutional_networks(clf, mixed):
     clf.set_params(epochs=3, batch_size=32, mixed_precision=mixed)
     images, labels = X[Y < 2][:100], Y[Y < 2][:100]
     assert clf.fit(images, labels).score(images, labels) > 0.8
-    with pool.lease(**clf.architecture_) as compiled:
+    with network_pool.lease(**clf.architecture_) as compiled:
         assert compiled.networks[0].model.output.dtype == mixed
     # The type of models that the user builds does not change.
     assert tf_keras.mixed_precision.global_policy().name == "float32"
@@ -220,7 +220,7 @@ def test_large_gradients_in_float16():
     )
     clf.set_params(epochs=20, mixed_precision="float16").fit(rows, labels)
     assert np.isfinite(clf.loss_curve_).all() and clf.score(rows, labels) > 0.8
-    with pool.lease(**clf.architecture_) as compiled:
+    with network_pool.lease(**clf.architecture_) as compiled:
         assert compiled.optimization._loss_scales[0] < 2.0**12
 
 

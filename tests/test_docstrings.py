@@ -8,7 +8,7 @@ import pytest
 from common import CLASSIFIERS
 
 from sksngp._docstrings import SHARED_ATTRIBUTES, document
-from sksngp._parameters import SharedParameters, parameter, with_parameters
+from sksngp._shared_parameters import SharedParameters, parameter, with_parameters
 
 each_classifier = pytest.mark.parametrize("Classifier", CLASSIFIERS)
 

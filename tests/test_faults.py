@@ -26,8 +26,8 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp._tensorflow import pool
-from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow import network_pool
+from sksngp._tensorflow.compiled_network import CompiledNetwork
 
 # Interrupts and memory leaks
 
@@ -41,7 +41,7 @@ def test_exception_between_two_epochs(
     X, y = moons
     clf = make_two().fit(X, y)
     before, state = outputs(clf, X), dict(vars(clf))
-    idle = sum(map(len, pool._idle.values()))
+    idle = sum(map(len, network_pool._idle.values()))
     epochs, real = [], CompiledNetwork.epoch
 
     def epoch(self, *args):
@@ -60,10 +60,10 @@ def test_exception_between_two_epochs(
     assert vars(clf).keys() == state.keys()
     assert all(vars(clf)[name] is value for name, value in state.items())
     assert_array_equal(outputs(clf, X), before)
-    assert sum(map(len, pool._idle.values())) == idle
-    traces = pool.num_traces()
+    assert sum(map(len, network_pool._idle.values())) == idle
+    traces = network_pool.num_traces()
     assert_array_equal(outputs(clf.fit(X, y), X), before)
-    assert pool.num_traces() == traces
+    assert network_pool.num_traces() == traces
 
 
 # Processes with an unusual environment
@@ -151,7 +151,7 @@ def found_in_new_process(comma):
             DeepEnsembleClassifier, MCDropoutClassifier, ResNetClassifier,
             SNGPClassifier,
         )
-        from sksngp._tensorflow import pool
+        from sksngp._tensorflow import network_pool
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).normal(size=(100, 3))
@@ -172,7 +172,7 @@ def found_in_new_process(comma):
             ctypes.CDLL(None).malloc_trim(0)
             with open("/proc/self/statm") as statm:
                 pages = int(statm.read().split()[1])
-            return pages * os.sysconf("SC_PAGE_SIZE"), pool.num_traces()
+            return pages * os.sysconf("SC_PAGE_SIZE"), network_pool.num_traces()
 
         memory, traces = usage_after(24)
         memory_after, traces_after = usage_after(60)

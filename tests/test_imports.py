@@ -17,8 +17,8 @@ MAY_IMPORT = {
     "exceptions": "",
     "datasets": "_data",
     "metrics": "",
-    "_parameters": "",
-    "_docstrings": "_parameters",
+    "_shared_parameters": "",
+    "_docstrings": "_shared_parameters",
     "_compat": "_data",
     "_fitted_arrays": "",
     "_runtime": "",
@@ -28,9 +28,11 @@ MAY_IMPORT = {
     "_tensorflow": "_data _networks _runtime _uncertainty",
     "_wide_resnet": "_compat _tensorflow",
     "_network_parameters": """
-        _networks _parameters _runtime _tensorflow _wide_resnet
+        _networks _shared_parameters _runtime _tensorflow _wide_resnet
     """,
-    "_network_training": "_data _network_parameters _networks _parameters _tensorflow",
+    "_network_training": """
+        _data _network_parameters _networks _shared_parameters _tensorflow
+    """,
     "_pipelines": "_uncertainty",
     "_export": "_runtime _tensorflow",
     "_explanation": "_data _uncertainty",
@@ -45,12 +47,13 @@ MAY_IMPORT = {
     """,
     "_base": """
         _compat _data _docstrings _explanation _export _held_out
-        _network_training _networks _parameters _prediction _runtime _selection _stream
+        _network_training _networks _prediction _runtime _selection _shared_parameters
+        _stream
     """,
     "_resnet": "_base _uncertainty",
-    "_mc_dropout": "_base _fitted_arrays _parameters _uncertainty _wide_resnet",
-    "_deep_ensemble": "_base _parameters _uncertainty",
-    "_sngp_parameters": "_parameters",
+    "_mc_dropout": "_base _fitted_arrays _shared_parameters _uncertainty _wide_resnet",
+    "_deep_ensemble": "_base _shared_parameters _uncertainty",
+    "_sngp_parameters": "_shared_parameters",
     "_sngp_posterior": "_base _sngp_parameters _uncertainty",
     "_sngp_distances": "_data _sngp_posterior _uncertainty",
     "_sngp_score": "_data _sngp_distances _sngp_posterior _uncertainty",
@@ -137,7 +140,7 @@ def test_modules_that_import_tensorflow_are_in_its_folder(module):
 
 #: The doors to TensorFlow. The others are imported by functions that need TensorFlow,
 #: or by modules of the folder.
-DOORS = {"sksngp._tensorflow.backend", "sksngp._tensorflow.pool"}
+DOORS = {"sksngp._tensorflow.backend", "sksngp._tensorflow.network_pool"}
 
 
 def test_tensorflow_has_two_doors():

@@ -15,7 +15,7 @@ from sksngp import (
 )
 from sksngp._networks import memory_needs
 from sksngp._networks.kinds import architecture_of
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 
 # Peak memory, measured in new processes: freed memory would hide what a call requires
 
@@ -201,7 +201,10 @@ def test_control_groups(tmp_path, line, files, left):
 def no_allocation(monkeypatch):
     """Limit memory to 1 GiB, and fail if a fit starts to allocate memory."""
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 2**30)
-    for module, name in [(sksngp._network_training, "fit_projection"), (pool, "lease")]:
+    for module, name in [
+        (sksngp._network_training, "fit_projection"),
+        (network_pool, "lease"),
+    ]:
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work began"))
     return lambda what: (
         rf"needs at least .*iB .*{what}.* 1\.0 GiB are available\. Choose"

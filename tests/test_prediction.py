@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sksngp import SNGPClassifier, _prediction
 from sksngp._data import projection
 from sksngp._runtime import threads
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._uncertainty.entropy import KINDS
 
 
@@ -106,7 +106,9 @@ def test_prediction_during_a_fit_uses_one_model(
     clf = copy.deepcopy(fitted)
     allowed = [getattr(clf, method)(X), getattr(refitted, method)(X)]
     module, name = (
-        (pool, "lease") if moment == "lease" else (_prediction, "check_is_fitted")
+        (network_pool, "lease")
+        if moment == "lease"
+        else (_prediction, "check_is_fitted")
     )
     function, calls = getattr(module, name), []
 

@@ -9,7 +9,7 @@ from official.nlp.modeling.layers import (
 from reference import forward
 
 from sksngp._networks.kinds import architecture_of
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._tensorflow.residual_network import ResidualNetwork
 
 NETWORKS = {
@@ -49,7 +49,7 @@ def loaded(fields, weights, **scalars):
 @pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
 def test_weights_have_the_names_and_shapes_of_the_arrays(changes, dtype):
     fields, weights, _ = problem(dtype, **changes)
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights)
         dumped = compiled.dump()
     assert dumped.keys() == weights.keys()
@@ -60,7 +60,7 @@ def test_weights_have_the_names_and_shapes_of_the_arrays(changes, dtype):
 
 def test_load_casts_and_dump_copies():
     fields, weights, _ = problem("float32")
-    with pool.lease(**{**fields, "dtype": "float64"}) as compiled:
+    with network_pool.lease(**{**fields, "dtype": "float64"}) as compiled:
         compiled.load(weights)
         dumped = compiled.dump()
         before = {name: array.copy() for name, array in dumped.items()}
@@ -107,7 +107,7 @@ def test_zero_masks_leave_the_identity():
 
 def test_members_of_a_group_are_independent_networks():
     fields, weights, projected = problem(members=3)
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights)
         stacked = compiled.forward(projected).numpy()
     for member in range(3):
@@ -115,7 +115,7 @@ def test_members_of_a_group_are_independent_networks():
             name: array[member, 0] if name.endswith("bias") else array[member]
             for name, array in weights.items()
         }
-        with pool.lease(**{**fields, "members": 1}) as compiled:
+        with network_pool.lease(**{**fields, "members": 1}) as compiled:
             compiled.load(one)
             logits = compiled.forward(projected[member]).numpy()
         np.testing.assert_allclose(stacked[member], logits, rtol=1e-12)
@@ -168,7 +168,7 @@ def test_hidden_layer_trains_as_the_official_one(bound):
 
 def test_prediction_does_not_normalize():
     fields, weights, projected = problem(**NETWORKS["gp"])
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, spec_norm_bound=1e-3)
         compiled.forward(projected)
         after = compiled.dump()

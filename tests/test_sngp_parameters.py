@@ -1,5 +1,5 @@
 from sksngp import SNGPClassifier
-from sksngp._parameters import SharedParameters
+from sksngp._shared_parameters import SharedParameters
 from sksngp._sngp_parameters import SNGPParameters
 
 

@@ -15,20 +15,20 @@ from joblib import Parallel, delayed
 import sksngp
 from sksngp import ResNetClassifier
 from sksngp._runtime.threads import num_threads
-from sksngp._tensorflow import backend, pool, startup
+from sksngp._tensorflow import backend, network_pool, startup
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
 
 
 def test_forked_process_raises_an_error(monkeypatch, small, iris):
-    with pool.lease(**FIELDS):
+    with network_pool.lease(**FIELDS):
         pass
     clf = small(ResNetClassifier).fit(*iris)
     monkeypatch.setattr(startup, "_started_in", os.getpid() + 1)
     for action in (
         lambda: clf.predict(iris[0]),
         lambda: small(ResNetClassifier).fit(*iris),
-        lambda: pool.lease(**FIELDS).__enter__(),
+        lambda: network_pool.lease(**FIELDS).__enter__(),
     ):
         with pytest.raises(RuntimeError, match=r"forked .*'loky', 'spawn'"):
             action()
@@ -125,7 +125,7 @@ def test_memory_growth_of_gpus(monkeypatch):
 
 def test_global_random_states_do_not_change():
     python, numpy = random.getstate(), np.random.get_state()
-    with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
+    with network_pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": 4}):
         pass
     assert random.getstate() == python
     for before, after in zip(numpy, np.random.get_state(), strict=True):
@@ -143,7 +143,9 @@ def test_building_networks_does_not_affect_other_threads():
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(draw)
         for width in (31, 33, 35):
-            with pool.lease(**{**FIELDS, "num_inducing": 10, "num_hidden": width}):
+            with network_pool.lease(
+                **{**FIELDS, "num_inducing": 10, "num_hidden": width}
+            ):
                 pass
         stop.set()
         future.result()
@@ -154,13 +156,13 @@ NEW_PROCESS = """
 import gc, os, random, sys
 import numpy as np
 import sksngp
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._runtime.threads import num_threads
 
 random.seed(0), np.random.seed(0)
 before = random.getstate(), np.random.get_state()[1].tolist()
 assert "tensorflow" not in sys.modules
-with pool.lease(num_outputs=2, num_layers=1, num_hidden=4, num_inducing=8):
+with network_pool.lease(num_outputs=2, num_layers=1, num_hidden=4, num_inducing=8):
     pass
 assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
@@ -199,7 +201,7 @@ def test_first_use_is_silent_and_does_not_change_the_process():
 
 
 def threads_of_this_process():
-    with pool.lease(**FIELDS):
+    with network_pool.lease(**FIELDS):
         pass
     import tensorflow as tf
 

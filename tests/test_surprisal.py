@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
 from sksngp._uncertainty.conformal import pvalues
-from sksngp._uncertainty.surprisal import MAX_SCORES, combine, fit_surprisal
+from sksngp._uncertainty.surprisal import MAX_SCORES, fit_surprisal
 
 SCORES = arrays(float, st.integers(1, 50), elements=st.floats(0, 1, width=32))
 
@@ -39,11 +39,6 @@ def test_references_are_compared_with_the_other_references(scores):
             for index, other in enumerate(others)
         ]
         assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_parts_are_added_with_their_weights():
-    parts = np.random.default_rng(0).exponential(size=(3, 5))
-    assert_allclose(combine(parts), parts[0] + parts[1] + parts[2] / 2)
 
 
 def test_exponential_tail_is_extrapolated():

@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 
 from sksngp._data.rows import Rows
 from sksngp._networks.kinds import architecture_of
-from sksngp._tensorflow import pool, training
+from sksngp._tensorflow import network_pool, training
 from sksngp._tensorflow.training import DivergenceError, train, validation_score
 
 TINY = {"num_outputs": 3, "num_layers": 1, "num_hidden": 6, "dtype": "float64"}
@@ -35,7 +35,7 @@ def problem(n=37, seed=0, **changes):
 
 @contextmanager
 def loaded(fields, weights, *, learning_rate=0.01, dropout_rate=0.0, bound=1e6):
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(
             weights, spec_norm_bound=bound, input_scale=0.7, dropout_rate=dropout_rate
         )

@@ -1,7 +1,7 @@
 """Start TensorFlow, and describe networks that must be built for it.
 
-Together with `pool`, this module is the interface between the rest of the package and
-the modules that import TensorFlow.
+Together with `network_pool`, this module is the interface between the rest of the
+package and the modules that import TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def start() -> None:
 
 
 def _import_rest() -> None:
-    from . import compiled  # noqa: F401  (imports the others)
+    from . import compiled_network  # noqa: F401  (imports the others)
 
 
 def describe(function: NetworkFunction, mixed: str | None = None) -> NetworkFunction:

@@ -22,7 +22,7 @@ import numpy as np
 from .._data.dask_sums import reader
 from .._data.rows import Rows, concatenate
 from .._data.streamed_rows import StreamedRows
-from . import pool
+from . import network_pool
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -32,7 +32,7 @@ ROUND_ROWS = 2**16
 
 
 def epochs(
-    compiled: pool.CompiledNetwork,
+    compiled: network_pool.CompiledNetwork,
     rows: StreamedRows,
     unit: float,
     batch_size: int | None,
@@ -122,7 +122,7 @@ def _train(
 ) -> tuple[dict[str, Any], float, int]:
     """Return the state after a pass, the mean loss and the number of samples."""
     rows = concatenate(blocks)
-    with pool.lease(**network) as compiled:
+    with network_pool.lease(**network) as compiled:
         compiled.load_state(state)
         loss = compiled.epoch(
             rows.projected, rows.labels, rows.weights / unit, batch_size, seed, 0

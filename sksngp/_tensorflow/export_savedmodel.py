@@ -13,6 +13,7 @@ import tensorflow as tf
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import above_rounding
 from .._uncertainty.input_distance import InputDistance
+from .._uncertainty.ood_score import PART_WEIGHTS
 from .._uncertainty.predictive import (
     Operations,
     epistemic_uncertainty,
@@ -22,7 +23,7 @@ from .._uncertainty.predictive import (
     variance_score,
     whitened_variance,
 )
-from .._uncertainty.surprisal import PART_WEIGHTS, Surprisal
+from .._uncertainty.surprisal import Surprisal
 from .input_graph import log1p, standardised
 from .network import Network
 from .networks import network_type
@@ -257,7 +258,7 @@ class _GaussianProcessGraph(_Graph):
         }
 
     def combined(self, parts: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.surprisal.combine`."""
+        """Compute `sksngp._uncertainty.ood_score.combine`."""
         return tf.add_n(
             [
                 PART_WEIGHTS[name] * _surprisal(self.surprisals[name], part)

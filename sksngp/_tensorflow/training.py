@@ -13,7 +13,7 @@ from .._data.rows import Rows
 from .._data.streamed_rows import StreamedRows
 from .._runtime.device import on_device
 from .._runtime.progress import progress
-from .compiled import CompiledNetwork
+from .compiled_network import CompiledNetwork
 
 
 @dataclass

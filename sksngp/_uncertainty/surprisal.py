@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +9,6 @@ from numpy.typing import NDArray
 
 from .conformal import above_rounding, pvalues
 
-#: Weights of the parts of the SNGP score. On the tuning tables of `benchmarks.tables`,
-#: the entropy has little effect. On data whose raw features carry little information,
-#: such as images of digits, adding half of its surprisal improves the detection of
-#: unseen classes.
-PART_WEIGHTS = {
-    "variance": 1.0,
-    "input distance": 1.0,
-    "hidden distance": 1.0,
-    "entropy": 0.5,
-}
 #: Maximum number of reference scores to store.
 MAX_SCORES = 1000
 #: Fraction and minimum number of the largest scores that determine the decay of the
@@ -118,22 +107,3 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     number = min(len(distinct), MAX_SCORES)
     kept = np.linspace(0, len(distinct) - 1, number).astype(int)
     return Surprisal(distinct[kept], excess)
-
-
-def combine(
-    surprisals: Mapping[str, NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """Combine the parts of the SNGP score using Fisher's method with weights.
-
-    Parameters
-    ----------
-    surprisals : mapping of str to float64 ndarray of shape (n,)
-        Surprisal of each part, by its name in `PART_WEIGHTS`.
-
-    Returns
-    -------
-    float64 ndarray of shape (n,)
-        Weighted sums of the surprisals.
-    """
-    weighted = [PART_WEIGHTS[name] * part for name, part in surprisals.items()]
-    return np.sum(weighted, axis=0)

@@ -18,7 +18,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp._parameters import SharedParameters
+from sksngp._shared_parameters import SharedParameters
 
 #: Names of the parameters that all classifiers share, in order.
 SHARED = list(SharedParameters._parameters)

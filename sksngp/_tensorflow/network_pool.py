@@ -26,7 +26,7 @@ from .._runtime.device import available_device
 from . import backend
 
 if TYPE_CHECKING:
-    from .compiled import CompiledNetwork
+    from .compiled_network import CompiledNetwork
 
 #: Number of architectures whose idle networks are kept. The defaults of the four
 #: classifiers use 7.
@@ -66,7 +66,7 @@ def lease(device: str | None = None, **architecture: Any) -> Iterator[CompiledNe
         In a process that was forked after TensorFlow had been used.
     """
     backend.start()
-    from .compiled import CompiledNetwork
+    from .compiled_network import CompiledNetwork
 
     key = architecture_of(architecture), available_device(device)
     with _lock:

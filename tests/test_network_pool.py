@@ -13,7 +13,7 @@ from sksngp import (
     ResNetClassifier,
     SNGPClassifier,
 )
-from sksngp._tensorflow import pool
+from sksngp._tensorflow import network_pool
 from sksngp._uncertainty.entropy import KINDS
 
 FIELDS = {"num_outputs": 3, "num_layers": 1, "num_hidden": 5}
@@ -40,10 +40,10 @@ OWN = {
 def pool_of_these_tests():
     """Use a separate pool, because these tests remove all networks from it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "_idle", OrderedDict())
-        patch.setattr(pool, "_released_traces", 0)
+        patch.setattr(network_pool, "_idle", OrderedDict())
+        patch.setattr(network_pool, "_released_traces", 0)
         yield
-        pool.clear()
+        network_pool.clear()
 
 
 def use(clf, X, y):
@@ -55,9 +55,9 @@ def use(clf, X, y):
 
 
 def traces_of(action):
-    before = pool.num_traces()
+    before = network_pool.num_traces()
     action()
-    return pool.num_traces() - before
+    return network_pool.num_traces() - before
 
 
 @pytest.fixture(scope="module", params=OWN, ids=lambda cls: cls.__name__)
@@ -70,11 +70,11 @@ def first_use(request, small, iris, outputs):
         own = {name: params[name] for name in params.keys() & names.keys()}
         return small(request.param, **own)
 
-    pool.clear()
+    network_pool.clear()
     clf = make().fit(*iris)
     found = outputs(clf, iris[0])
     use(clf, *iris)
-    return make, pool.num_traces(), found
+    return make, network_pool.num_traces(), found
 
 
 # Compiling once
@@ -120,7 +120,7 @@ def test_another_architecture_is_counted(small, iris):
 
 @pytest.mark.slow
 def test_members_of_an_ensemble_train_as_one_graph(small, iris):
-    pool.clear()
+    network_pool.clear()
     size = {"num_layers": 1, "num_hidden": 9}
     single = traces_of(lambda: use(small(ResNetClassifier, **size), *iris))
     for num_ensemble in (2, 6):
@@ -132,21 +132,21 @@ def test_members_of_an_ensemble_train_as_one_graph(small, iris):
 
 
 def test_returned_network_is_leased_again():
-    with pool.lease(**FIELDS) as first:
+    with network_pool.lease(**FIELDS) as first:
         pass
-    with pool.lease(**FIELDS) as second:
+    with network_pool.lease(**FIELDS) as second:
         assert second is first
-        with pool.lease(**FIELDS) as third:
+        with network_pool.lease(**FIELDS) as third:
             assert third is not first
-    with pool.lease(**{**FIELDS, "num_outputs": 4}) as other:
+    with network_pool.lease(**{**FIELDS, "num_outputs": 4}) as other:
         assert other is not first
         assert other.architecture.num_outputs == 4
 
 
 def test_network_is_returned_after_an_exception():
-    with pytest.raises(KeyboardInterrupt), pool.lease(**FIELDS) as first:
+    with pytest.raises(KeyboardInterrupt), network_pool.lease(**FIELDS) as first:
         raise KeyboardInterrupt
-    with pool.lease(**FIELDS) as second:
+    with network_pool.lease(**FIELDS) as second:
         assert second is first
 
 
@@ -157,7 +157,7 @@ def test_threads_never_share_a_network():
     def borrow(_):
         barrier.wait()
         for _ in range(50):
-            with pool.lease(**FIELDS) as compiled:
+            with network_pool.lease(**FIELDS) as compiled:
                 with lock:
                     clashes.extend(in_use & {id(compiled)})
                     in_use.add(id(compiled))
@@ -165,7 +165,7 @@ def test_threads_never_share_a_network():
                 with lock:
                     in_use.discard(id(compiled))
 
-    with pool.lease(**FIELDS), ThreadPoolExecutor(n_threads) as executor:
+    with network_pool.lease(**FIELDS), ThreadPoolExecutor(n_threads) as executor:
         list(executor.map(borrow, range(n_threads)))
     assert clashes == []
 
@@ -174,7 +174,7 @@ def test_two_threads_at_once_get_two_networks():
     barrier = threading.Barrier(2, timeout=60)
 
     def borrow(_):
-        with pool.lease(**FIELDS) as compiled:
+        with network_pool.lease(**FIELDS) as compiled:
             barrier.wait()  # until the other thread holds a network
             return id(compiled)
 
@@ -183,12 +183,12 @@ def test_two_threads_at_once_get_two_networks():
 
 
 def test_clear_forgets_idle_networks():
-    with pool.lease(**FIELDS) as first:
-        pool.clear()
-    assert pool.num_traces() == first.traces
-    pool.clear()
-    assert pool.num_traces() == 0
-    with pool.lease(**FIELDS) as second:
+    with network_pool.lease(**FIELDS) as first:
+        network_pool.clear()
+    assert network_pool.num_traces() == first.traces
+    network_pool.clear()
+    assert network_pool.num_traces() == 0
+    with network_pool.lease(**FIELDS) as second:
         assert second is not first
 
 
@@ -196,15 +196,15 @@ def test_clear_forgets_idle_networks():
 
 
 def use_width(num_hidden):
-    with pool.lease(**{**FIELDS, "num_hidden": num_hidden}) as compiled:
+    with network_pool.lease(**{**FIELDS, "num_hidden": num_hidden}) as compiled:
         compiled.hidden(np.zeros((2, num_hidden), np.float32))
     return compiled
 
 
 @pytest.mark.slow
 def test_architectures_used_least_recently_are_released(monkeypatch):
-    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 2)
-    pool.clear()
+    monkeypatch.setattr(network_pool, "MAX_ARCHITECTURES", 2)
+    network_pool.clear()
     first, second = use_width(3), use_width(4)
     assert use_width(3) is first
     released = weakref.ref(second)
@@ -213,25 +213,25 @@ def test_architectures_used_least_recently_are_released(monkeypatch):
     assert released() is None
     assert use_width(3) is first
     assert use_width(6) is third
-    assert pool.num_traces() == 3  # of the released network as well
+    assert network_pool.num_traces() == 3  # of the released network as well
 
 
 def test_networks_of_one_architecture_are_kept_together(monkeypatch):
     """Threads that share an architecture do not displace each other's networks."""
-    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
-    with pool.lease(**FIELDS) as first, pool.lease(**FIELDS) as second:
+    monkeypatch.setattr(network_pool, "MAX_ARCHITECTURES", 1)
+    with network_pool.lease(**FIELDS) as first, network_pool.lease(**FIELDS) as second:
         pass
-    with pool.lease(**FIELDS) as again, pool.lease(**FIELDS) as other:
+    with network_pool.lease(**FIELDS) as again, network_pool.lease(**FIELDS) as other:
         assert {id(again), id(other)} == {id(first), id(second)}
 
 
 @pytest.mark.slow
 def test_a_network_may_be_in_use_while_its_architecture_is_released(monkeypatch):
-    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
-    with pool.lease(**FIELDS) as first:
+    monkeypatch.setattr(network_pool, "MAX_ARCHITECTURES", 1)
+    with network_pool.lease(**FIELDS) as first:
         use_width(3), use_width(4)
         assert first.hidden(np.ones((2, 5), np.float32)).shape == (2, 5)
-    with pool.lease(**FIELDS) as second:
+    with network_pool.lease(**FIELDS) as second:
         assert second is first
 
 
@@ -239,7 +239,7 @@ def test_a_network_may_be_in_use_while_its_architecture_is_released(monkeypatch)
 def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
     from tensorflow.python.eager import context
 
-    monkeypatch.setattr(pool, "MAX_ARCHITECTURES", 1)
+    monkeypatch.setattr(network_pool, "MAX_ARCHITECTURES", 1)
     size = {"num_layers": 1, "num_inducing": 16}
     use(small(SNGPClassifier, num_hidden=3, **size), *iris)
     names = set(context.context().list_function_names())
@@ -251,7 +251,7 @@ def test_released_architectures_leave_no_functions(monkeypatch, small, iris):
 def test_predictions_after_release(monkeypatch, fitted_on_moons, moons, outputs):
     clf, X = fitted_on_moons(SNGPClassifier), moons[0]
     expected = outputs(clf, X)
-    pool.clear()
+    network_pool.clear()
     np.testing.assert_array_equal(outputs(clf, X), expected)
-    monkeypatch.setattr(pool, "MAX_LOADED", 0)  # arrays are loaded again
+    monkeypatch.setattr(network_pool, "MAX_LOADED", 0)  # arrays are loaded again
     np.testing.assert_array_equal(outputs(clf, X), expected)

@@ -6,8 +6,8 @@ from test_training import every_network, problem
 
 from sksngp._data.rows import Rows
 from sksngp._networks.kinds import architecture_of
-from sksngp._tensorflow import member_groups, pool
-from sksngp._tensorflow.compiled import CompiledNetwork
+from sksngp._tensorflow import member_groups, network_pool
+from sksngp._tensorflow.compiled_network import CompiledNetwork
 from sksngp._tensorflow.member_groups import StackedMembers
 from sksngp._tensorflow.residual_network import _kept
 from sksngp._uncertainty.posterior import add_rows, factorize, prior_precision
@@ -18,7 +18,7 @@ from sksngp._uncertainty.posterior import add_rows, factorize, prior_precision
 @every_network
 def test_loading_the_same_arrays_again_does_nothing(changes, monkeypatch):
     fields, weights, rows = problem(**changes)
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, dropout_rate=0.0, input_scale=0.7)
         expected = forward(weights, rows.projected, input_scale=0.7)[1]
         with monkeypatch.context() as patch:
@@ -32,7 +32,7 @@ def test_loading_the_same_arrays_again_does_nothing(changes, monkeypatch):
 def test_changed_arrays_scalars_and_training_reload_weights():
     fields, weights, rows = problem(num_inducing=20)
     data = rows.projected, rows.labels, rows.weights
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
 
         def logits(arrays, scale):
             compiled.load(arrays, dropout_rate=0.0, input_scale=scale)
@@ -51,7 +51,7 @@ def test_changed_arrays_scalars_and_training_reload_weights():
 def test_only_arrays_that_the_network_does_not_hold_are_assigned(monkeypatch):
     fields, weights, rows = problem(num_inducing=20)
     variables = {"dropout_rate": 0.0, "input_scale": 0.7}
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, **variables)
         compiled.load_optimizer(0.1)
         compiled.epoch(rows.projected, rows.labels, rows.weights, 8, 5, 0)
@@ -73,7 +73,7 @@ def test_only_arrays_that_the_network_does_not_hold_are_assigned(monkeypatch):
 def test_an_optimizer_that_was_used_is_restored():
     fields, weights, rows = problem()
     data = rows.projected, rows.labels, rows.weights
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, dropout_rate=0.0)
         compiled.load_optimizer(0.1)
         compiled.epoch(*data, 8, 5, 0)
@@ -137,7 +137,7 @@ def test_norms_of_whitened_features_are_the_posterior_variance(num_inducing, gro
     start = prior_precision(num_inducing, 0.1, groups)
     chunks = [(features, importance)]
     fitted = factorize(add_rows(start, chunks), 0.1)
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
         found = compiled.whitened_norms(rows.projected, fitted.whitening)
         hidden = compiled.hidden(rows.projected).numpy()
@@ -156,7 +156,7 @@ def test_low_rank_norms(rank):
     fields, weights, rows = problem(num_inducing=300)
     _, logits, features = forward(weights, rows.projected, input_scale=0.7)
     factor = np.random.default_rng(0).normal(size=(300, rank))
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.7)
         found = compiled.low_rank_norms(rows.projected, factor)
     np.testing.assert_allclose(found[0], logits, rtol=1e-9)
@@ -180,7 +180,7 @@ def test_predictions_do_not_depend_on_the_block_size(changes):
     projected = rng.normal(size=(1024, 128) if members == 1 else (members, 1024, 128))
     projected = projected.astype(np.float32)
     whitening = np.triu(rng.normal(size=(1, 1024, 1024)))
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(weights, input_scale=0.1)
 
         def outputs(block):
@@ -221,7 +221,7 @@ def batches(monkeypatch, compiled, rows, *, batch_size, seed=5, numbers=(0, 1, 2
 @pytest.mark.parametrize("members", [1, 3])
 def test_epochs_are_permutations_that_differ(monkeypatch, members):
     fields, _, rows = problem(members=members)
-    with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
+    with network_pool.lease(**fields) as compiled, monkeypatch.context() as patch:
         seen = batches(patch, compiled, rows, batch_size=8)
         other_seed = batches(patch, compiled, rows, batch_size=8, seed=6)
     assert [batch.shape[-2] for batch in seen] == [8, 8, 7, 7, 7] * 3
@@ -246,7 +246,7 @@ def test_no_random_value_is_used_twice(monkeypatch):
         keys.append(tuple(np.asarray(seed)))
         return uniform(shape, seed, **kwargs)
 
-    with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
+    with network_pool.lease(**fields) as compiled, monkeypatch.context() as patch:
         patch.setattr(tf.random, "stateless_uniform", record)
         batches(patch, compiled, rows, batch_size=8)
     assert len(keys) == 3 * (1 + 2 * 5)
@@ -258,7 +258,7 @@ def test_each_position_is_equally_likely(monkeypatch):
     fields, _, _ = problem(members=3)
     projected = np.tile(np.arange(10.0)[:, None], (3, 1, 6))
     rows = Rows(projected, np.zeros(10, int), np.ones(10))
-    with pool.lease(**fields) as compiled, monkeypatch.context() as patch:
+    with network_pool.lease(**fields) as compiled, monkeypatch.context() as patch:
         seen = batches(patch, compiled, rows, batch_size=10, numbers=range(100))
     places = np.concatenate([batch[..., 0] for batch in seen])
     assert places.shape == (300, 10)
@@ -274,7 +274,7 @@ def test_each_position_is_equally_likely(monkeypatch):
 
 def draw_masks(fields, shape, rate, keys):
     """Return the dropout masks of each seed and step, True for units that are kept."""
-    with pool.lease(**fields) as compiled:
+    with network_pool.lease(**fields) as compiled:
         compiled.load(problem(**fields)[1], dropout_rate=rate)
         draws = [
             compiled.optimization.dropout_draws(tf.constant(shape), *key)
