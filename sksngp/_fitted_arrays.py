@@ -21,12 +21,15 @@ class FittedArray(NamedTuple):
         Expected data type. If None, any data type is valid.
     positive : bool, default=False
         Whether all values must be positive.
+    increasing : bool, default=False
+        Whether there must be at least one value, and no value below an earlier one.
     """
 
     array: Any
     shape: tuple[int | None, ...]
     dtype: str | None = "float64"
     positive: bool = False
+    increasing: bool = False
 
     def error(self) -> str | None:
         """Return a description of the error, or None if the array is valid."""
@@ -41,7 +44,14 @@ class FittedArray(NamedTuple):
             return "holds NaN or infinity"
         if self.positive and not (array > 0).all():
             return f"holds {array.min()}, which is not positive"
+        if self.increasing and not (array.size and (np.diff(array) >= 0).all()):
+            return "is empty or not in increasing order"
         return None
+
+    @classmethod
+    def of_positive(cls, value: Any) -> FittedArray:
+        """Return a single number that must be positive."""
+        return cls(np.array(value, float), (), positive=True)
 
     def _has_shape(self) -> bool:
         return len(self.array.shape) == len(self.shape) and all(

@@ -67,7 +67,7 @@ class SNGPClassifier(KernelOutput):
     kernel_scale_ : float
         Squared length-scale in use.
     posterior_ : Posterior
-        Factorised posterior precision of the output weights.
+        Factorized posterior precision of the output weights.
     input_distance_ : InputDistance or None
         Distance from the training data in input space; None for custom networks.
     hidden_distance_ : InputDistance or None
@@ -177,38 +177,33 @@ class SNGPClassifier(KernelOutput):
     def _fitted_arrays(self) -> dict[str, FittedArray]:
         size, classes = self.architecture_["num_inducing"], len(self.classes_)
         groups = 1 if self._fixed_params["covariance"] == "shared" else classes
-        scales = {
-            "kernel_scale_": self.kernel_scale_,
-            "prior variance": self._prior_variance,
-            "posterior_.scale": self.posterior_.scale,
-        }
         return {
             **super()._fitted_arrays(),
             **_posterior_arrays("posterior_", self.posterior_, groups, size),
             "noise_": FittedArray(self.noise_, (None, classes)),
+            "kernel_scale_": FittedArray.of_positive(self.kernel_scale_),
+            "prior variance": FittedArray.of_positive(self._prior_variance),
             **self._distance_arrays(),
-            **{
-                name: FittedArray(np.array(value, float), (), positive=True)
-                for name, value in scales.items()
-            },
         }
 
     def _distance_arrays(self) -> dict[str, FittedArray]:
         """Return the arrays of the distances and of the scales of the parts."""
         if self.input_distance_ is None:
+            if self.hidden_distance_ is not None or self._surprisals:
+                raise ValueError("there is no distance in input space")
             return {}
-        surprisals = self._surprisals
-        if surprisals is None or tuple(surprisals) != self._part_names:
-            raise ValueError("the parts of the out-of-distribution score have no scale")
+        surprisals = self._surprisals or {}
+        if not surprisals.keys() <= set(self._part_names):
+            raise ValueError("the out-of-distribution score has unknown parts")
         arrays = self._arrays_of("input_distance_", self.input_distance_)
         if self.hidden_distance_ is not None:
             arrays |= self._arrays_of("hidden_distance_", self.hidden_distance_)
         for name, surprisal in surprisals.items():
             arrays[f"surprisal of {name}: scores"] = FittedArray(
-                surprisal.scores, (None,)
+                surprisal.scores, (None,), increasing=True
             )
-            arrays[f"surprisal of {name}: excess"] = FittedArray(
-                np.array(surprisal.excess, float), (), positive=True
+            arrays[f"surprisal of {name}: excess"] = FittedArray.of_positive(
+                surprisal.excess
             )
         return arrays
 
@@ -230,9 +225,12 @@ def _posterior_arrays(
     triangle = posterior.triangle
     dtype = "float32" if triangle.dtype == np.float32 else "float64"
     shape = groups, size * (size + 1) // 2
+    ridge = 1.0 if posterior.ridge is None else posterior.ridge
     return {
         f"{name}.triangle": FittedArray(triangle, shape, dtype),
         f"diagonal of {name}.triangle": FittedArray(
             posterior.diagonal, (groups, size), dtype, positive=True
         ),
+        f"{name}.scale": FittedArray.of_positive(posterior.scale),
+        f"{name}.ridge": FittedArray.of_positive(ridge),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -80,21 +80,26 @@ class DistancesFromTraining(PosteriorOfOutput, ABC):
             if process is not None:
                 process.whitening  # noqa: B018  (a cached property)
 
-    def _hidden(self, rows: Rows | StreamedRows) -> np.ndarray:
-        """Return the hidden representations of samples, (n, num_hidden)."""
+    def _hidden(
+        self,
+        rows: Rows | StreamedRows,
+        function: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    ) -> np.ndarray:
+        """Return a function of the hidden representations, (n, num_hidden)."""
+        shape = len(rows.labels), self.architecture_["num_hidden"]
+        result = np.empty(shape, self.architecture_["dtype"])
+        end = 0
         with self._inference() as compiled:
-            return np.concatenate(
-                [
-                    compiled.hidden(block).numpy()
-                    for block, _ in rows.chunks(self._row_width())
-                ]
-            )
+            for block, _ in rows.chunks(self._row_width()):
+                start, end = end, end + len(block)
+                result[start:end] = function(compiled.hidden(block).numpy())
+        return result
 
     def _hidden_rows(self, rows: Rows | StreamedRows) -> Rows | StreamedRows:
         """Return samples as inputs of the second process."""
         if isinstance(rows, StreamedRows):
             return replace(rows, projection=HiddenProjection(self))
-        return replace(rows, projected=unit_length(self._hidden(rows)))
+        return replace(rows, projected=self._hidden(rows, unit_length))
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class HiddenProjection:
         rows = Rows(
             self.model.projection_(X, dtype), np.zeros(count, np.int32), np.ones(count)
         )
-        return unit_length(self.model._hidden(rows))
+        return self.model._hidden(rows, unit_length)
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:

@@ -35,8 +35,9 @@ class SNGPParameters(SharedParameters):
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
         text="""
-        Number of random features M, as in the tutorial. The posterior requires 8 M^2
-        bytes, and twice as many after the first prediction. The prediction of a sample
+        Number of random features M, as in the tutorial. A fitted posterior has 2 M^2
+        bytes, or 4 M^2 in float64 and after `partial_fit`. After the first prediction,
+        matrices of up to 20 M^2 bytes are kept in memory. The prediction of a sample
         takes M^2 / 2 multiplications, or fewer if the posterior differs from the prior
         in few directions only. After training, the output weights are replaced by
         their posterior mode if the training set is small enough: at most 65,536

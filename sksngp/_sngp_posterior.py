@@ -146,7 +146,7 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
         return epistemic_uncertainty(ratio, self.posterior_.ridge is not None)
 
     def _row_width(self) -> int:
-        groups = len(self.posterior_.triangle) if hasattr(self, "posterior_") else 1
+        groups = self.posterior_.num_groups if hasattr(self, "posterior_") else 1
         return max(super()._row_width(), groups * self.architecture_["num_inducing"])
 
 

@@ -47,7 +47,7 @@ class ScoreOfPosterior(DistancesFromTraining, ABC):
             return self._epistemic(variance, prior)
         if quantity in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
-            if self.input_distance_ is None:
+            if quantity == "ood" and not self._surprisals:
                 return score
             distances = self._distances(projected, hidden)
             parts = np.column_stack([score, *distances, entropy_of_logits(logits)])
@@ -130,9 +130,15 @@ class ScoreOfPosterior(DistancesFromTraining, ABC):
         )
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Combine the parts that are scaled; models of earlier versions lack some."""
         assert self._surprisals is not None
-        pairs = zip(self._surprisals.items(), parts.T, strict=True)
-        return combine({name: surprisal(part) for (name, surprisal), part in pairs})
+        by_name = dict(zip(self._part_names, parts.T, strict=True))
+        return combine(
+            {
+                name: surprisal(by_name[name])
+                for name, surprisal in self._surprisals.items()
+            }
+        )
 
     def _variance_score(
         self,

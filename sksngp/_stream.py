@@ -228,8 +228,9 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
     ) -> NDArray[np.bool_]:
         """Select the held-out samples of a batch independently of other batches."""
         place = state.size() + np.arange(len(hashes))
+        larger = place < self._rows_with_larger_share(state)
         cutoffs = np.where(
-            place < self._rows_with_larger_share(state),
+            larger,
             np.uint64(holdout.cutoff_for_fraction(holdout.MAX_HELD_OUT_FRACTION)),
             self._hold_out.cutoffs[labels],
         )
@@ -238,6 +239,12 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         if not state.fitted and not state.started:
             for label in np.unique(labels):  # the first model requires all classes
                 held_out[labels == label] &= not held_out[labels == label].all()
+        if larger.any() or not state.started:
+            # These samples stay on their side after the memory has lost them.
+            rule = self._hold_out.mask(hashes, labels)
+            self._hold_out = self._hold_out.after(
+                held_out=hashes[held_out & ~rule], trained=hashes[rule & ~held_out]
+            )
         return held_out
 
     def _rows_with_larger_share(self, state: StreamState) -> float:

@@ -24,7 +24,7 @@ FASHION_ROWS = 1_000
 #: Pairs of `benchmarks._tools.dataset_pairs.report`, and the least difference between
 #: the AUROCs of SNGP and of the ensemble. All other pairs hold out other digits.
 PAIRS = [
-    ("wine 2", 0.0),  # both are close to 1
+    ("wine 2", -0.02),  # both are close to 1
     ("digits 4, 7", 0.02),
     ("breast cancer", 0.02),
     pytest.param("fashion 8, 9", -0.02, marks=pytest.mark.data),

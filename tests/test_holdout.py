@@ -160,6 +160,17 @@ def test_rule_of_a_mask_holds_out_the_same_samples_again(X, labels, fraction):
     np.testing.assert_array_equal(rule.mask(rule.digests(X), labels), mask)
 
 
+def test_samples_below_the_cutoff_that_were_trained_on_stay_there():
+    """A sample of two classes is trained on; later, it has one label only."""
+    hashes = np.array([1, 5, 5, 9], np.uint64)
+    labels = np.array([0, 0, 1, 0], np.int32)
+    mask = np.array([True, False, False, True])
+    rule = HoldOut.of_mask(hashes, labels, mask, num_classes=2, key=0)
+    np.testing.assert_array_equal(rule.trained, [5])
+    later = rule.mask(np.array([5, 6], np.uint64), np.zeros(2, np.int32))
+    np.testing.assert_array_equal(later, [False, True])
+
+
 def test_samples_of_earlier_training_are_not_exchanged():
     X, labels = np.arange(100.0)[:, None], np.arange(100) % 2
     rule = HoldOut.of_fraction(0.3, 2, key=5)

@@ -64,7 +64,7 @@ MAY_IMPORT = {
         _version _wide_resnet
     """,
     "inspection": "_pipelines _uncertainty metrics",
-    "_persistence": "_base _networks _wide_resnet",
+    "_persistence": "_base _data _fitted_arrays _networks _wide_resnet",
     "persistence": "_persistence _runtime",
     "_cli": """
         __init__ _data _pipelines _runtime _uncertainty datasets exceptions inspection

@@ -7,10 +7,12 @@ import pytest
 from numpy.testing import assert_allclose
 
 from sksngp import SNGPClassifier
+from sksngp._data import streamed_rows
 from sksngp._data.rows import Rows
 from sksngp._data.sources import ArraySource
 from sksngp._data.streamed_rows import StreamedRows
 from sksngp._sngp_distances import unit_length
+from sksngp._uncertainty.ood_score import combine
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +73,41 @@ def test_an_update_adds_samples_to_both_processes(fitted, iris):
     assert (np.array(after) < np.array(before)).all()
 
 
-def test_models_of_earlier_versions_have_no_hidden_distance(fitted, iris):
-    """Their scores had three parts, which were stored without names."""
-    state = fitted.__getstate__()
+def test_partitions_without_samples_are_skipped(small, monkeypatch):
+    """Samples of weight 0 are omitted, here those of the whole first partition."""
+    monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 0)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 2))
+    weights = (np.arange(1500) >= 1024).astype(float)
+    clf = small(SNGPClassifier, dtype="float64", epochs=1)
+    clf.fit(X, (X[:, 0] > 0).astype(int), sample_weight=weights)
+    assert clf.hidden_distance_ is not None
+    assert np.isfinite(clf.score_samples(X)).all()
+
+
+@pytest.fixture
+def older(fitted):
+    """Return a model whose score has three parts, which were stored without names."""
+    state = dict(fitted.__getstate__())
     names = "variance", "input distance", "entropy"
     state["_surprisals"] = tuple(fitted._surprisals[name] for name in names)
     del state["hidden_distance_"]
-    older = SNGPClassifier.__new__(SNGPClassifier)
-    older.__setstate__(state)
-    assert older._part_names == names
-    assert older.score_samples(iris[0]).shape == (150,)
+    model = SNGPClassifier.__new__(SNGPClassifier)
+    model.__setstate__(state)
+    return model
+
+
+def test_models_of_earlier_versions_have_no_hidden_distance(older, fitted, iris):
+    X, _ = iris
+    parts = fitted._predict_valid(X, "ood parts")
+    by_name = dict(zip(fitted._part_names, parts.T, strict=True))
+    expected = {name: of(by_name[name]) for name, of in older._surprisals.items()}
+    assert_allclose(-older.score_samples(X), combine(expected))
+
+
+def test_models_of_earlier_versions_can_be_trained_further(older, iris):
+    """The calibration of the first fit remains, with the parts that it has."""
+    before = older._surprisals
+    older.set_params(warm_start=True).fit(*iris)
+    assert older._surprisals == before
+    assert older.predict_ood(iris[0]).shape == (150,)

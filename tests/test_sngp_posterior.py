@@ -13,7 +13,7 @@ def test_variance_is_that_of_the_precision(small, moons, dtype):
     clf._prepare()
     projected = clf.projection_(X[:9], dtype)
     with clf._inference() as compiled:
-        _, variance, prior = clf._posterior_at(compiled, projected)
+        _, variance, prior, _ = clf._posterior_at(compiled, projected)
         _, features = compiled.forward(projected)
     phi = features.numpy().astype(float)
     covariance = clf.posterior_.scale * np.linalg.inv(clf.posterior_.precision[0])

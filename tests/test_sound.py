@@ -1,5 +1,7 @@
 """Forged attributes that an object's methods would not check are found."""
 
+from dataclasses import replace
+
 import forging
 import numpy as np
 import pytest
@@ -66,6 +68,42 @@ def test_sizes_agree_with_the_arrays(clf, tmp_path, field, value):
 def test_attributes_of_classifiers(clf, tmp_path, name, value):
     setattr(clf, name, value)
     assert_unsound(clf, r"SNGPClassifier is invalid|an array has the type", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "changes"),
+    [
+        ("posterior_", {"scale": np.ones((1000, 1))}),
+        ("posterior_", {"ridge": np.ones((1000, 1, 1))}),
+        ("posterior_", {"ridge": -1.0}),
+    ],
+)
+def test_numbers_of_a_posterior(clf, tmp_path, owner, changes):
+    setattr(clf, owner, replace(getattr(clf, owner), **changes))
+    assert_unsound(clf, "SNGPClassifier is invalid", tmp_path)
+
+
+@pytest.mark.parametrize("scores", [[], [2.0, 1.0], [np.nan]])
+def test_reference_scores_are_in_order(clf, tmp_path, scores):
+    changed = replace(clf._surprisals["entropy"], scores=np.array(scores))
+    clf._surprisals = {**clf._surprisals, "entropy": changed}
+    assert_unsound(clf, "surprisal of entropy", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": -1},
+        {"key": "1"},
+        {"cutoffs": np.zeros(2, np.uint64)},
+        {"trained": np.zeros(2)},
+        {"held_out": np.zeros((2, 2), np.uint64)},
+    ],
+    ids=str,
+)
+def test_rule_that_holds_out_samples(clf, tmp_path, changes):
+    clf._hold_out = replace(clf._hold_out, **changes)
+    assert_unsound(clf, "SNGPClassifier is invalid", tmp_path)
 
 
 def forged(clf, tmp_path, change):

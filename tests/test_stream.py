@@ -164,6 +164,15 @@ def test_held_out_samples_do_not_depend_on_the_batches(make_resnet, moons):
     assert len(hashes[0]) >= 19
 
 
+def test_early_samples_stay_on_their_side_without_the_memory(make_resnet, moons):
+    """More of them are held out, and the first model requires all classes."""
+    X, y = moons
+    clf = stream(make_resnet(), X, y, 40, [0, 1])
+    hashes = clf._hold_out.digests(X)
+    held_out = np.isin(hashes, clf._stream.held_out.hashes)
+    assert_array_equal(clf._hold_out.mask(hashes, y.astype(np.int32)), held_out)
+
+
 def test_a_copy_goes_on_with_the_samples_that_wait(make_two, moons, outputs):
     X, y = moons
     clf = stream(make_two(), X[:103], y[:103], 100, [0, 1])

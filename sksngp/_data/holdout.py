@@ -29,9 +29,9 @@ def _no_hashes() -> NDArray[np.uint64]:
 class HoldOut:
     """Rule that holds out samples by their values, in a fit and in later training.
 
-    Whether a sample is held out does not depend on the other samples. If training is
-    continued, on the same samples, on more samples or on batches, samples that were
-    used for training are never held out.
+    Whether a sample is held out depends on its values and on the labels of equal
+    samples only. If training is continued, on the same samples, on more samples or on
+    batches, samples that were used for training are never held out.
 
     Parameters
     ----------
@@ -67,7 +67,9 @@ class HoldOut:
         """Return the rule that holds out the samples selected by `hold_out`."""
         cutoffs = np.zeros(num_classes, np.uint64)
         np.maximum.at(cutoffs, labels[mask], hashes[mask])
-        return cls(key, cutoffs)
+        # `hold_out` keeps some samples below the cutoff, such as those of two classes.
+        kept = ~mask & (hashes <= cutoffs[labels])
+        return cls(key, cutoffs, trained=np.unique(hashes[kept]))
 
     def digests(self, X: np.ndarray | RowSource) -> NDArray[np.uint64]:
         """Return the hashes of samples."""
@@ -91,8 +93,8 @@ class HoldOut:
         """Return the rule after training that held out or used further samples."""
         return replace(
             self,
-            held_out=np.append(self.held_out, held_out),
-            trained=np.append(self.trained, trained),
+            held_out=np.union1d(self.held_out, held_out),
+            trained=np.union1d(self.trained, trained),
         )
 
 

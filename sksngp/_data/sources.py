@@ -171,7 +171,7 @@ class ClippedSource(RowSource):
         return np.clip(self.source.read(block), self.low, self.high)
 
     def delayed(self, block: int) -> Delayed:
-        """Rows of a block, as a dask delayed."""
+        """Return the rows of a block as a dask delayed object."""
         import dask
 
         return dask.delayed(np.clip)(self.source.delayed(block), self.low, self.high)

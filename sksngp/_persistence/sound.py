@@ -19,6 +19,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import OneHotEncoder
 
 from .._base import BaseNetworkClassifier
+from .._data.holdout import HoldOut
+from .._fitted_arrays import FittedArray
 from .._networks.custom_architecture import CustomArchitecture
 from .._networks.custom_function import NetworkFunction
 from .._wide_resnet import WideResNet
@@ -152,6 +154,21 @@ def _classifier_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
         yield "classes_ are not sorted or not unique"
     if not float(classifier.ood_threshold_) >= 0:
         yield f"ood_threshold_ is {classifier.ood_threshold_}"
+    yield from _hold_out_errors(classifier)
+
+
+def _hold_out_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:
+    rule = classifier._hold_out
+    if not isinstance(rule, HoldOut) or not isinstance(rule.key, int | np.integer):
+        yield "the rule that holds out samples is not one"
+        return
+    if not 0 <= rule.key < 2**63:
+        yield f"the key of the hash is {rule.key}"
+    lengths = {"cutoffs": len(classifier.classes_), "held_out": None, "trained": None}
+    for name, length in lengths.items():
+        error = FittedArray(getattr(rule, name), (length,), "uint64").error()
+        if error:
+            yield f"{name} {error}"
 
 
 def _architecture_errors(classifier: BaseNetworkClassifier) -> Iterator[str]:

@@ -227,7 +227,7 @@ class _GaussianProcessGraph(_Graph):
         for distance in self.distances.values():
             self.variables += distance.variables
         self.noise = None
-        if classifier.inference == "monte_carlo" or len(posterior.triangle) > 1:
+        if classifier.inference == "monte_carlo" or posterior.num_groups > 1:
             self.noise = tf.constant(classifier.noise_)
 
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -242,7 +242,7 @@ class _GaussianProcessGraph(_Graph):
         epistemic = epistemic_uncertainty(ratio, self.ridge is not None, TENSORFLOW)
         entropy = self.entropy_of_logits(logits)
         score = variance_score(epistemic, entropy, TENSORFLOW)
-        if self.distances:
+        if self.surprisals:
             inputs = {
                 "input distance": projected,
                 "hidden distance": _unit_length(hidden),
@@ -261,8 +261,8 @@ class _GaussianProcessGraph(_Graph):
         """Compute `sksngp._uncertainty.ood_score.combine`."""
         return tf.add_n(
             [
-                PART_WEIGHTS[name] * _surprisal(self.surprisals[name], part)
-                for name, part in parts.items()
+                PART_WEIGHTS[name] * _surprisal(surprisal, parts[name])
+                for name, surprisal in self.surprisals.items()
             ]
         )
 

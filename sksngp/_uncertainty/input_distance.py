@@ -1,6 +1,7 @@
-"""Distance from the training set in input space, measured by a Gaussian process.
+"""Distance from the training set, measured by a Gaussian process.
 
-The vectors phi(x) are random features of the whitened inputs. The variance ratio
+Inputs of the process are projected samples or hidden representations of a network. The
+vectors phi(x) are random features of the whitened inputs. The variance ratio
 
     u(x) = s phi(x)^T P^-1 phi(x) / |phi(x)|^2,   P = s I + sum_i w_i phi_i phi_i^T,
 

@@ -60,6 +60,12 @@ class Posterior:
     scale: float
     ridge: float | None = None
 
+    @property
+    def num_groups(self) -> int:
+        """Number G of matrices."""
+        stored = vars(self)
+        return len(stored["square" if "square" in stored else "triangle"])
+
     @cached_property
     def factor(self) -> np.ndarray:
         """Lower Cholesky factors as a float64 ndarray of shape (G, M, M)."""
