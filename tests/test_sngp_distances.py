@@ -17,7 +17,7 @@ from sksngp._uncertainty.ood_score import combine
 
 @pytest.fixture(scope="module")
 def fitted(small, iris):
-    return small(SNGPClassifier, dtype="float64", cv=3).fit(*iris)
+    return small(SNGPClassifier, dtype="float64", cv="auto").fit(*iris)
 
 
 def rows_in_memory(clf, X, y):
