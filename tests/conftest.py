@@ -1,6 +1,7 @@
 """Fixtures: small versions of the four classifiers, and training data."""
 
 import atexit
+import gc
 import os
 import pickle
 import shutil
@@ -98,6 +99,12 @@ def pytest_collection_modifyitems(items):
         if is_slow(item) or item.path.stem in NOT_MEASURED:
             item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: not is_slow(item))
+
+
+def pytest_collection_finish():
+    """Exempt the objects of imported libraries from collections, which then are quick."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(exitstatus):

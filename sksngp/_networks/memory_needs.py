@@ -57,8 +57,9 @@ def posterior_need(num_inducing: int, groups: int) -> Need:
     if groups > 1:
         part += f", covariance='per_class' with {groups} classes"
         suggestion = "Choose a smaller num_inducing or covariance='shared'."
-    # The precision and its factors, in a list and stacked, and two temporary arrays.
-    num_bytes = (3 * groups + 2) * 8 * num_inducing**2
+    # The precision, its factors in a list and stacked, the same as triangles in float64
+    # and float32, and two temporary arrays.
+    num_bytes = (4 * groups + 2) * 8 * num_inducing**2
     return Need(f"{part})", num_bytes, suggestion)
 
 
