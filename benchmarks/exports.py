@@ -100,7 +100,7 @@ def line(Classifier, folder: Path, repeats: int) -> list[str]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measure exported models.")
-    parser.add_argument("--repeats", type=int, default=200, help="calls of each")
+    parser.add_argument("--repeats", type=int, default=30, help="calls of each")
     options = parser.parse_args()
     print_header()
     lines = []
