@@ -60,6 +60,7 @@ class InputDistance:
     bias: NDArray[np.floating]
     posterior: Posterior
 
+    @one_thread
     def __call__(self, projected: NDArray[np.floating]) -> NDArray[np.float64]:
         """Compute the variance ratio of samples.
 
