@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Exempt the objects of imported libraries from collections, which then are quick."""
+    """Exempt the objects of imported libraries from collections, for speed."""
     gc.collect()
     gc.freeze()
 
