@@ -47,7 +47,7 @@ class ScoreOfPosterior(DistancesFromTraining, ABC):
             return self._epistemic(variance, prior)
         if quantity in ("ood", "ood parts"):
             score = self._variance_score(logits, variance, prior)
-            if quantity == "ood" and not self._surprisals:
+            if self.input_distance_ is None:
                 return score
             distances = self._distances(projected, hidden)
             parts = np.column_stack([score, *distances, entropy_of_logits(logits)])
@@ -131,7 +131,8 @@ class ScoreOfPosterior(DistancesFromTraining, ABC):
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combine the parts that are scaled; models of earlier versions lack some."""
-        assert self._surprisals is not None
+        if not self._surprisals:
+            return parts[:, 0]
         by_name = dict(zip(self._part_names, parts.T, strict=True))
         return combine(
             {
