@@ -1,6 +1,6 @@
 """File sizes and latencies of exported models beside those of the library.
 
-Run ``python -m benchmarks.exports`` (about two minutes). Each classifier is fitted with
+Run ``python -m benchmarks.exports`` (about ten minutes). Each classifier is fitted with
 its defaults and few epochs on the digits. Sizes are of the model file, the SavedModel's
 directory and the ONNX model. Latencies are those of all outputs for one row: of the
 methods that compute them, and of one call of each exported model with one thread.
