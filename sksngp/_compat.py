@@ -34,10 +34,6 @@ def _with_hold_out(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a classifier that was fitted without a `HoldOut`."""
     state = _renamed(state, _ATTRIBUTES)
     state["architecture_"] = _renamed(state["architecture_"], _FIELDS)
-    stream = state.get("_stream")
-    for values in (stream.fitted, stream.derived) if stream else ():
-        for name in _ATTRIBUTES.keys() & values.keys():
-            values[_ATTRIBUTES[name]] = values.pop(name)
     hashes = {
         "held_out": state.pop("_held_out_of_stream", None),
         "trained": state.pop("_cross_fitted", None),
