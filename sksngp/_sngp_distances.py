@@ -13,7 +13,11 @@ from numpy.typing import DTypeLike, NDArray
 from ._data.rows import Rows
 from ._data.streamed_rows import StreamedRows
 from ._sngp_posterior import PosteriorOfOutput
-from ._uncertainty.input_distance import InputDistance, fit_input_distance
+from ._uncertainty.input_distance import (
+    InputDistance,
+    fit_input_distance,
+    unit_length,
+)
 
 if TYPE_CHECKING:
     from ._data.sources import RowSource
@@ -126,11 +130,3 @@ class HiddenProjection:
             self.model.projection_(X, dtype), np.zeros(count, np.int32), np.ones(count)
         )
         return self.model._hidden(rows, unit_length)
-
-
-def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Scale the rows of a matrix to length one, except for zeros."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, np.finfo(np.float64).tiny)).astype(
-        vectors.dtype
-    )

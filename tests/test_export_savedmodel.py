@@ -10,6 +10,7 @@ import tf_keras
 from common import CLASSIFIERS
 
 from sksngp import ResNetClassifier, SNGPClassifier
+from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
 from sksngp._tensorflow import export_savedmodel
 from sksngp._uncertainty.conformal import pvalues
 
@@ -146,15 +147,6 @@ def test_images(small, tmp_path):
     np.testing.assert_allclose(clf.to_keras()(X), clf.predict_proba(X), atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 9, 100])
-def test_numbers_below(size):
-    rng = np.random.default_rng(size)
-    ordered = np.sort(rng.integers(0, 50, size).astype(float))
-    values = np.concatenate([ordered, [-1.0, 100.0, np.inf], rng.random(20) * 50])
-    found = export_savedmodel._count_below(ordered, tf.constant(values)).numpy()
-    np.testing.assert_array_equal(found, np.searchsorted(ordered, values))
-
-
 @pytest.mark.slow
 def test_columns_with_large_offsets(make_two, moons, tmp_path):
     X = 1e9 + moons[0]
@@ -185,3 +177,19 @@ def test_fresh_process_without_the_library(small, moons, tmp_path):
         found = np.load(tmp_path / f"{name}.npz")
         assert found["label"].dtype.kind == clf.classes_.dtype.kind
         assert_equal_outputs(found, clf, X)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_standardized_samples_equal_those_of_predictions(standardize, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3)) * [1.0, 1e-3, 1e3]
+    projection = fit_projection(
+        X, np.ones(50), num_hidden=4, members=1, standardize=standardize, rng=rng
+    )
+    rows = np.concatenate([X, 1e3 * X, [[0.0, -1e300, 1e300]]])
+    expected = standardize_samples(
+        projection.scaler, rows, LARGEST[dtype], projection.tail
+    )
+    found = export_savedmodel.standardized(tf.constant(rows), projection, dtype)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)

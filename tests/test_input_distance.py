@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from sksngp._data.rows import Rows
 from sksngp._uncertainty import input_distance
-from sksngp._uncertainty.input_distance import RIDGE, fit_input_distance
+from sksngp._uncertainty.input_distance import RIDGE, fit_input_distance, unit_length
 
 RNG = np.random.default_rng(0)
 LABELS = (np.arange(60) % 3).astype(np.int32)
@@ -114,3 +114,12 @@ def test_arithmetic_is_that_of_the_inputs(dtype):
     process = fit(rows_of(inputs, LABELS), seed=0)
     assert process.features(inputs).dtype == process.kernel.dtype == dtype
     assert process(inputs).dtype == np.float64
+
+
+def test_vectors_have_unit_length():
+    vectors = np.array([[3.0, 4.0], [3e-20, 4e-20], [0.0, 0.0]])
+    assert_allclose(unit_length(vectors)[:2], [[0.6, 0.8]] * 2)
+    assert_allclose(unit_length(vectors)[2], 0)
+    large = np.full((1, 4), 1e30, np.float32)  # the square is infinite in float32
+    assert unit_length(large).dtype == np.float32
+    assert_allclose(unit_length(large), 0.5)

@@ -11,7 +11,7 @@ from sksngp._data import streamed_rows
 from sksngp._data.rows import Rows
 from sksngp._data.sources import ArraySource
 from sksngp._data.streamed_rows import StreamedRows
-from sksngp._sngp_distances import unit_length
+from sksngp._uncertainty.input_distance import unit_length
 from sksngp._uncertainty.ood_score import combine
 
 
@@ -23,15 +23,6 @@ def fitted(small, iris):
 def rows_in_memory(clf, X, y):
     projected = clf.projection_(X, "float64")
     return Rows(projected, y.astype(np.int32), np.ones(len(X)))
-
-
-def test_vectors_have_unit_length():
-    vectors = np.array([[3.0, 4.0], [3e-20, 4e-20], [0.0, 0.0]])
-    assert_allclose(unit_length(vectors)[:2], [[0.6, 0.8]] * 2)
-    assert_allclose(unit_length(vectors)[2], 0)
-    large = np.full((1, 4), 1e30, np.float32)  # the square is infinite in float32
-    assert unit_length(large).dtype == np.float32
-    assert_allclose(unit_length(large), 0.5)
 
 
 def test_processes_measure_inputs_and_directions_of_hidden_vectors(fitted, iris):

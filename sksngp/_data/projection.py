@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -206,10 +207,23 @@ def standardize_samples(
     np.clip(rows, -largest, largest, out=rows)
     if tail is not None:
         extreme = np.abs(rows) > tail
-        values = rows[extreme]
-        beyond = np.log1p(np.abs(values) - tail)
-        rows[extreme] = np.copysign(tail + beyond, values)
+        rows[extreme] = compress_tail(rows[extreme], tail)
     return rows
+
+
+def compress_tail(values: Any, tail: float, xp: Any = np) -> Any:
+    """Let absolute values above `tail` grow logarithmically; leave others unchanged.
+
+    Parameters
+    ----------
+    values : array
+    tail : float
+    xp : namespace, default=numpy
+        Namespace of the array: NumPy, or `sksngp._tensorflow.array_namespace`.
+    """
+    size = xp.abs(values)
+    beyond = xp.log1p(xp.maximum(size - tail, 0.0))
+    return xp.sign(values) * (xp.minimum(size, tail) + beyond)
 
 
 def scaler_by_column(

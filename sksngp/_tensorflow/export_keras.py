@@ -13,7 +13,7 @@ from official.nlp.modeling.layers import (
 )
 
 from .._data.projection import InputProjection
-from .input_graph import standardised
+from .export_savedmodel import standardized
 from .keras_layers import dense_layer
 from .layers import FeaturesOfOwnType
 from .networks import network_type
@@ -76,7 +76,7 @@ def _projected(
 ) -> tf.Tensor:
     """Return standardized, clipped and projected samples in float64."""
     columns = tf_keras.layers.Lambda(
-        lambda samples: standardised(samples, projection, dtype), dtype="float64"
+        lambda samples: standardized(samples, projection, dtype), dtype="float64"
     )(inputs)
     if projection.kernel is None:
         return columns

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from .._data.projection import LARGEST, InputProjection, compress_tail, scaler_by_column
 from .._networks.architecture import Architecture
-from .._uncertainty.conformal import above_rounding
-from .._uncertainty.input_distance import InputDistance
-from .._uncertainty.ood_score import PART_WEIGHTS
+from .._uncertainty.conformal import pvalues
+from .._uncertainty.entropy import decompose, entropy_of_logits, normalized_entropy
+from .._uncertainty.input_distance import InputDistance, unit_length, variance_ratio
+from .._uncertainty.ood_score import combine
 from .._uncertainty.predictive import (
-    Operations,
     epistemic_uncertainty,
     low_rank_variance,
     mean_field_logits,
@@ -23,8 +23,7 @@ from .._uncertainty.predictive import (
     variance_score,
     whitened_variance,
 )
-from .._uncertainty.surprisal import Surprisal
-from .input_graph import log1p, standardised
+from . import array_namespace as xp
 from .network import Network
 from .networks import network_type
 
@@ -39,10 +38,6 @@ OUTPUTS = (
     "ood_pvalue",
     "ood",
 )
-
-
-#: The formulas of predictions are also those of the graph.
-TENSORFLOW = Operations(tf.maximum, tf.sqrt, tf.clip_by_value)
 
 
 def served_module(classifier: Any) -> tf.Module:
@@ -61,9 +56,7 @@ def served_module(classifier: Any) -> tf.Module:
     module = tf.Module()
     graph = _graph_of(classifier)
     labels = _labels(classifier.classes_)
-    # Scores that exceed a calibration score by rounding only are ties.
-    calibration = np.sort(above_rounding(classifier.ood_scores_))
-    threshold = classifier.ood_threshold_
+    calibration, threshold = classifier.ood_scores_, classifier.ood_threshold_
     num_columns = classifier.n_features_in_
     shape = [None, *(getattr(classifier, "image_shape_", None) or (num_columns,))]
 
@@ -72,10 +65,9 @@ def served_module(classifier: Any) -> tf.Module:
         rows = tf.reshape(tf.ensure_shape(inputs, shape), [-1, num_columns])
         outputs = graph(rows)
         score = outputs["ood_score"]
-        at_least = len(calibration) - _count_below(calibration, score)
         return outputs | {
             "label": tf.gather(labels, tf.argmax(outputs["probabilities"], axis=1)),
-            "ood_pvalue": (1.0 + at_least) / (1.0 + len(calibration)),
+            "ood_pvalue": pvalues(score, calibration, xp),
             "ood": score > threshold,
         }
 
@@ -83,20 +75,6 @@ def served_module(classifier: Any) -> tf.Module:
     module.serve = tf.function(serve, input_signature=[signature])
     module.variables_in_use = graph.variables
     return module
-
-
-def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
-    """Count the ordered numbers below each value, as float64.
-
-    This is a binary search, because ONNX has no counterpart of `tf.searchsorted`.
-    """
-    bits = len(ordered).bit_length()
-    padded = tf.constant(np.pad(ordered, (0, 2**bits), constant_values=np.inf))
-    count = tf.zeros_like(values, tf.int32)
-    for bit in reversed(range(bits)):
-        below = tf.gather(padded, count + (2**bit - 1)) < values
-        count += tf.where(below, 2**bit, 0)
-    return tf.cast(count, tf.float64)
 
 
 def _labels(classes: np.ndarray) -> tf.Tensor:
@@ -141,26 +119,18 @@ class _Graph(ABC):
             scalars = network.input_scale, network.dropout_rate
             self.variables += [*network.weights.values(), *scalars]
         self.projection = classifier.projection_
-        self.log_classes = float(np.log(len(classifier.classes_)))
 
     @abstractmethod
     def __call__(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return probabilities, uncertainties and score, by name."""
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        rows = standardised(inputs, self.projection, self.architecture.dtype)
+        rows = standardized(inputs, self.projection, self.architecture.dtype)
         kernel = self.projection.kernel
         if kernel is None:
             return tf.cast(rows, self.architecture.dtype)
         projected = rows @ kernel[0] if len(kernel) == 1 else rows[None] @ kernel
         return tf.cast(projected, self.architecture.dtype)
-
-    def entropy(self, proba: tf.Tensor) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.entropy.normalized_entropy`."""
-        # tf2onnx computes some logarithms in float32, where a smaller number is 0.
-        positive = proba >= np.finfo(np.float32).tiny
-        terms = -proba * tf.math.log(tf.where(positive, proba, 1.0))
-        return tf.clip_by_value(tf.reduce_sum(terms, -1) / self.log_classes, 0.0, 1.0)
 
 
 class _SampledGraph(_Graph):
@@ -180,16 +150,11 @@ class _SampledGraph(_Graph):
         if samples.shape.rank == 2:
             samples = samples[None]
         proba = tf.reduce_mean(samples, 0)
-        total = self.entropy(proba)
         if self.single:
+            total = normalized_entropy(proba, xp)
             found = {"total": total, "aleatoric": total, "epistemic": total}
         else:
-            aleatoric = tf.minimum(tf.reduce_mean(self.entropy(samples), 0), total)
-            found = {
-                "total": total,
-                "aleatoric": aleatoric,
-                "epistemic": total - aleatoric,
-            }
+            found = decompose(samples, xp)
         return found | {"probabilities": proba, "ood_score": found[self.score]}
 
     def logits(self, projected: tf.Tensor) -> tf.Tensor:
@@ -239,32 +204,29 @@ class _GaussianProcessGraph(_Graph):
         scaled = logits / self.temperature
         proba = self.probability(scaled, variance)
         ratio = tf.reduce_mean(variance / prior, axis=1)
-        epistemic = epistemic_uncertainty(ratio, self.ridge is not None, TENSORFLOW)
-        entropy = self.entropy_of_logits(logits)
-        score = variance_score(epistemic, entropy, TENSORFLOW)
+        epistemic = epistemic_uncertainty(ratio, self.ridge is not None, xp)
+        entropy = entropy_of_logits(logits, xp)
+        score = variance_score(epistemic, entropy, xp)
         if self.surprisals:
             inputs = {
                 "input distance": projected,
-                "hidden distance": _unit_length(hidden),
+                "hidden distance": unit_length(hidden, xp),
             }
             parts = {name: of(inputs[name]) for name, of in self.distances.items()}
-            score = self.combined({"variance": score, **parts, "entropy": entropy})
+            parts |= {"variance": score, "entropy": entropy}
+            score = combine(
+                {
+                    name: surprisal(parts[name], xp)
+                    for name, surprisal in self.surprisals.items()
+                }
+            )
         return {
             "probabilities": proba,
-            "total": self.entropy(proba),
-            "aleatoric": self.entropy_of_logits(scaled),
+            "total": normalized_entropy(proba, xp),
+            "aleatoric": entropy_of_logits(scaled, xp),
             "epistemic": epistemic,
             "ood_score": score,
         }
-
-    def combined(self, parts: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.ood_score.combine`."""
-        return tf.add_n(
-            [
-                PART_WEIGHTS[name] * _surprisal(surprisal, parts[name])
-                for name, surprisal in self.surprisals.items()
-            ]
-        )
 
     def variances(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return variances and prior variances, as `SNGPClassifier._posterior_at`."""
@@ -274,33 +236,18 @@ class _GaussianProcessGraph(_Graph):
         prior = tf.reduce_sum(tf.square(features), -1, keepdims=True)
         prior = tf.cast(prior, tf.float64)
         if self.low_rank:
-            variance = low_rank_variance(norms, prior, self.prior, TENSORFLOW)
+            variance = low_rank_variance(norms, prior, self.prior, xp)
         else:
             variance = whitened_variance(norms, self.scale)
         return variance, self.prior * prior
 
     def probability(self, logits: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
         if self.noise is None:
-            scaled = mean_field_logits(logits, variance, self.factor, TENSORFLOW)
+            scaled = mean_field_logits(logits, variance, self.factor, xp)
             return tf.nn.softmax(scaled)
         noise = self.noise[:, None, :]
-        samples = sampled_logits(logits, variance, noise, TENSORFLOW)
+        samples = sampled_logits(logits, variance, noise, xp)
         return tf.reduce_mean(tf.nn.softmax(samples), axis=0)
-
-    def entropy_of_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Compute `sksngp._uncertainty.entropy.entropy_of_logits`."""
-        shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
-        best = tf.one_hot(
-            tf.argmax(logits, axis=1),
-            logits.shape[1],
-            dtype=tf.bool,
-            on_value=True,
-            off_value=False,
-        )
-        others = tf.where(best, tf.zeros_like(shifted), tf.exp(shifted))
-        log_proba = shifted - log1p(tf.reduce_sum(others, 1, keepdims=True))
-        entropy = -tf.reduce_sum(tf.exp(log_proba) * log_proba, axis=1)
-        return tf.clip_by_value(entropy / self.log_classes, 0.0, 1.0)
 
 
 class _DistanceGraph:
@@ -317,24 +264,25 @@ class _DistanceGraph:
         kernel, bias, whitening = self.variables
         features = tf.cos(inputs @ kernel + bias)
         features *= tf.cast(np.sqrt(2.0 / bias.shape[0]), features.dtype)
-        left, prior = (
-            tf.reduce_sum(tf.cast(tf.square(array), tf.float64), axis=1)
-            for array in (features @ whitening, features)
-        )
-        return tf.clip_by_value(self.scale * left / prior, 0.0, 1.0)
+        return variance_ratio(features, whitening, self.scale, xp)
 
 
-def _unit_length(vectors: tf.Tensor) -> tf.Tensor:
-    """Compute `sksngp._sngp_distances.unit_length`."""
-    norms = tf.norm(tf.cast(vectors, tf.float64), axis=-1, keepdims=True)
-    scaled = tf.cast(vectors, tf.float64) / tf.maximum(norms, np.finfo(float).tiny)
-    return tf.cast(scaled, vectors.dtype)
+def standardized(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf.Tensor:
+    """Standardize samples as `sksngp._data.projection.standardize_samples` does.
 
+    Parameters
+    ----------
+    rows : tf.Tensor, float64 of shape (n, n_features)
+    projection : InputProjection
+    dtype : str
+        Floating-point type of the network.
 
-def _surprisal(surprisal: Surprisal, scores: tf.Tensor) -> tf.Tensor:
-    """Compute `sksngp._uncertainty.surprisal.Surprisal`."""
-    reference = above_rounding(surprisal.scores)
-    size = len(reference)
-    pvalues = (1.0 + size - _count_below(reference, scores)) / (1.0 + size)
-    beyond = tf.maximum(scores - reference[-1], 0.0)
-    return beyond / surprisal.excess - tf.math.log(pvalues)
+    Returns
+    -------
+    tf.Tensor, float64 of shape (n, n_features)
+    """
+    if projection.scaler is not None:  # the Keras layer treats a tiny scale as zero
+        mean, scale = scaler_by_column(projection.scaler, rows.shape[1])
+        rows = (rows - mean) / scale
+    rows = tf.clip_by_value(rows, -LARGEST[dtype], LARGEST[dtype])
+    return rows if projection.tail is None else compress_tail(rows, projection.tail, xp)

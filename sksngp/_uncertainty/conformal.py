@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import binom
+
+from .predictive import Array
 
 #: Tolerance within which scores count as equal, relative to the maximum of 1 and the
 #: score. The scores of equal samples differ by rounding errors, of up to 2e-7 between
@@ -85,7 +87,7 @@ def min_calibration_size(alpha: float, confidence: float | None = None) -> int:
     return max(needed, math.ceil(sure - 1e-9))
 
 
-def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+def pvalues(scores: Array, calibration: np.ndarray, xp: Any = np) -> Array:
     """Compute conformal p-values of out-of-distribution scores.
 
     The p-value of a score s is ``p = (1 + #{i: c_i >= s}) / (n + 1)``, where c_i are
@@ -97,14 +99,17 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    scores : ndarray of shape (m,)
+    scores : array of shape (m,)
         Scores of the samples to test. Higher scores are more unusual.
     calibration : ndarray of shape (n,)
         Scores of the calibration set.
+    xp : namespace, default=numpy
+        Namespace of `scores` and of the result: NumPy, or
+        `sksngp._tensorflow.array_namespace`.
 
     Returns
     -------
-    float64 ndarray of shape (m,)
+    float64 array of shape (m,)
         P-values. They are multiples of 1 / (n + 1), which is also the smallest
         possible p-value.
 
@@ -117,7 +122,7 @@ def pvalues(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     # As in the comparison with a threshold, a calibration sample and its duplicate must
     # count as equal.
     ordered = np.sort(above_rounding(calibration))
-    at_least = len(ordered) - np.searchsorted(ordered, scores)
+    at_least = len(ordered) - xp.searchsorted(ordered, scores)
     return (1 + at_least) / (1 + len(ordered))
 
 

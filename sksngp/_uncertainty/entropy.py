@@ -9,28 +9,29 @@ the difference of the two.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import entr
+
+from .predictive import Array
 
 #: Kinds of uncertainty that all classifiers support.
 KINDS = ("total", "aleatoric", "epistemic")
 Kind: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
 
-def normalized_entropy(proba: np.ndarray) -> NDArray[np.float64]:
+def normalized_entropy(proba: Array, xp: Any = np) -> Array:
     """Compute the entropy over the last axis, divided by log K.
 
     Parameters
     ----------
-    proba : ndarray of shape (..., K)
+    proba : array of shape (..., K)
         Class probabilities.
+    xp : namespace, default=numpy
 
     Returns
     -------
-    ndarray of shape (...)
+    array of shape (...)
         Normalized entropies, between 0 for probabilities of 0 and 1 and 1 for the
         uniform distribution.
 
@@ -40,10 +41,15 @@ def normalized_entropy(proba: np.ndarray) -> NDArray[np.float64]:
     >>> normalized_entropy(np.array([[1.0, 0.0], [0.5, 0.5]]))
     array([0., 1.])
     """
-    return np.clip(entr(proba).sum(axis=-1) / np.log(proba.shape[-1]), 0.0, 1.0)
+    # Exported ONNX models compute some logarithms in float32, where a smaller number
+    # is 0.
+    positive = proba >= np.finfo(np.float32).tiny
+    terms = -proba * xp.log(xp.where(positive, proba, 1.0))
+    entropy = xp.sum(terms, axis=-1) / np.log(proba.shape[-1])
+    return xp.clip(entropy, 0.0, 1.0)
 
 
-def entropy_of_logits(logits: np.ndarray) -> NDArray[np.float64]:
+def entropy_of_logits(logits: Array, xp: Any = np) -> Array:
     """Compute the normalized entropy of ``softmax(logits)`` with high accuracy.
 
     If the largest probability rounds to 1, the entropy of the rounded probabilities is
@@ -52,12 +58,13 @@ def entropy_of_logits(logits: np.ndarray) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    logits : ndarray of shape (n, K)
+    logits : array of shape (n, K)
         Logits.
+    xp : namespace, default=numpy
 
     Returns
     -------
-    ndarray of shape (n,)
+    array of shape (n,)
         Normalized entropies in [0, 1].
 
     Examples
@@ -67,26 +74,28 @@ def entropy_of_logits(logits: np.ndarray) -> NDArray[np.float64]:
     >>> float(entropy[0]), bool(0 < entropy[1] < 1e-40)
     (1.0, True)
     """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    others = np.exp(shifted)
-    others[np.arange(len(logits)), logits.argmax(axis=1)] = 0.0
-    log_proba = shifted - np.log1p(others.sum(axis=1, keepdims=True))
-    entropy = -(np.exp(log_proba) * log_proba).sum(axis=1)
-    return np.clip(entropy / np.log(logits.shape[1]), 0.0, 1.0)
+    num_classes = logits.shape[1]
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    best = xp.equal(xp.arange(num_classes), xp.argmax(logits, axis=1)[:, None])
+    others = xp.where(best, 0.0, xp.exp(shifted))
+    log_proba = shifted - xp.log1p(xp.sum(others, axis=1, keepdims=True))
+    entropy = -xp.sum(xp.exp(log_proba) * log_proba, axis=1)
+    return xp.clip(entropy / np.log(num_classes), 0.0, 1.0)
 
 
-def decompose(samples: np.ndarray) -> dict[str, NDArray[np.float64]]:
+def decompose(samples: Array, xp: Any = np) -> dict[str, Array]:
     """Decompose the uncertainty of sampled predictions.
 
     Parameters
     ----------
-    samples : ndarray of shape (S, n, K)
+    samples : array of shape (S, n, K)
         Class probabilities of S ensemble members, dropout masks or samples from the
         posterior.
+    xp : namespace, default=numpy
 
     Returns
     -------
-    dict of str to ndarray of shape (n,)
+    dict of str to array of shape (n,)
         Uncertainty of each kind in `KINDS`. The total uncertainty is the sum of the
         aleatoric and the epistemic uncertainty.
 
@@ -99,8 +108,9 @@ def decompose(samples: np.ndarray) -> dict[str, NDArray[np.float64]]:
     >>> {kind: float(score[0]) for kind, score in scores.items()}
     {'total': 1.0, 'aleatoric': 0.0, 'epistemic': 1.0}
     """
-    total = normalized_entropy(samples.mean(axis=0))
+    total = normalized_entropy(xp.mean(samples, axis=0), xp)
     # By Jensen's inequality, the total is an upper bound. Rounding errors may violate
     # the inequality.
-    aleatoric = np.minimum(normalized_entropy(samples).mean(axis=0), total)
+    mean_entropy = xp.mean(normalized_entropy(samples, xp), axis=0)
+    aleatoric = xp.minimum(mean_entropy, total)
     return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}

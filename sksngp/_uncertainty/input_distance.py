@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from .._data.rows import Rows
 from .._data.streamed_rows import StreamedRows
 from .._runtime.blas import one_thread
 from .posterior import Posterior, add_rows, factorize, prior_precision
+from .predictive import Array
 
 #: Prior precision s of the weights of the random features.
 RIDGE = 0.1
@@ -75,9 +76,7 @@ class InputDistance:
             Variance ratios in [0, 1].
         """
         features = self.features(projected)
-        left = np.square(features @ self.whitening).sum(axis=1, dtype=np.float64)
-        prior = np.square(features).sum(axis=1, dtype=np.float64)
-        return np.clip(self.posterior.scale * left / prior, 0.0, 1.0)
+        return variance_ratio(features, self.whitening, self.posterior.scale)
 
     @cached_property
     def whitening(self) -> NDArray[np.floating]:
@@ -135,6 +134,42 @@ class InputDistance:
         (increment,) = rows.sum_over_samples(partial(_precision_increment, self))
         precision = self.posterior.precision + increment
         return replace(self, posterior=factorize(precision, RIDGE, RIDGE))
+
+
+def variance_ratio(
+    features: Array, whitening: Array, scale: float, xp: Any = np
+) -> Array:
+    """Compute the posterior variance of samples, divided by their prior variance.
+
+    Parameters
+    ----------
+    features : array of shape (n, M)
+        Random features.
+    whitening : array of shape (M, M)
+        Whitening matrix of the posterior.
+    scale : float
+        Prior precision s.
+    xp : namespace, default=numpy
+        Namespace of the arrays: NumPy, or `sksngp._tensorflow.array_namespace`.
+
+    Returns
+    -------
+    float64 array of shape (n,)
+        Variance ratios in [0, 1].
+    """
+    left, prior = (
+        xp.sum(xp.square(array), axis=1, dtype=np.float64)
+        for array in (features @ whitening, features)
+    )
+    return xp.clip(scale * left / prior, 0.0, 1.0)
+
+
+def unit_length(vectors: Array, xp: Any = np) -> Array:
+    """Scale the rows of a matrix to length one, except for zeros."""
+    precise = xp.asarray(vectors, np.float64)
+    norms = xp.sqrt(xp.sum(xp.square(precise), axis=-1, keepdims=True))
+    scaled = precise / xp.maximum(norms, np.finfo(np.float64).tiny)
+    return xp.asarray(scaled, vectors.dtype)
 
 
 def fit_input_distance(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
+from .predictive import Array
 
 #: Weights of the parts of the SNGP score. On the tuning tables of `benchmarks.tables`,
 #: the distance in hidden space has a small effect, and the entropy hardly any. On data
@@ -19,18 +18,17 @@ PART_WEIGHTS = {
 }
 
 
-def combine(surprisals: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def combine(surprisals: Mapping[str, Array]) -> Array:
     """Combine the parts of the SNGP score using Fisher's method with weights.
 
     Parameters
     ----------
-    surprisals : mapping of str to float64 ndarray of shape (n,)
+    surprisals : mapping of str to float64 array of shape (n,)
         Surprisal of each part, by its name in `PART_WEIGHTS`.
 
     Returns
     -------
-    float64 ndarray of shape (n,)
+    float64 array of shape (n,)
         Weighted sums of the surprisals.
     """
-    weighted = [PART_WEIGHTS[name] * part for name, part in surprisals.items()]
-    return np.sum(weighted, axis=0)
+    return sum(PART_WEIGHTS[name] * part for name, part in surprisals.items())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .conformal import above_rounding, pvalues
+from .predictive import Array
 
 #: Maximum number of reference scores to store.
 MAX_SCORES = 1000
@@ -37,21 +39,22 @@ class Surprisal:
     scores: NDArray[np.float64]
     excess: float
 
-    def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, scores: Array, xp: Any = np) -> Array:
         """Compute the surprisal of new scores.
 
         Parameters
         ----------
-        scores : ndarray of shape (m,)
+        scores : array of shape (m,)
             Scores of samples that are not reference samples.
+        xp : namespace, default=numpy
 
         Returns
         -------
-        float64 ndarray of shape (m,)
+        float64 array of shape (m,)
             Non-negative surprisals.
         """
-        beyond = np.maximum(scores - above_rounding(self.scores[-1]), 0.0)
-        return beyond / self.excess - np.log(pvalues(scores, self.scores))
+        beyond = xp.maximum(scores - above_rounding(self.scores[-1]), 0.0)
+        return beyond / self.excess - xp.log(pvalues(scores, self.scores, xp))
 
     def leave_one_out(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the surprisal of each reference score among the others.
