@@ -104,6 +104,11 @@ def fitted_on_workers(cluster):
         return clone(SNGP).set_params(device="cpu").fit(lazy(), Y)
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    return clone(SNGP).fit(X, Y)
+
+
 @pytest.mark.slow
 def test_training_on_workers_equals_local_training(fitted_on_workers, little_memory):
     alone = clone(SNGP).fit(lazy(), Y)
@@ -113,14 +118,12 @@ def test_training_on_workers_equals_local_training(fitted_on_workers, little_mem
     assert fitted_on_workers.score(X, Y) == pytest.approx(alone.score(X, Y), abs=0.05)
 
 
-def test_sums_of_the_posterior_are_exact(cluster, fitted_on_workers, little_memory):
+def test_sums_of_the_posterior_are_exact(cluster, fitted, little_memory):
     def information():
-        rows, _ = fitted_on_workers._project(
+        rows, _ = fitted._project(
             open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
         )
-        return rows.sum_over_samples(fitted_on_workers._precision_of)[
-            0
-        ], rows.source.client
+        return rows.sum_over_samples(fitted._precision_of)[0], rows.source.client
 
     alone, client = information()
     assert client is None
@@ -152,10 +155,8 @@ def test_fits_run_inside_tasks(client):
     assert min(scores) > 0.7
 
 
-def test_projection_has_one_key(fitted_on_workers, little_memory):
-    rows, _ = fitted_on_workers._project(
-        open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
-    )
+def test_projection_has_one_key(fitted, little_memory):
+    rows, _ = fitted._project(open_source(lazy()), Y.astype(np.int32), np.ones(len(Y)))
     read = reader(rows)
     graphs = [dict(read(block).__dask_graph__()) for block in range(3)]
     keys = set.intersection(*map(set, graphs))
