@@ -3,7 +3,7 @@
 Importing this package does not import TensorFlow; the first fit does.
 """
 
-from ._runtime.collector import collector_paused as _paused
+from ._runtime.garbage_collection import collector_paused as _paused
 
 with _paused():  # scikit-learn and SciPy create many objects that stay
     from ._deep_ensemble import DeepEnsembleClassifier

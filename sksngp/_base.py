@@ -13,6 +13,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
+from ._calibration import CalibrationMixin
 from ._compat import DefaultMissingParametersMixin
 from ._data.rows import Rows
 from ._data.sources import MatrixLike, RowSource
@@ -46,6 +47,7 @@ class BaseNetworkClassifier(
     NetworkTrainingMixin,
     StreamMixin,
     HeldOutMixin,
+    CalibrationMixin,
     PredictionMixin,
     ExplanationMixin,
     ExportMixin,

@@ -36,13 +36,13 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from ._persistence.consistency import find_errors, fitted_classifiers, objects
 from ._persistence.older import RENAMED, with_current_names
 from ._persistence.records import RECORDS, for_file, with_records
-from ._persistence.sound import find_errors, fitted_classifiers, objects
 from ._persistence.structure import UntrustedError, check_archive, used_types
 from ._persistence.trusted import function_names, trusted_classes
-from ._runtime.collector import collector_paused
 from ._runtime.files import write_atomically
+from ._runtime.garbage_collection import collector_paused
 
 __all__ = [
     "FORMAT",

@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "_export": "_runtime _tensorflow",
     "_explanation": "_data _uncertainty",
     "_selection": "_data _runtime _uncertainty",
-    "_held_out": "_data _selection _uncertainty exceptions",
+    "_held_out": "_data _selection _uncertainty",
+    "_calibration": "_data _selection _uncertainty exceptions",
     "_prediction": "_data _fitted_arrays _networks _runtime _tensorflow _uncertainty",
     "_stream_state": "_data",
     "_stream_training": "_data _stream_state",
@@ -46,7 +47,7 @@ MAY_IMPORT = {
         _data _networks _stream_derived _stream_state _stream_training _uncertainty
     """,
     "_base": """
-        _compat _data _docstrings _explanation _export _held_out
+        _calibration _compat _data _docstrings _explanation _export _held_out
         _network_training _networks _prediction _runtime _selection _shared_parameters
         _stream
     """,

@@ -2,10 +2,10 @@
 
 A type is trusted if its objects are harmless for arbitrary values of their attributes.
 Either their methods use Python and NumPy, which check indices and shapes, or
-`sksngp._persistence.sound` validates the attributes that their compiled code relies on.
-The list therefore excludes trees and forests, histogram gradient boosting, support
-vector machines with kernels, neighbors, clusterers, and transformers that hash or solve
-in compiled code.
+`sksngp._persistence.consistency` validates the attributes that their compiled code
+relies on. The list therefore excludes trees and forests, histogram gradient boosting,
+support vector machines with kernels, neighbors, clusterers, and transformers that hash
+or solve in compiled code.
 """
 
 from __future__ import annotations

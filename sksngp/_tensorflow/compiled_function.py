@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework.func_graph import dismantle_func_graph
 
-from .._runtime.collector import collector_paused
 from .._runtime.device import on_device
+from .._runtime.garbage_collection import collector_paused
 
 
 class CompiledFunction:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._networks.architecture import Architecture
 from .._networks.kinds import architecture_of
-from .._runtime.collector import collector_paused
 from .._runtime.device import available_device
+from .._runtime.garbage_collection import collector_paused
 from . import backend
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from .._runtime.collector import collector_paused
+from .._runtime.garbage_collection import collector_paused
 from .._runtime.threads import num_threads
 
 _lock = threading.Lock()

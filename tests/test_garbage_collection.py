@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from sksngp._runtime.collector import collector_paused
+from sksngp._runtime.garbage_collection import collector_paused
 
 
 def test_collector_is_paused_and_enabled_again():

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sksngp import ResNetClassifier, SNGPClassifier, WideResNet, persistence
-from sksngp._persistence.sound import find_errors, objects
+from sksngp._persistence.consistency import find_errors, objects
 from sksngp.persistence import ModelFileError, load, save
 
 
