@@ -1,7 +1,10 @@
 """ONNX models return what the methods of the classifiers return."""
 
+import json
 import os
+import subprocess
 import sys
+from subprocess import CompletedProcess
 
 import numpy as np
 import onnxruntime
@@ -16,9 +19,50 @@ from sksngp import (
     SNGPClassifier,
     WideResNet,
 )
+from sksngp._tensorflow import export_onnx
 
+#: Program that converts models one after the other, each by the arguments in a line.
+CONVERTER = """
+import json, sys, tf2onnx.convert
+for line in sys.stdin:
+    sys.argv = ["convert", *json.loads(line)]
+    tf2onnx.convert.main()
+    print("converted", flush=True)
+"""
 #: Largest difference that rounding causes, for float32 networks too.
 ROUNDING = 1e-6
+
+
+@pytest.fixture(scope="module")
+def converter():
+    """Return a function with the arguments of `subprocess.run` for the converter."""
+    process = None
+
+    def run(command, env, **kwargs):
+        nonlocal process
+        assert command[1:3] == ["-m", "tf2onnx.convert"]
+        if process is None:
+            process = subprocess.Popen(
+                [command[0], "-c", CONVERTER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=env,
+            )
+        print(json.dumps(command[3:]), file=process.stdin, flush=True)
+        done = process.stdout.readline() == "converted\n"
+        return CompletedProcess(command, int(not done), stderr=b"")
+
+    yield run
+    if process is not None:
+        process.communicate()
+
+
+@pytest.fixture
+def one_process(converter, monkeypatch):
+    """Convert all models in one process, whose start takes seconds."""
+    monkeypatch.setattr(export_onnx.subprocess, "run", converter)
 
 
 def run(clf, X, path):
@@ -67,7 +111,9 @@ def test_outputs_equal(small, iris, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("Classifier", CLASSIFIERS[1:])
-def test_outputs_of_other_classifiers_equal(Classifier, small, iris, tmp_path):
+def test_outputs_of_other_classifiers_equal(
+    Classifier, small, iris, tmp_path, one_process
+):
     X, y = iris
     clf = small(Classifier, ood_alpha=0.2).fit(X, labeled([7, 3, -1], y))
     X = np.concatenate([X, X[:20] * 3.0])
@@ -84,7 +130,7 @@ def test_outputs_of_other_classifiers_equal(Classifier, small, iris, tmp_path):
     ],
     ids=str,
 )
-def test_forms_of_the_posterior(small, moons, tmp_path, params):
+def test_forms_of_the_posterior(small, moons, tmp_path, one_process, params):
     X, y = moons
     clf = small(SNGPClassifier, **params).fit(X, labeled([False, True], y))
     assert_equal_outputs(run(clf, X, tmp_path / "model.onnx"), clf, X)
@@ -98,7 +144,7 @@ def convolution(shape):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [convolution, WideResNet(10, 1)])
-def test_networks_for_images(small, tmp_path, network):
+def test_networks_for_images(small, tmp_path, one_process, network):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 8, 8, 1)), np.arange(60) % 2
     clf = small(ResNetClassifier, network=network, epochs=1).fit(X, y)
@@ -106,7 +152,7 @@ def test_networks_for_images(small, tmp_path, network):
 
 
 @pytest.mark.slow
-def test_operations_that_onnx_lacks_are_named(small, tmp_path):
+def test_operations_that_onnx_lacks_are_named(small, tmp_path, one_process):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 8, 8, 1)), np.arange(60) % 2
     clf = small(MCDropoutClassifier, network=WideResNet(10, 1), epochs=1).fit(X, y)
