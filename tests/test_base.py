@@ -30,6 +30,7 @@ def halved(done):
     return 0.5 if done >= 0.5 else 1.0
 
 
+@pytest.mark.slow
 def test_learning_rate_schedules(make_two, moons, monkeypatch):
     rates = []
     set_rate = CompiledNetwork.set_learning_rate

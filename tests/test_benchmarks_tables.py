@@ -144,6 +144,7 @@ def test_mahalanobis_distance_to_the_closest_mean():
 # The command
 
 
+@pytest.mark.slow
 def test_command_reports_all_measures(command):
     printed = command("--jobs", "1").out
     assert "2 tables, 1 seeds" in printed
@@ -172,6 +173,7 @@ def test_command_resumes(command, tmp_path):
     assert len(tables.read_results(path)) == 4
 
 
+@pytest.mark.slow
 def test_figure_of_ranks(command, tmp_path):
     path = tmp_path / "ranks.png"
     command("--picture", str(path))

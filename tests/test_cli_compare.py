@@ -58,6 +58,7 @@ def test_sentence_names_losses_of_accuracy():
     assert "MCDropoutClassifier the highest (95.0%)" in said
 
 
+@pytest.mark.slow
 def test_two_moons_prints_a_table_and_saves_a_figure(capsys, tmp_path):
     import matplotlib.pyplot as plt
     from matplotlib.image import imread

@@ -105,6 +105,7 @@ def test_description_of_another_model(table_model, fitted_on_moons, tmp_path):
             load_model(str(tmp_path / "forged"))
 
 
+@pytest.mark.slow
 def test_description_of_a_wide_table_is_small():
     numbers = np.random.default_rng(0).normal(size=(300, 500)).astype(str)
     names = [f"column {number}" for number in range(500)]

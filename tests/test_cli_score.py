@@ -124,6 +124,7 @@ def test_cells_missing_where_training_has_none(run):
     assert (scored["unusual_cells"][30:] == "").all()
 
 
+@pytest.mark.slow
 def test_cells_missing_where_training_has_some(run):
     train, new = frame(200, 0), frame(60, 1)
     train.loc[::4, "a"] = np.nan
@@ -134,6 +135,7 @@ def test_cells_missing_where_training_has_some(run):
     assert (scored["unusual_cells"] == "").all()
 
 
+@pytest.mark.slow
 def test_identifiers_and_moved_columns(run):
     train = frame(200, 0).assign(id=range(200))
     new = frame(60, 1).assign(id=range(10_000, 10_060))

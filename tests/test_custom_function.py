@@ -345,6 +345,7 @@ def test_fits_are_repeatable(learnt, moons, outputs):
     assert not np.array_equal(outputs(other, X), expected)
 
 
+@pytest.mark.slow
 @only(SNGPClassifier, DeepEnsembleClassifier)
 def test_pickled_classifier_can_be_trained_further(make, moons, outputs):
     X, y = moons
@@ -362,6 +363,7 @@ def test_warm_start_continues_training(small, moons):
     assert warm.fit(X, y).loss_curve_[-1] < loss and warm.n_iter_ == 10
 
 
+@pytest.mark.slow
 def test_warm_start_with_moving_averages_that_keep_up(small, moons):
     """The output weights are computed for the moving averages of the fit.
 
@@ -413,6 +415,7 @@ def test_the_dense_network_takes_images_as_rows(small, digits, outputs):
     assert_array_equal(outputs(clf, X), outputs(flat.fit(X, y), X))
 
 
+@pytest.mark.slow
 def test_small_mini_batches_are_normalized_as_a_whole(small, moons):
     X, y = moons
     for batch_size in (1, 2, 7):
@@ -479,6 +482,7 @@ def test_dask_arrays_of_images(small, digits):
     assert_array_equal(clf.predict_proba(lazy).compute(), clf.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_losses_of_layers_are_included(small, moons):
     def build(shape):
         decay = tf_keras.regularizers.L2(10.0)
@@ -525,6 +529,7 @@ def test_samples_of_dropout_layers_differ_and_are_fixed(small, moons):
     assert (clf.predict_uncertainty(X, "epistemic") > 1e-6).any()  # of the features
 
 
+@pytest.mark.slow
 def test_changed_rate_affects_the_next_fit(small, moons):
     clf = small(MCDropoutClassifier, network=nested_model).fit(*moons)
     proba = clf.predict_proba(moons[0])
@@ -537,6 +542,7 @@ def test_dropout_in_nested_models_is_used(small, moons):
     assert clf.predict_uncertainty(moons[0], "epistemic").max() > 1e-3
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_differ(small, moons):
     clf = small(DeepEnsembleClassifier, network=dense, num_ensemble=2).fit(*moons)
     kernels = clf.weights_["body/000/kernel"]
@@ -894,6 +900,7 @@ def test_further_training_reports_changed_parameters(digits):
         clf.fit(X, y)
 
 
+@pytest.mark.slow
 def test_bound_that_is_added_later_is_reported(small, moons):
     clf = small(SNGPClassifier, network=normalized, spec_norm_bound=None, epochs=1)
     clf.fit(*moons).set_params(spec_norm_bound=0.9)
@@ -922,6 +929,7 @@ def test_images_of_another_shape_are_rejected(digits):
     assert_array_equal(clf.predict(nested), clf.predict(X))
 
 
+@pytest.mark.slow
 def test_network_that_is_too_large(make, moons, monkeypatch):
     monkeypatch.setattr(memory_needs, "available_bytes", lambda: 0)
     monkeypatch.setattr(memory_needs, "MIN_CHECKED_BYTES", 0)

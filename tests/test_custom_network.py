@@ -242,6 +242,7 @@ def test_convolutions_of_a_fitted_classifier_are_within_the_bound(small):
     assert 0.5 * (1 - 1e-3) < second <= 0.5 * (1 + 1e-3)
 
 
+@pytest.mark.slow
 def test_fit_with_a_convolution_of_zeros(small):
     X, y = images_and_labels()
     network = partial(two_convolutions, initializer="zeros")
@@ -330,6 +331,7 @@ def test_only_training_updates_batch_normalization():
     assert moved == set(weights)
 
 
+@pytest.mark.slow
 def test_ensemble_members_are_trained_independently():
     """With all samples in one step, shuffling has no effect."""
     together = architecture_of(fields(members=2))

@@ -65,6 +65,7 @@ def fitted(clf, mixed=None):
 half = pytest.mark.parametrize("mixed", ["bfloat16", "float16"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clf", "device"), CASES, ids=name)
 def test_each_device(clf, device, capsys):
     with capsys.disabled():
@@ -205,6 +206,7 @@ def test_layers_of_many_kinds(clf, mixed):
     assert clf.score(X[:200], Y[:200]) > 0.3
 
 
+@pytest.mark.slow
 def test_large_gradients_in_float16():
     """Gradients overflow at first. The scale of the loss is reduced until they fit."""
     rng = np.random.default_rng(0)

@@ -29,11 +29,13 @@ def test_probabilities_equal(make, iris):
     assert_equal_probabilities(clf, rows_near_and_far(iris[0]))
 
 
+@pytest.mark.slow
 def test_probabilities_equal_without_scaling(make_two, iris):
     clf = make_two(standardize=False).fit(*iris)
     assert_equal_probabilities(clf, rows_near_and_far(iris[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "params",
     [

@@ -38,6 +38,7 @@ def test_early_stopping_keeps_the_threshold(make_resnet, moons):
         assert make_resnet(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
 
 
+@pytest.mark.slow
 def test_first_batch_trains_on_the_samples_with_weight(make_resnet, moons):
     X, y = moons
     for row in range(20):  # one in ten would otherwise be held out

@@ -74,6 +74,7 @@ def test_same_masks_are_applied_to_all_samples(make, iris):
     np.testing.assert_array_equal(clf.predict_proba(X), expected)
 
 
+@pytest.mark.slow
 def test_more_masks_approximate_the_expectation_better(make, iris):
     X, y = iris
     clf = make(dropout_rate=0.5, num_samples=6000, epochs=20).fit(X, y)

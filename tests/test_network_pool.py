@@ -110,6 +110,7 @@ def test_previous_use_of_a_network_has_no_effect(first_use, iris, outputs):
     np.testing.assert_array_equal(outputs(make().fit(X, y), X), expected)
 
 
+@pytest.mark.slow
 def test_another_architecture_is_counted(small, iris):
     def use_width(num_hidden):
         use(small(ResNetClassifier, num_layers=0, num_hidden=num_hidden), *iris)

@@ -64,6 +64,7 @@ def test_loaded_model_equals_the_saved_one(make, iris, tmp_path, outputs):
     same.partial_fit(X, same.predict(X))  # training can be continued
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "params",
     [

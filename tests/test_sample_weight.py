@@ -38,12 +38,14 @@ def test_weight_is_repetition(make, iris, outputs):
     assert_weight_is_repetition(lambda: make(**EXACT), iris, outputs)
 
 
+@pytest.mark.slow
 def test_weight_is_repetition_with_early_stopping(small, iris, outputs):
     assert_weight_is_repetition(
         lambda: small(SNGPClassifier, **EXACT, early_stopping=True), iris, outputs
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
 def test_weight_is_repetition_in_each_posterior(small, moons, outputs, form):
     assert_weight_is_repetition(
@@ -152,6 +154,7 @@ def test_counts_with_class_weights_keep_their_sum(moons):
     assert_allclose(importances, importances[labels == 0][0] * np.where(labels, 5, 1))
 
 
+@pytest.mark.slow
 def test_boosting(small, moons):
     """AdaBoost passes weights that sum to 1."""
     X, y = moons

@@ -117,6 +117,7 @@ def test_splits_without_training_samples_are_rejected(make_two, noisy):
         make_two(cv=[(everything, everything)]).fit(X, y)
 
 
+@pytest.mark.slow
 def test_boolean_masks_and_generators_are_splits(small, noisy):
     X, y = noisy
     splits = list(StratifiedKFold(3).split(X, y))
@@ -188,6 +189,7 @@ def test_number_of_layers_of_streams(small, noisy):
     assert clf.num_layers_ == 2
 
 
+@pytest.mark.slow
 def test_output_of_many_samples_is_trained(small, noisy, monkeypatch):
     monkeypatch.setattr(_sngp_output, "MAX_FEATURES", 149 * 64)
     clf = small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy)
@@ -206,6 +208,7 @@ def test_output_of_many_products_is_nearly_the_same(small, noisy, monkeypatch):
     np.testing.assert_allclose(rough, exact, atol=0.05)
 
 
+@pytest.mark.slow
 def test_calibration_lowers_the_log_loss(small):
     X, y = make_moons(600, noise=0.5, random_state=1)
     clf = small(SNGPClassifier, cv=5, epochs=20).fit(X[:200], y[:200])

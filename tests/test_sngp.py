@@ -289,6 +289,7 @@ def test_monte_carlo_averages_over_the_fitted_noise(make, iris, covariance):
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_monte_carlo_and_mean_field_agree(make, iris):
     X, y = iris
     params = {"epochs": 20, "num_samples": 2000}

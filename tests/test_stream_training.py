@@ -63,6 +63,7 @@ def test_classes_absent_from_the_first_batch_are_learned(small):
     assert clf.score(X[1300:], y[1300:]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SNGP_FORMS.values(), ids=SNGP_FORMS)
 def test_streams_of_each_posterior(small, wine, form):
     X, X_test, y, y_test = wine

@@ -306,6 +306,7 @@ def test_long_labels(make_resnet, fitted_resnet, moons, outputs):
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.slow
 def test_a_thousand_classes(small):
     X = np.random.default_rng(0).normal(size=(2000, 3))
     clf = small(SNGPClassifier, epochs=1, num_layers=0).fit(X, np.arange(2000) % 1000)
