@@ -53,6 +53,7 @@ run digits 2 "$python" examples/flag_unknown_digits.py --output "$folder/digits.
 bench speed 30 speed --json "$folder/speed.json" --picture "$folder/speed.png"
 bench scaling 15 scaling --json "$folder/scaling.json" --picture "$folder/scaling.png"
 bench scaling_workers 2 scaling_workers
+bench architectures 10 architectures
 bench large_data 20 large_data
 bench service_load 1 service_load
 bench tutorial_results 5 tutorial_results

@@ -176,7 +176,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def _decode(data: bytes) -> Any:
     version, start = _check_first_line(data[:_LONGEST_FIRST_LINE])
     body = memoryview(data)[start + _HASH_BYTES :]
-    if data[start : start + _HASH_BYTES] != _hash(body):
+    if data[start : start + _HASH_BYTES] != _hash(body, version):
         raise ModelFileError(
             "The file is corrupted: its hash does not match its content."
         )
@@ -222,8 +222,10 @@ def _skops() -> ModuleType:
     return skops.io
 
 
-def _hash(body: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(body, digest_size=_HASH_BYTES).digest()
+def _hash(body: bytes | memoryview, version: int = FORMAT) -> bytes:
+    """Compute the hash of an archive and, since format 3, of its format."""
+    person = b"" if version < 3 else b"format %d" % version
+    return hashlib.blake2b(body, digest_size=_HASH_BYTES, person=person).digest()
 
 
 def _check_first_line(data: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import pytest
 from scipy.io import savemat
 
 import benchmarks
-from benchmarks import cifar, images, large_data, scaling, scaling_workers, speed
+from benchmarks import architectures, cifar, images, large_data, scaling, scaling_workers, speed
 from benchmarks._tools import operation_counts as flops
 from benchmarks._tools import speed_report as report
 from benchmarks._tools import timing
@@ -473,3 +473,27 @@ def test_costs_are_measured(tmp_path, monkeypatch):
 class Predicting:
     def predict_proba(self, X):
         return np.zeros((len(X), 2))
+
+
+# Memory of many architectures
+
+
+@pytest.mark.slow
+def test_memory_of_architectures(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["", "--fits", "2", "--searched", "2"])
+    architectures.main()
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split(",")[0] for line in lines] == [
+        "SNGPClassifier",
+        "ResNetClassifier",
+        "SNGPClassifier",
+    ]
+    for line in lines:
+        assert 0 < int(line.split()[-2]) < 300
+
+
+def test_too_much_memory_is_an_error(monkeypatch):
+    monkeypatch.setattr("sys.argv", [""])
+    monkeypatch.setattr(architectures, "run_child", lambda code: "301")
+    with pytest.raises(SystemExit, match="More than 300 MB"):
+        architectures.main()

@@ -175,6 +175,13 @@ def test_corrupted_files_are_rejected(saved, count):
                 persistence._decode(bytes(data))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_changed_format_is_detected(saved, version):
+    data = saved.replace(b"model 3", b"model %d" % version, 1)
+    with pytest.raises(ModelFileError, match="hash does not match"):
+        persistence._decode(data)
+
+
 def sealed(saved, change):
     """Return the file with changed entries of its archive and a matching hash."""
     start = saved.index(b"\n") + 1 + persistence._HASH_BYTES
