@@ -65,7 +65,7 @@ bench quality 240 quality --csv "$folder/quality.csv" --picture "$folder/quality
 bench exact_gp 5 exact_gp
 bench alternatives 10 alternatives
 bench images 90 images
-bench false_alarms 20 false_alarms
+bench false_alarms 60 false_alarms
 bench confidence 5 false_alarms --confidence 0.9
 bench explanations 10 explanations --one-network
 bench drift 5 drift
