@@ -1,6 +1,6 @@
 """False positive rate on new samples, compared with ``ood_alpha``.
 
-Run ``python -m benchmarks.false_alarms`` (20 minutes on two cores; ``--splits 20``
+Run ``python -m benchmarks.false_alarms`` (an hour on two cores; ``--splits 20``
 takes less time, and ``--classifier`` selects another classifier). Each split divides a
 dataset into training samples and new samples, fits the classifier with its default
 parameters for each rate, and counts the flags among the new samples. The table contains
@@ -8,7 +8,7 @@ the mean rate over the splits and its 95% interval, a normal interval of the mea
 independent splits.
 
 ``--confidence 0.9`` measures `ood_confidence` instead. A classifier is fitted to half
-of each dataset, and the other half represents the population. 200 calibration sets of
+of each dataset, and the other half represents the population. 10,000 calibration sets of
 200 samples are drawn from it. The table contains the fraction of calibration sets that
 lead to a rate of at most `ood_alpha` in the population, with and without the
 confidence.
@@ -127,7 +127,7 @@ def bands(shares: pd.DataFrame) -> pd.DataFrame:
     return found.assign(broken=mean - strict * error > mean.index.get_level_values(1))
 
 
-def kept(name: str, rate: float, confidence: float | None, draws: int = 200) -> float:
+def kept(name: str, rate: float, confidence: float | None, draws: int = 10_000) -> float:
     """Return the fraction of calibration sets that keep a rate in the population."""
     X, y = DATA[name]()
     X_train, population, y_train, _ = train_test_split(
@@ -153,7 +153,7 @@ def report_confidence(names, confidence: float) -> None:
     ]
     header = ["data, ood_alpha", "without", f"ood_confidence={confidence:g}"]
     print(
-        f"Fraction of 200 calibration sets that keep the rate\n\n{table(header, lines)}"
+        f"Fraction of 10,000 calibration sets that keep the rate\n\n{table(header, lines)}"
     )
 
 
