@@ -46,11 +46,16 @@ def delay(start: int, shift: float, repeats: int = 20) -> float:
         scores[400 + start :] += shift
         monitor = DriftMonitor(scores[:400], random_state=seed)
         alarm = monitor.update(scores[400:]).alarm_at_
-        delays.append(np.inf if alarm is None or alarm <= start else alarm - start)
+        delays.append(_delay(alarm, start))
     return float(np.median(delays))
 
 
-def land_cover(moves, repeats: int = 5) -> list[list[str]]:
+def _delay(alarm: int | None, start: int) -> float:
+    """Return the number of samples from a change to the alarm that it raises."""
+    return np.inf if alarm is None or alarm <= start else alarm - start
+
+
+def land_cover(moves, repeats: int = 20) -> list[list[str]]:
     """Return the delays on land cover, for each change of a feature."""
     X, y = load_satimage()
     X, X_rest, y, _ = train_test_split(X, y, train_size=2000, random_state=0)
@@ -65,7 +70,7 @@ def land_cover(moves, repeats: int = 5) -> list[list[str]]:
             rows[1500:, seed * 7 % 36] += move * X.std(axis=0)[seed * 7 % 36]
             monitor = DriftMonitor(clf.ood_scores_, random_state=seed)
             alarm = monitor.update(ood_score(clf, rows[1000:])).alarm_at_
-            delays.append(np.inf if alarm is None else alarm - 500)
+            delays.append(_delay(alarm, 500))
         lines.append([f"{move:g} sd", f"{np.median(delays):g}"])
     return lines
 

@@ -8,9 +8,9 @@ the mean rate over the splits and its 95% interval, a normal interval of the mea
 independent splits.
 
 ``--confidence 0.9`` measures `ood_confidence` instead. A classifier is fitted to half
-of each dataset, and the other half represents the population. 10,000 calibration sets of
-200 samples are drawn from it. The table contains the fraction of calibration sets that
-lead to a rate of at most `ood_alpha` in the population, with and without the
+of each dataset, and the other half represents the population. 10,000 calibration sets
+of 200 samples are drawn from it. The table contains the fraction of calibration sets
+that lead to a rate of at most `ood_alpha` in the population, with and without the
 confidence.
 
 The guarantee is an expectation: single splits lie on both sides of it. It is violated
@@ -52,6 +52,8 @@ DATA = {
 }
 #: Half the length of a 95% interval in standard errors.
 NORMAL = float(norm.ppf(0.975))
+#: Number of calibration sets that are drawn to measure `ood_confidence`.
+DRAWS = 10_000
 
 
 def flagged_shares(
@@ -127,7 +129,7 @@ def bands(shares: pd.DataFrame) -> pd.DataFrame:
     return found.assign(broken=mean - strict * error > mean.index.get_level_values(1))
 
 
-def kept(name: str, rate: float, confidence: float | None, draws: int = 10_000) -> float:
+def kept(name: str, rate: float, confidence: float | None) -> float:
     """Return the fraction of calibration sets that keep a rate in the population."""
     X, y = DATA[name]()
     X_train, population, y_train, _ = train_test_split(
@@ -139,7 +141,7 @@ def kept(name: str, rate: float, confidence: float | None, draws: int = 10_000) 
     scores, rng = -clf.score_samples(population), np.random.default_rng(0)
     thresholds = [
         above_rounding(threshold(rng.choice(scores, 200), rate, confidence))
-        for _ in range(draws)
+        for _ in range(DRAWS)
     ]
     return float(np.mean([np.mean(scores > value) <= rate for value in thresholds]))
 
@@ -152,9 +154,8 @@ def report_confidence(names, confidence: float) -> None:
         for name, rate in product(names, (0.05, 0.1))
     ]
     header = ["data, ood_alpha", "without", f"ood_confidence={confidence:g}"]
-    print(
-        f"Fraction of 10,000 calibration sets that keep the rate\n\n{table(header, lines)}"
-    )
+    print(f"Fraction of {DRAWS:,} calibration sets that keep the rate\n")
+    print(table(header, lines))
 
 
 def main() -> None:

@@ -41,9 +41,6 @@ class CalibrationMixin:
 
     if TYPE_CHECKING:  # methods of the classifier
 
-        @property
-        def _ood_parts(self) -> str: ...
-
         def _check_parameters(self) -> None: ...
         def _combine_scores(
             self, parts: NDArray[np.float64], known: np.ndarray | RowSource

@@ -1,9 +1,9 @@
 """Saving and loading of fitted models in files that cannot execute code.
 
-A file consists of the line ``sksngp model 3``, the BLAKE2b hash of the remaining bytes,
-and the archive that skops (https://skops.readthedocs.io) creates from the model. The
-archive is a ZIP file of arrays and JSON. In contrast to pickle, which executes any code
-that a file contains, only objects of trusted types are created.
+A file consists of the line ``sksngp model 3``, a hash of this format and of the
+remaining bytes, and the archive that skops (https://skops.readthedocs.io) creates from
+the model. The archive is a ZIP file of arrays and JSON. In contrast to pickle, which
+executes any code that a file contains, only objects of trusted types are created.
 
 Classifiers of this package can be saved on their own or inside pipelines, searches,
 voting, stacking and calibrated classifiers of scikit-learn. These may contain the

@@ -61,6 +61,6 @@ def test_logarithms_are_precise():
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 8, 1000])
 def test_numbers_below_are_counted(size):
     ordered = np.sort(np.random.default_rng(size).integers(0, 50, size)) / 10
-    values = np.concatenate([ordered, ordered + 0.05, [-1.0, 99.0]])
+    values = np.concatenate([ordered, ordered + 0.05, [-1.0, 99.0, np.inf]])
     found = xp.searchsorted(ordered, tf.constant(values)).numpy()
     np.testing.assert_array_equal(found, np.searchsorted(ordered, values))

@@ -13,7 +13,15 @@ import pytest
 from scipy.io import savemat
 
 import benchmarks
-from benchmarks import architectures, cifar, images, large_data, scaling, scaling_workers, speed
+from benchmarks import (
+    architectures,
+    cifar,
+    images,
+    large_data,
+    scaling,
+    scaling_workers,
+    speed,
+)
 from benchmarks._tools import operation_counts as flops
 from benchmarks._tools import speed_report as report
 from benchmarks._tools import timing

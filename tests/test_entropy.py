@@ -111,3 +111,10 @@ def test_entropy_of_certain_predictions_is_precise(gap):
     """p log p of the others, and p of the first: (gap + 1) exp(-gap)."""
     expected = (gap + 1) * np.exp(-gap) / np.log(2)
     assert_allclose(entropy_of_logits(np.array([[gap, 0.0]])), expected, rtol=1e-12)
+
+
+def test_entropies_of_nearly_certain_predictions_differ():
+    others = np.array([0.0, 1e-300, 1e-200, 1e-50, 1e-30])
+    found = normalized_entropy(np.column_stack([np.ones(5), others]))
+    assert found[0] == 0
+    assert (np.diff(found) > 0).all()

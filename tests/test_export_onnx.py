@@ -34,29 +34,34 @@ ROUNDING = 1e-6
 
 
 @pytest.fixture(scope="module")
-def converter():
+def converter(tmp_path_factory):
     """Return a function with the arguments of `subprocess.run` for the converter."""
     process = None
+    log_path = tmp_path_factory.mktemp("converter") / "log"
+    log = log_path.open("wb")
 
     def run(command, env, **kwargs):
         nonlocal process
         assert command[1:3] == ["-m", "tf2onnx.convert"]
-        if process is None:
+        if process is None or process.poll() is not None:
             process = subprocess.Popen(
                 [command[0], "-c", CONVERTER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=log,
                 text=True,
                 env=env,
             )
         print(json.dumps(command[3:]), file=process.stdin, flush=True)
         done = process.stdout.readline() == "converted\n"
-        return CompletedProcess(command, int(not done), stderr=b"")
+        if not done:
+            process.wait()
+        return CompletedProcess(command, int(not done), stderr=log_path.read_bytes())
 
     yield run
     if process is not None:
         process.communicate()
+    log.close()
 
 
 @pytest.fixture

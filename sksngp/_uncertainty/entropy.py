@@ -41,10 +41,7 @@ def normalized_entropy(proba: Array, xp: Any = np) -> Array:
     >>> normalized_entropy(np.array([[1.0, 0.0], [0.5, 0.5]]))
     array([0., 1.])
     """
-    # Exported ONNX models compute some logarithms in float32, where a smaller number
-    # is 0.
-    positive = proba >= np.finfo(np.float32).tiny
-    terms = -proba * xp.log(xp.where(positive, proba, 1.0))
+    terms = -proba * xp.log(xp.where(proba > 0.0, proba, 1.0))
     entropy = xp.sum(terms, axis=-1) / np.log(proba.shape[-1])
     return xp.clip(entropy, 0.0, 1.0)
 
