@@ -67,7 +67,7 @@ bench alternatives 10 alternatives
 bench images 90 images
 bench false_alarms 60 false_alarms
 bench confidence 5 false_alarms --confidence 0.9
-bench explanations 10 explanations --one-network
+bench explanations 20 explanations --shap 10 --baselines
 bench drift 5 drift
 bench streams 15 streams
 bench exports 5 exports

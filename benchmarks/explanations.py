@@ -17,6 +17,13 @@ means over all flagged samples of all tables. SHAP explains the same score, with
 training samples as the background and the number of evaluations that its explainer
 requires. The rows "same samples as SHAP" repeat `explain_ood` on the samples that SHAP
 explains. Times are processor times per sample, summed over all threads.
+
+``--baselines`` adds other choices of the values with which a sample is compared:
+
+- one direction: only the sample takes values, and reference samples do not;
+- nearest: the reference samples with the smallest Euclidean distances between
+  standardized features, rather than those that agree in most features;
+- random: reference samples that are drawn at random.
 """
 
 from __future__ import annotations
@@ -24,14 +31,22 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks._tools.keel_tables import load_table, tables_of
 from benchmarks._tools.printing import print_header
 from benchmarks._tools.table_runs import MOVE, split
 from sksngp import SNGPClassifier
+from sksngp._uncertainty.explanation import (
+    NUM_DONORS,
+    contributions,
+    nearest_by_features,
+)
 
 KINDS = ("moved", "other unit", "dead sensor", "shuffled pair")
 #: Maximum numbers of training samples and of changed test samples.
@@ -90,7 +105,53 @@ def shap_values(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
     return explainer(X, max_evals=2 * X.shape[1] + 1, silent=True).values
 
 
-def measure(name: str, shap_rows: int, seed: int, **params) -> list[dict]:
+def _nearest(X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
+    scaler = StandardScaler().fit(X_train)
+    index = NearestNeighbors(n_neighbors=NUM_DONORS).fit(scaler.transform(X_train))
+    return index.kneighbors(scaler.transform(X), return_distance=False)
+
+
+def _random(X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).integers(len(X_train), size=(len(X), NUM_DONORS))
+
+
+def exchange_with(choose: Callable) -> Callable:
+    """Return an explainer that exchanges values with other reference samples."""
+
+    def explain(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
+        donors = choose(X, X_train)
+        scores, others = -clf.score_samples(X), -clf.score_samples(X_train)
+        columns = list(np.arange(X.shape[1])[:, None])
+        return contributions(
+            lambda rows: -clf.score_samples(rows),
+            *(X, X_train, columns, donors, scores, others[donors]),
+        )
+
+    return explain
+
+
+def one_direction(clf, X: np.ndarray, X_train: np.ndarray) -> np.ndarray:
+    """Return the mean decrease of the score if a feature takes other values."""
+    donors = nearest_by_features(X, X_train, NUM_DONORS)
+    values = np.empty(X.shape)
+    for column in range(X.shape[1]):
+        mixed = np.repeat(X[:, None], NUM_DONORS, axis=1)
+        mixed[:, :, column] = X_train[donors, column]
+        scores = -clf.score_samples(mixed.reshape(-1, X.shape[1]))
+        values[:, column] = -scores.reshape(donors.shape).mean(axis=1)
+    return values - clf.score_samples(X)[:, None]
+
+
+BASELINES = {
+    "one direction": one_direction,
+    "nearest": exchange_with(_nearest),
+    "random": exchange_with(_random),
+}
+
+
+def measure(
+    name: str, shap_rows: int, seed: int, baselines: bool = False, **params
+) -> list[dict]:
     """Explain the flagged samples of a table; return a row per method and sample."""
     table = load_table(name)
     data = split(table, seed, MAX_ROWS)
@@ -108,6 +169,8 @@ def measure(name: str, shap_rows: int, seed: int, **params) -> list[dict]:
         flagged = clf.predict_ood(X)
         X, features = X[flagged], features[flagged]
         explainers = {"explain_ood": (len(X), _explain_ood)}
+        if baselines:
+            explainers |= {key: (len(X), each) for key, each in BASELINES.items()}
         if shap_rows:
             explainers["explain_ood, same samples as SHAP"] = (shap_rows, _explain_ood)
             explainers["SHAP, permutations"] = (shap_rows, shap_values)
@@ -152,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="*", default=tables_of("reporting"))
     parser.add_argument("--shap", type=int, default=0, metavar="N")
+    parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--one-network",
@@ -165,7 +229,9 @@ def main() -> None:
     for name in arguments.tables:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "predict_ood will flag no row")
-            rows = measure(name, arguments.shap, arguments.seed, **params)
+            rows = measure(
+                name, arguments.shap, arguments.seed, arguments.baselines, **params
+            )
         found += rows
         if rows:
             print(f"\n{name}\n{report(pd.DataFrame(rows)).to_string()}", flush=True)

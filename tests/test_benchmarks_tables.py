@@ -2,13 +2,14 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
-from benchmarks import tables
+from benchmarks import explanations, tables
 from benchmarks._tools import keel_tables as keel
 from benchmarks._tools import table_methods, table_report, table_runs
 from benchmarks._tools.detectors import Answer
@@ -24,7 +25,7 @@ def fake_table(monkeypatch):
     """Replace all tables by a small one, and use a small SNGP classifier."""
     X, y = load_iris(return_X_y=True)
     table = Table(X, y.astype(str), np.arange(4))
-    for module in (table_runs, tables):
+    for module in (explanations, table_runs, tables):
         monkeypatch.setattr(module, "load_table", lambda name: table)
     params = {"epochs": 1, "num_layers": 1, "num_hidden": 8, "num_inducing": 16}
     params["cv"] = None
@@ -271,3 +272,33 @@ def test_markdown():
         "| a | 0.123 | 1-2 |",
         "| b | - | 3-4 |",
     ]
+
+
+# Explanations
+
+
+def test_each_baseline_names_a_feature_that_moved(fake_table):
+    """A quick check of the programs, on one network."""
+    params = {"num_layers": 1, "num_hidden": 8, "num_inducing": 64, "cv": None}
+    found = explanations.measure("iris", 0, 0, baselines=True, **params)
+    report = explanations.report(pd.DataFrame(found))
+    assert set(report.index.get_level_values("method")) == {
+        "explain_ood",
+        *explanations.BASELINES,
+    }
+    assert (report.loc["moved"]["first"] > 0.8).all()
+
+
+def test_one_direction_is_a_part_of_the_contributions(fake_table):
+    """Of an additive score, both directions agree."""
+
+    class Additive:
+        def score_samples(self, X):
+            return -np.square(X).sum(axis=1)
+
+    X, X_train = fake_table.X[:5] + 3.0, fake_table.X[5:]
+    choose = partial(explanations.nearest_by_features, k=explanations.NUM_DONORS)
+    both = explanations.exchange_with(choose)(Additive(), X, X_train)
+    np.testing.assert_allclose(
+        explanations.one_direction(Additive(), X, X_train), both, atol=1e-12
+    )
