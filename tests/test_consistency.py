@@ -242,8 +242,12 @@ def test_positions_of_random_states():
     assert not list(find_errors(generator))
     state = generator.get_state(legacy=False)
     state["state"]["pos"] = 10**6
-    generator.set_state(state)
-    assert list(find_errors(generator)) == ["its position is 1000000"]
+    try:
+        generator.set_state(state)
+    except ValueError as error:  # newer versions of NumPy also check it
+        assert "position" in str(error)
+    else:
+        assert list(find_errors(generator)) == ["its position is 1000000"]
 
 
 def test_objects_that_contain_themselves():
