@@ -167,6 +167,12 @@ def make_two(small, one_of_two):
     return partial(small, one_of_two)
 
 
+@pytest.fixture(scope="session")
+def make_resnet(small):
+    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
+    return partial(small, ResNetClassifier)
+
+
 def pickled(clf):
     """Return the attributes of a classifier, each as bytes."""
     return {name: pickle.dumps(value) for name, value in vars(clf).items()}

@@ -1,7 +1,6 @@
 """The out-of-distribution threshold, and its recalibration."""
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,15 +9,9 @@ from scipy.stats import binom
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
-from sksngp import ResNetClassifier, SNGPClassifier, _stream_derived
+from sksngp import SNGPClassifier, _stream_derived
 from sksngp.datasets import two_moons
 from sksngp.exceptions import FewSamplesWarning
-
-
-@pytest.fixture(scope="module")
-def make_resnet(small):
-    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
-    return partial(small, ResNetClassifier)
 
 
 @pytest.fixture(scope="module")

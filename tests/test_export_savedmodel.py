@@ -10,8 +10,6 @@ import tf_keras
 from common import CLASSIFIERS
 
 from sksngp import ResNetClassifier, SNGPClassifier
-from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
-from sksngp._tensorflow import export_savedmodel
 from sksngp._uncertainty.conformal import pvalues
 
 #: Program that loads SavedModels and can only import TensorFlow.
@@ -177,19 +175,3 @@ def test_fresh_process_without_the_library(small, moons, tmp_path):
         found = np.load(tmp_path / f"{name}.npz")
         assert found["label"].dtype.kind == clf.classes_.dtype.kind
         assert_equal_outputs(found, clf, X)
-
-
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_standardized_samples_equal_those_of_predictions(standardize, dtype):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(50, 3)) * [1.0, 1e-3, 1e3]
-    projection = fit_projection(
-        X, np.ones(50), num_hidden=4, members=1, standardize=standardize, rng=rng
-    )
-    rows = np.concatenate([X, 1e3 * X, [[0.0, -1e300, 1e300]]])
-    expected = standardize_samples(
-        projection.scaler, rows, LARGEST[dtype], projection.tail
-    )
-    found = export_savedmodel.standardized(tf.constant(rows), projection, dtype)
-    np.testing.assert_allclose(found, expected, rtol=1e-14)

@@ -1,6 +1,5 @@
 """Samples that are held out by fits and streams."""
 
-from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -10,12 +9,6 @@ from common import assert_valid_predictions
 from sksngp import ResNetClassifier
 from sksngp._data.holdout import MAX_HELD_OUT_FRACTION
 from sksngp._tensorflow import training
-
-
-@pytest.fixture(scope="module")
-def make_resnet(small):
-    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
-    return partial(small, ResNetClassifier)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -7,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sksngp._data import projection, sources
 from sksngp._data.projection import LARGEST, fit_projection, standardize_samples
+from sksngp._tensorflow import array_namespace
 
 
 def fit(X, weights=None, *, num_hidden=16, members=1, standardize=True, seed=0):
@@ -334,3 +336,18 @@ def test_quantiles_of_many_samples_are_those_of_a_part(monkeypatch):
     whole = fit(X).scaler.scale_
     monkeypatch.setattr(projection, "QUANTILE_SAMPLES", 500)
     np.testing.assert_allclose(fit(X).scaler.scale_, whole, rtol=0.1)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_standardized_arrays_and_tensors_are_equal(standardize, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3)) * [1.0, 1e-3, 1e3]
+    fitted = fit_projection(
+        X, np.ones(50), num_hidden=4, members=1, standardize=standardize, rng=rng
+    )
+    rows = np.concatenate([X, 1e3 * X, [[0.0, -1e300, 1e300]]])
+    expected = standardize_samples(fitted.scaler, rows, LARGEST[dtype], fitted.tail)
+    for namespace, array in ((np, rows), (array_namespace, tf.constant(rows))):
+        found = fitted.standardized(array, dtype, namespace)
+        np.testing.assert_allclose(found, expected, rtol=1e-14)

@@ -10,15 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
+from sksngp import MCDropoutClassifier, SNGPClassifier
 from sksngp._data.sample_weight import are_counts, effective_weights
 from sksngp._data.validation import check_training_samples
-
-
-@pytest.fixture(scope="module")
-def make_resnet(small):
-    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
-    return partial(small, ResNetClassifier)
 
 
 def assert_weight_is_repetition(make, data, outputs):

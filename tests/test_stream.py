@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import warnings
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,15 +15,9 @@ from common import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp import ResNetClassifier, SNGPClassifier, _stream_derived, _stream_state
+from sksngp import SNGPClassifier, _stream_derived, _stream_state
 from sksngp._data import stream_memory
 from sksngp.exceptions import FewSamplesWarning
-
-
-@pytest.fixture(scope="module")
-def make_resnet(small):
-    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
-    return partial(small, ResNetClassifier)
 
 
 def test_batches_are_learned(make, moons):

@@ -1,7 +1,5 @@
 """Validation of samples and labels: supported types, and errors for invalid values."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -12,12 +10,6 @@ from scipy.sparse import csc_array, csr_matrix
 from sklearn.exceptions import NotFittedError
 
 from sksngp import ResNetClassifier, SNGPClassifier
-
-
-@pytest.fixture(scope="module")
-def make_resnet(small):
-    """``make_resnet(**params)``: one class, for code that all classifiers inherit."""
-    return partial(small, ResNetClassifier)
 
 
 @pytest.fixture(scope="module")

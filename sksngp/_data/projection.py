@@ -111,6 +111,28 @@ class InputProjection:
             self.scaler, rows, LARGEST[np.dtype(dtype).name], self.tail
         )
 
+    def standardized(self, rows: Any, dtype: str, xp: Any) -> Any:
+        """Standardize samples in an exported model.
+
+        Parameters
+        ----------
+        rows : float64 array of shape (n, n_features)
+        dtype : str
+            Floating-point type of the network.
+        xp : namespace
+            Namespace of the array.
+
+        Returns
+        -------
+        float64 array of shape (n, n_features)
+            The result of `standardize_samples`, which computes in place.
+        """
+        if self.scaler is not None:
+            mean, scale = scaler_by_column(self.scaler, rows.shape[1])
+            rows = (rows - mean) / scale
+        rows = xp.clip(rows, -LARGEST[dtype], LARGEST[dtype])
+        return rows if self.tail is None else compress_tail(rows, self.tail, xp)
+
     def rescaled(
         self,
         X: np.ndarray | RowSource,
@@ -219,7 +241,7 @@ def compress_tail(values: Any, tail: float, xp: Any = np) -> Any:
     values : array
     tail : float
     xp : namespace, default=numpy
-        Namespace of the array: NumPy, or `sksngp._tensorflow.array_namespace`.
+        Namespace of the array; see `sksngp._uncertainty.arrays`.
     """
     size = xp.abs(values)
     beyond = xp.log1p(xp.maximum(size - tail, 0.0))

@@ -13,7 +13,7 @@ from official.nlp.modeling.layers import (
 )
 
 from .._data.projection import InputProjection
-from .export_savedmodel import standardized
+from . import array_namespace as xp
 from .keras_layers import dense_layer
 from .layers import FeaturesOfOwnType
 from .networks import network_type
@@ -75,8 +75,9 @@ def _projected(
     inputs: tf.Tensor, projection: InputProjection, member: int, dtype: str
 ) -> tf.Tensor:
     """Return standardized, clipped and projected samples in float64."""
+    # A normalization layer of Keras would treat a tiny scale as zero.
     columns = tf_keras.layers.Lambda(
-        lambda samples: standardized(samples, projection, dtype), dtype="float64"
+        lambda samples: projection.standardized(samples, dtype, xp), dtype="float64"
     )(inputs)
     if projection.kernel is None:
         return columns

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .._data.projection import LARGEST, InputProjection, compress_tail, scaler_by_column
 from .._networks.architecture import Architecture
 from .._uncertainty.conformal import pvalues
 from .._uncertainty.entropy import decompose, entropy_of_logits, normalized_entropy
@@ -125,7 +124,7 @@ class _Graph(ABC):
         """Return probabilities, uncertainties and score, by name."""
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        rows = standardized(inputs, self.projection, self.architecture.dtype)
+        rows = self.projection.standardized(inputs, self.architecture.dtype, xp)
         kernel = self.projection.kernel
         if kernel is None:
             return tf.cast(rows, self.architecture.dtype)
@@ -265,24 +264,3 @@ class _DistanceGraph:
         features = tf.cos(inputs @ kernel + bias)
         features *= tf.cast(np.sqrt(2.0 / bias.shape[0]), features.dtype)
         return variance_ratio(features, whitening, self.scale, xp)
-
-
-def standardized(rows: tf.Tensor, projection: InputProjection, dtype: str) -> tf.Tensor:
-    """Standardize samples as `sksngp._data.projection.standardize_samples` does.
-
-    Parameters
-    ----------
-    rows : tf.Tensor, float64 of shape (n, n_features)
-    projection : InputProjection
-    dtype : str
-        Floating-point type of the network.
-
-    Returns
-    -------
-    tf.Tensor, float64 of shape (n, n_features)
-    """
-    if projection.scaler is not None:  # the Keras layer treats a tiny scale as zero
-        mean, scale = scaler_by_column(projection.scaler, rows.shape[1])
-        rows = (rows - mean) / scale
-    rows = tf.clip_by_value(rows, -LARGEST[dtype], LARGEST[dtype])
-    return rows if projection.tail is None else compress_tail(rows, projection.tail, xp)

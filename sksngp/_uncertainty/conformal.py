@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import binom
 
-from .predictive import Array
+from .arrays import Array, Namespace
 
 #: Tolerance within which scores count as equal, relative to the maximum of 1 and the
 #: score. The scores of equal samples differ by rounding errors, of up to 2e-7 between
@@ -87,7 +87,7 @@ def min_calibration_size(alpha: float, confidence: float | None = None) -> int:
     return max(needed, math.ceil(sure - 1e-9))
 
 
-def pvalues(scores: Array, calibration: np.ndarray, xp: Any = np) -> Array:
+def pvalues(scores: Array, calibration: np.ndarray, xp: Namespace = np) -> Array:
     """Compute conformal p-values of out-of-distribution scores.
 
     The p-value of a score s is ``p = (1 + #{i: c_i >= s}) / (n + 1)``, where c_i are
@@ -103,9 +103,8 @@ def pvalues(scores: Array, calibration: np.ndarray, xp: Any = np) -> Array:
         Scores of the samples to test. Higher scores are more unusual.
     calibration : ndarray of shape (n,)
         Scores of the calibration set.
-    xp : namespace, default=numpy
-        Namespace of `scores` and of the result: NumPy, or
-        `sksngp._tensorflow.array_namespace`.
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
 
     Returns
     -------

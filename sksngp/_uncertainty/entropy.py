@@ -9,25 +9,26 @@ the difference of the two.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from .predictive import Array
+from .arrays import Array, Namespace
 
 #: Kinds of uncertainty that all classifiers support.
 KINDS = ("total", "aleatoric", "epistemic")
 Kind: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
 
-def normalized_entropy(proba: Array, xp: Any = np) -> Array:
+def normalized_entropy(proba: Array, xp: Namespace = np) -> Array:
     """Compute the entropy over the last axis, divided by log K.
 
     Parameters
     ----------
     proba : array of shape (..., K)
         Class probabilities.
-    xp : namespace, default=numpy
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
 
     Returns
     -------
@@ -46,7 +47,7 @@ def normalized_entropy(proba: Array, xp: Any = np) -> Array:
     return xp.clip(entropy, 0.0, 1.0)
 
 
-def entropy_of_logits(logits: Array, xp: Any = np) -> Array:
+def entropy_of_logits(logits: Array, xp: Namespace = np) -> Array:
     """Compute the normalized entropy of ``softmax(logits)`` with high accuracy.
 
     If the largest probability rounds to 1, the entropy of the rounded probabilities is
@@ -57,7 +58,8 @@ def entropy_of_logits(logits: Array, xp: Any = np) -> Array:
     ----------
     logits : array of shape (n, K)
         Logits.
-    xp : namespace, default=numpy
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def entropy_of_logits(logits: Array, xp: Any = np) -> Array:
     return xp.clip(entropy / np.log(num_classes), 0.0, 1.0)
 
 
-def decompose(samples: Array, xp: Any = np) -> dict[str, Array]:
+def decompose(samples: Array, xp: Namespace = np) -> dict[str, Array]:
     """Decompose the uncertainty of sampled predictions.
 
     Parameters
@@ -88,7 +90,8 @@ def decompose(samples: Array, xp: Any = np) -> dict[str, Array]:
     samples : array of shape (S, n, K)
         Class probabilities of S ensemble members, dropout masks or samples from the
         posterior.
-    xp : namespace, default=numpy
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from scipy.linalg import cholesky, solve_triangular
 from .._data.rows import Rows
 from .._data.streamed_rows import StreamedRows
 from .._runtime.blas import one_thread
+from .arrays import Array, Namespace
 from .posterior import Posterior, add_rows, factorize, prior_precision
-from .predictive import Array
 
 #: Prior precision s of the weights of the random features.
 RIDGE = 0.1
@@ -137,7 +137,7 @@ class InputDistance:
 
 
 def variance_ratio(
-    features: Array, whitening: Array, scale: float, xp: Any = np
+    features: Array, whitening: Array, scale: float, xp: Namespace = np
 ) -> Array:
     """Compute the posterior variance of samples, divided by their prior variance.
 
@@ -149,8 +149,8 @@ def variance_ratio(
         Whitening matrix of the posterior.
     scale : float
         Prior precision s.
-    xp : namespace, default=numpy
-        Namespace of the arrays: NumPy, or `sksngp._tensorflow.array_namespace`.
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def variance_ratio(
     return xp.clip(scale * left / prior, 0.0, 1.0)
 
 
-def unit_length(vectors: Array, xp: Any = np) -> Array:
+def unit_length(vectors: Array, xp: Namespace = np) -> Array:
     """Scale the rows of a matrix to length one, except for zeros."""
     precise = xp.asarray(vectors, np.float64)
     norms = xp.sqrt(xp.sum(xp.square(precise), axis=-1, keepdims=True))

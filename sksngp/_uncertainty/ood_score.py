@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .predictive import Array
+from .arrays import Array
 
 #: Weights of the parts of the SNGP score. On the tuning tables of `benchmarks.tables`,
 #: the distance in hidden space has a small effect, and the entropy hardly any. On data

@@ -1,18 +1,10 @@
-"""The formulas of SNGP's predictions, for arrays and for tensors.
-
-Predictions evaluate them with NumPy, exported models with TensorFlow. The functions
-therefore have a parameter `xp`, the namespace of the operations: NumPy, or
-`sksngp._tensorflow.array_namespace`.
-"""
+"""The formulas of SNGP's predictions."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 
-#: An ndarray or a tensor.
-Array: TypeAlias = Any
+from .arrays import Array, Namespace
 
 
 def whitened_variance(norms: Array, scale: float) -> Array:
@@ -29,7 +21,7 @@ def whitened_variance(norms: Array, scale: float) -> Array:
 
 
 def low_rank_variance(
-    norms: Array, squares: Array, prior_variance: float, xp: Any = np
+    norms: Array, squares: Array, prior_variance: float, xp: Namespace = np
 ) -> Array:
     """Compute the posterior variance of logits from a low-rank factor.
 
@@ -41,7 +33,8 @@ def low_rank_variance(
         Squared norms of the random features.
     prior_variance : float
         Prior variance of an output weight.
-    xp : namespace, default=numpy
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
     """
     # Keep the variance positive: rounding could otherwise give an uncertain sample a
     # variance of 0.
@@ -49,7 +42,7 @@ def low_rank_variance(
 
 
 def mean_field_logits(
-    logits: Array, variance: Array, factor: float, xp: Any = np
+    logits: Array, variance: Array, factor: float, xp: Namespace = np
 ) -> Array:
     """Scale logits such that their softmax approximates the expected softmax.
 
@@ -58,12 +51,14 @@ def mean_field_logits(
     return logits / xp.sqrt(1.0 + factor * variance)
 
 
-def sampled_logits(logits: Array, variance: Array, noise: Array, xp: Any = np) -> Array:
+def sampled_logits(
+    logits: Array, variance: Array, noise: Array, xp: Namespace = np
+) -> Array:
     """Sample logits from their posterior, given standard normal `noise`."""
     return logits + xp.sqrt(variance) * noise
 
 
-def epistemic_uncertainty(ratio: Array, bounded: bool, xp: Any = np) -> Array:
+def epistemic_uncertainty(ratio: Array, bounded: bool, xp: Namespace = np) -> Array:
     """Map variance ratios to [0, 1].
 
     Parameters
@@ -73,11 +68,12 @@ def epistemic_uncertainty(ratio: Array, bounded: bool, xp: Any = np) -> Array:
     bounded : bool
         Whether the ratio is at most 1. It is not if the ridge decays in a moving
         average.
-    xp : namespace, default=numpy
+    xp : Namespace, default=numpy
+        Namespace of the arrays.
     """
     return xp.clip(ratio, 0.0, 1.0) if bounded else ratio / (1.0 + ratio)
 
 
-def variance_score(epistemic: Array, entropy: Array, xp: Any = np) -> Array:
+def variance_score(epistemic: Array, entropy: Array, xp: Namespace = np) -> Array:
     """Combine the epistemic uncertainty with the class entropy of the mean logits."""
     return epistemic * xp.sqrt(entropy)

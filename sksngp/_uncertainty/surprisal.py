@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Array, Namespace
 from .conformal import above_rounding, pvalues
-from .predictive import Array
 
 #: Maximum number of reference scores to store.
 MAX_SCORES = 1000
@@ -39,14 +38,15 @@ class Surprisal:
     scores: NDArray[np.float64]
     excess: float
 
-    def __call__(self, scores: Array, xp: Any = np) -> Array:
+    def __call__(self, scores: Array, xp: Namespace = np) -> Array:
         """Compute the surprisal of new scores.
 
         Parameters
         ----------
         scores : array of shape (m,)
             Scores of samples that are not reference samples.
-        xp : namespace, default=numpy
+        xp : Namespace, default=numpy
+            Namespace of the arrays.
 
         Returns
         -------
