@@ -62,6 +62,7 @@ class StreamDerivedMixin:
         def _combine_scores(
             self, parts: NDArray[np.float64], known: np.ndarray | RowSource
         ) -> NDArray[np.float64]: ...
+        def _constrain_weights(self) -> None: ...
         def _predict_valid(self, X: Any, quantity: str) -> NDArray[np.float64]: ...
         def _project(
             self, *args: Any
@@ -87,8 +88,9 @@ class StreamDerivedMixin:
         model.__dict__.update(
             {**state.fitted, **state.trained, **state.parameters}, _stream=None
         )
-        remembered = state.remembered()
-        rows, _ = model._project(*remembered)
+        model._constrain_weights()
+        known = state.remembered()
+        rows, _ = model._project(*known)
         model._finish_stream(rows, state)
         tame, others = model._calibration_rows(state)
         held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]
@@ -96,7 +98,7 @@ class StreamDerivedMixin:
             scores = model._predict_valid(held_out, self._ood_score_kind)
         else:
             parts = model._predict_valid(held_out, model._ood_parts)
-            scores = model._combine_scores(parts, remembered[0])
+            scores = model._combine_scores(parts, known[0])
         if len(others):
             hashes = np.append(state.fitted["_ood_score_hashes"][others], hashes)
             scores = np.append(state.fitted["ood_scores_"][others], scores)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ._data.projection import scaler_by_column
 from ._data.sample_weight import in_units
 from ._data.sources import RowSource, iter_chunks, select_samples
-from ._data.stream_memory import StreamMemory, empty_memory
+from ._data.stream_memory import StreamMemory, empty_memory, without_extremes
 
 #: Batches of fewer samples are collected before they are used for training.
 MIN_BATCH = 8
@@ -127,13 +127,26 @@ class StreamState:
         return self.memory.seen >= max(1, GROWTH * self.started)
 
     def remembered(self) -> tuple[np.ndarray, NDArray[np.int32], NDArray[np.float64]]:
-        """Return stored samples, labels and weights in the order of their arrival."""
+        """Return stored samples, labels and weights in the order of their arrival.
+
+        Samples with extreme values are left out, unless most samples of their class
+        have such values.
+        """
         order = np.argsort(self.memory.arrival)
+        order = order[~self._occasional_extremes()[order]]
         return (
             np.clip(self.memory.X[order], *self.bounds),
             self.memory.labels[order],
             in_units(self.memory.sample_weights()[order], self.unit),
         )
+
+    def _occasional_extremes(self) -> NDArray[np.bool_]:
+        """Return which stored samples are extreme, unlike most of their class."""
+        labels = self.memory.labels
+        extreme = ~without_extremes(self.memory.X, self.bounds)
+        of_class = np.bincount(labels, extreme) / np.maximum(np.bincount(labels), 1)
+        occasional: NDArray[np.bool_] = extreme & (of_class[labels] < 0.5)
+        return occasional
 
     def keep_sides(
         self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]

@@ -55,7 +55,6 @@ class StreamTrainingMixin:
         def _before_training(
             self, rows: Rows | StreamedRows, rng: np.random.Generator
         ) -> None: ...
-        def _constrain_weights(self) -> None: ...
         def _forgets(self) -> bool: ...
         def _most_scores(self) -> int: ...
         def _project(
@@ -146,8 +145,8 @@ class StreamTrainingMixin:
     ) -> Rows:
         """Draw stored samples for training together with `size` new samples."""
         room = (self.batch_size or size) - size  # in a single step
-        number = min(len(state.memory), max(room, REPEATS * size))
         X, labels, weights = state.remembered()
+        number = min(len(labels), max(room, REPEATS * size))
         # Their mean weight is that of all samples of the stream.
         mean = state.memory.totals.sum() / state.memory.seen / state.unit
         weights *= mean / weights.mean()
@@ -161,6 +160,5 @@ class StreamTrainingMixin:
         """Train for several epochs, which are recorded as one."""
         before = self.n_iter_, self.loss_curve_
         self._train(rows, rng, [self.learning_rate] * epochs, streaming=True)
-        self._constrain_weights()
         loss = np.mean(self.loss_curve_[len(before[1]) :])
         self.n_iter_, self.loss_curve_ = before[0] + 1, [*before[1], float(loss)]

@@ -1,10 +1,13 @@
 """What is kept between calls of partial_fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from sksngp._data.sources import ArraySource
+from sksngp._data.stream_memory import clipping_bounds
 from sksngp._stream_state import Batch, bounds_of_scaler, new_stream
 
 
@@ -73,3 +76,18 @@ def test_samples_stay_on_their_side(repeats):
 
 def test_bounds_without_standardization():
     assert_array_equal(bounds_of_scaler(None, 3), [[-np.inf], [np.inf]])
+
+
+@pytest.mark.parametrize("own_class", [False, True])
+def test_occasional_extremes_are_not_remembered(own_class):
+    """Unless most samples of their class are extreme."""
+    X, labels = np.random.default_rng(0).normal(size=(100, 2)), np.zeros(100, np.int32)
+    X[:3] *= 1e6
+    labels[:3] = own_class
+    state = new_stream(X, 2, seed=0)
+    hashes = np.arange(100, dtype=np.uint64)
+    memory = state.memory.add(X, labels, np.ones(100), hashes, limit=2000)
+    bounds = clipping_bounds(X)
+    state = replace(state, memory=memory, bounds=bounds)
+    expected = np.clip(X, *bounds)[0 if own_class else 3 :]
+    assert_array_equal(state.remembered()[0], expected)

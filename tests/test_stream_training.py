@@ -100,3 +100,18 @@ def test_standardization_follows_the_batches(small, iris):
         clf.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
     assert_allclose(clf.projection_.scaler.mean_, X.mean(axis=0))
     assert_allclose(clf.projection_.scaler.scale_, X.std(axis=0))
+
+
+def test_extreme_samples_have_no_effect_on_scales(small):
+    """The scale of a nearly constant feature is that of its typical values."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 2)), np.arange(300) % 2
+    X[:, 1] = rng.random(300) < 0.02
+    wild = X.copy()
+    wild[5::100] *= 1e6
+    wild[5::100, 1] = 1e6
+    scales = []
+    for chunk in (X, wild):
+        clf = small(ResNetClassifier).partial_fit(chunk, y, classes=[0, 1])
+        scales.append(clf.projection_.scaler.scale_)
+    np.testing.assert_allclose(scales[1], scales[0], rtol=0.2)
