@@ -1,6 +1,7 @@
 """`DriftDisplay`: values of a monitor and its alarm."""
 
 import numpy as np
+import pytest
 
 from sksngp import DriftMonitor
 from sksngp.inspection import (
@@ -26,3 +27,15 @@ def test_drift_display_of_a_bounded_history_and_of_none(ax):
     assert len(display.positions) == 0 and display.alarm_line_ is None
     display = DriftDisplay.from_monitor(monitor.update(np.arange(12.0)), ax=ax)
     assert display.positions.tolist() == [8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("level", [20.0, 1e200])
+def test_drift_display_of_infinite_values(ax, level):
+    """The figure can be drawn, and the time of the alarm remains visible."""
+    monitor = DriftMonitor(np.arange(9999.0), alarm_level=level, random_state=0)
+    monitor.update(np.full(2000, 1e6))
+    assert np.isinf(monitor.values_[-1])
+    display = DriftDisplay.from_monitor(monitor, ax=ax)
+    display.figure_.canvas.draw()
+    assert ax.get_ylim()[0] < 1 < level < ax.get_ylim()[1] < np.inf
+    assert level > 100 or ax.get_ylim()[1] == level**4

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
@@ -104,6 +106,29 @@ def test_all_classifiers_in_a_pipeline(small, moons, Classifier):
     assert_array_equal(predict_ood(pipeline, X), pipeline[-1].predict_ood(rows))
     found = explain_ood(pipeline, X[:2], X)
     assert found.contributions.shape == (2, 2)
+
+
+def test_metadata_routing(small, moons):
+    """Functions find classifiers that were fitted with routed sample weights."""
+    X, y = moons
+    weights = np.where(X[:, 0] > 0, 3.0, 1.0)
+    weighted = pipeline_of(small(SNGPClassifier)).fit(
+        X, y, classifier__sample_weight=weights
+    )
+    assert (ood_score(weighted, X) != ood_score(clone(weighted).fit(X, y), X)).any()
+    with config_context(enable_metadata_routing=True):
+        clf = small(SNGPClassifier).set_fit_request(sample_weight=True)
+        pipeline = pipeline_of(clf.set_score_request(sample_weight=True))
+        search = GridSearchCV(pipeline, {"classifier__epochs": [clf.epochs]}, cv=2)
+        search.fit(X, y, sample_weight=weights)
+        for function in (ood_score, ood_pvalue, predict_ood, predict_uncertainty):
+            assert_array_equal(function(search, X), function(weighted, X))
+        found = explain_ood(search, X[:2], X).contributions
+        assert_array_equal(found, explain_ood(weighted, X[:2], X).contributions)
+        calibrate_ood(search, X[::2])
+        assert_array_equal(
+            predict_ood(search, X), predict_ood(calibrate_ood(weighted, X[::2]), X)
+        )
 
 
 @pytest.mark.parametrize("wrap", [FrozenEstimator, lambda fitted: fitted])

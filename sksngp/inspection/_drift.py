@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+#: Largest value that is plotted, such that matplotlib can add margins.
+LARGEST = 1e250
+
 
 class DriftDisplay:
     """Visualization of the value of a `DriftMonitor` after each sample.
@@ -77,6 +80,8 @@ class DriftDisplay:
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Plot visualization.
 
+        The axis ends at the fourth power of the alarm level, or at the largest value.
+
         Parameters
         ----------
         ax : matplotlib Axes, default=None
@@ -92,7 +97,7 @@ class DriftDisplay:
         ax = make_axes(ax, "DriftDisplay.plot")
         ax.set_yscale("log")
         # Values may be infinite or 0, which cannot be plotted on a logarithmic scale.
-        shown = np.clip(self.values, np.finfo(float).tiny, np.finfo(float).max)
+        shown = np.clip(self.values, 1 / LARGEST, LARGEST)
         style = {"color": COLORS[0], "label": "value"} | line_style(kwargs)
         self.line_: Line2D = ax.plot(self.positions, shown, **style)[0]
         level = f"alarm level {self.alarm_level:g}"
@@ -106,6 +111,10 @@ class DriftDisplay:
                 color=COLORS[-1],
                 label=f"alarm at sample {self.alarm_at:,}",
             )
+        # Values after an alarm increase until the values before it cannot be seen.
+        limit = min(self.alarm_level, LARGEST**0.25) ** 4
+        if shown.max(initial=0.0) > limit:
+            ax.set_ylim(min(shown.min(), 1.0) / 10, limit)
         set_labels(ax, None, None, "sample", "value of the drift monitor")
         ax.legend(loc="upper left", fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
