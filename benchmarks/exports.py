@@ -4,6 +4,12 @@ Run ``python -m benchmarks.exports`` (about ten minutes). Each classifier is fit
 its defaults and few epochs on the digits. Sizes are of the model file, the SavedModel's
 directory and the ONNX model. Latencies are those of all outputs for one row: of the
 methods that compute them, and of one call of each exported model with one thread.
+
+The second table compares the outputs of ONNX models with the results of the methods,
+for SNGP with its defaults. Test samples are used as they are, and multiplied by 3 and
+by 100. The table has the largest difference of probabilities, the largest difference of
+scores relative to the score (or to 1), the fraction of scores that differ by more than
+1e-6 in this measure, and the numbers of different p-values and flags.
 """
 
 from __future__ import annotations
@@ -14,7 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from sklearn import datasets
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from benchmarks._tools.printing import print_header, table
 from benchmarks._tools.timing import alternate
@@ -97,8 +105,35 @@ def line(Classifier, folder: Path, repeats: int) -> list[str]:
     return [Classifier.__name__, *sizes, *times]
 
 
+def agreement(name: str, folder: Path) -> list[str]:
+    """Compare an ONNX model of SNGP with the methods on a dataset."""
+    import onnxruntime
+
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    X, X_test, y, _ = train_test_split(X, y, test_size=0.5, random_state=0)
+    clf = SNGPClassifier(random_state=0).fit(X, y)
+    clf.export_onnx(folder / "model.onnx")
+    session = onnxruntime.InferenceSession(
+        folder / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    rows = np.concatenate([X_test, 3.0 * X_test, 100.0 * X_test])
+    names = ["probabilities", "ood_score", "ood_pvalue", "ood"]
+    proba, score, pvalue, ood = session.run(names, {"inputs": rows})
+    expected = -clf.score_samples(rows)
+    difference = abs(score - expected) / np.maximum(1.0, abs(expected))
+    return [
+        name,
+        str(len(rows)),
+        f"{abs(proba - clf.predict_proba(rows)).max():.1e}",
+        f"{difference.max():.1e}",
+        f"{(difference > 1e-6).mean():.4f}",
+        str((abs(pvalue - clf.ood_pvalue(rows)) > 1e-9).sum()),
+        str((ood != clf.predict_ood(rows)).sum()),
+    ]
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="Measure exported models.")
     parser.add_argument("--repeats", type=int, default=30, help="calls of each")
     options = parser.parse_args()
@@ -110,6 +145,13 @@ def main() -> None:
     header = ["classifier", "file MB", "SavedModel MB", "ONNX MB"]
     header += ["methods ms", "SavedModel ms", "ONNX ms"]
     print(table(header, lines))
+    lines = []
+    for name in ("iris", "wine", "breast_cancer", "digits"):
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(agreement(name, Path(folder)))
+    header = ["data", "samples", "probabilities", "scores", "scores above 1e-6"]
+    print("\nDifferences between ONNX models and methods, SNGP")
+    print(table([*header, "p-values", "flags"], lines))
 
 
 if __name__ == "__main__":
