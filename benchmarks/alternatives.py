@@ -102,7 +102,7 @@ def scores(clf: SNGPClassifier, data: InOut, seed: int) -> dict[str, np.ndarray]
     hidden = hidden_representation(clf)
     rows = hidden(np.concatenate([data.X_test, data.X_ood])).astype(np.float64)
     known = hidden(data.X_train).astype(np.float64)
-    scale, noise = clf.kernel_scale_, clf.ridge_penalty
+    scale, noise = clf.kernel_scale_, clf.ridge_penalty_
     kernel = orthogonal_kernel(clf.weights_["random_features/kernel"].shape, rng)
     bias = clf.weights_["random_features/bias"]
     some = rng.permutation(len(known))[:MAX_SAMPLES]

@@ -33,7 +33,7 @@ def exact_variance(clf: SNGPClassifier, X: np.ndarray, rows: np.ndarray) -> np.n
     """Return the variance at `rows` of an exact Gaussian process, given `X`."""
     hidden = hidden_representation(clf)
     process = GaussianProcessRegressor(
-        RBF(clf.kernel_scale_**0.5), alpha=clf.ridge_penalty, optimizer=None
+        RBF(clf.kernel_scale_**0.5), alpha=clf.ridge_penalty_, optimizer=None
     ).fit(hidden(X), np.zeros(len(X)))
     return process.predict(hidden(rows), return_std=True)[1] ** 2
 

@@ -85,8 +85,11 @@ class BaseNetworkClassifier(
     def _constrain_weights(self) -> None:
         """Project the trained weights onto constraints that training approximates."""
 
-    def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
-        """Fit the state that depends on the trained network and its training set."""
+    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate | None) -> None:
+        """Fit the state that depends on the trained network and its training set.
+
+        If there is no candidate, its settings are those of an earlier fit.
+        """
 
     def _held_out_parts(
         self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
@@ -110,13 +113,17 @@ class BaseNetworkClassifier(
         """Return the kernel factors to compare on held-out samples."""
         return (None,)
 
+    def _ridges_to_compare(self, splits: Splits) -> tuple[float | None, ...]:
+        """Return the prior precisions to compare; the first is the default."""
+        return (None,)
+
     def _candidate_logits(
         self,
         rows: Rows | StreamedRows,
         held_out: Rows | StreamedRows,
-        factors: Sequence[float | None],
+        candidates: Sequence[Candidate],
     ) -> list[np.ndarray]:
-        """Return the logits of held-out samples for each kernel factor.
+        """Return the logits of held-out samples for each candidate of this depth.
 
         The shape is (n, n_classes) or, with samples of the network, (s, n, n_classes).
         """
@@ -267,10 +274,11 @@ class BaseNetworkClassifier(
             mask = splits.masks[number]
             return model._train_network(samples, mask, generators[depth][number])
 
-        search = Search(depths, factors, num_splits, train)
-        factor = search.best.kernel_factor
+        ridges = self._ridges_to_compare(splits)
+        search = Search(depths, factors, ridges, num_splits, train)
         map_in_threads(
-            lambda fold: fold.model._finish(fold.rows, factor), search.trial.folds
+            lambda fold: fold.model._finish(fold.rows, search.best),
+            search.trial.folds,
         )
         return search
 
@@ -281,7 +289,7 @@ class BaseNetworkClassifier(
         self.num_layers_ = candidate.num_layers
         no_sample = np.zeros(len(samples.labels), bool)
         fold = self._train_network(samples, no_sample, rng)
-        self._finish(fold.rows, candidate.kernel_factor)
+        self._finish(fold.rows, candidate)
 
     def _train_network(
         self, samples: Samples, mask: NDArray[np.bool_], rng: np.random.Generator

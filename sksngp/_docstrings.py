@@ -26,10 +26,10 @@ num_layers_ : int
 temperature_ : float
     Temperature in use.
 candidates_ : list of dict or None
-    Settings that were compared (``num_layers``, ``kernel_factor``), the ``log_loss`` of
-    each on held-out samples, at its best temperature, and ``n_splits``, the number of
-    splits that the log loss is from: with more than three, most candidates are dropped
-    after the first two.
+    Settings that were compared (``num_layers``, ``kernel_factor``, ``ridge_penalty``),
+    the ``log_loss`` of each on held-out samples, at its best temperature, and
+    ``n_splits``, the number of splits that the log loss is from: with more than three,
+    most candidates are dropped after the first two.
 validation_scores_ : list of float or None
     Log-likelihood of the held-out samples after each epoch that was trained with
     `early_stopping`.

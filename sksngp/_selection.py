@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -101,10 +102,14 @@ class Candidate(NamedTuple):
     kernel_factor : float or None, default=None
         Squared length-scale of the kernel over the mean squared distance between hidden
         representations; None for classifiers without a kernel and for a fixed scale.
+    ridge_penalty : float or None, default=None
+        Prior precision of the output weights; None for classifiers without a prior and
+        for a fixed precision.
     """
 
     num_layers: int
     kernel_factor: float | None = None
+    ridge_penalty: float | None = None
 
 
 @dataclass
@@ -177,7 +182,8 @@ class Search:
 
     Each candidate is given the temperature at which its probabilities are most likely.
     Many splits are searched by successive halving (Jamieson and Talwalkar 2016, arXiv
-    1502.07943).
+    1502.07943). The first prior precision is used for all candidates; the others are
+    compared for the best of them.
 
     Parameters
     ----------
@@ -185,6 +191,8 @@ class Search:
         Numbers of residual blocks to compare.
     factors : sequence of float or None
         Kernel factors to compare for each of them.
+    ridges : sequence of float or None
+        Prior precisions to compare.
     num_splits : int
     train : callable
         Function that trains a network, given the number of residual blocks and the
@@ -204,12 +212,16 @@ class Search:
         self,
         depths: Sequence[int],
         factors: Sequence[float | None],
+        ridges: Sequence[float | None],
         num_splits: int,
         train: Callable[[int, int], Fold],
     ) -> None:
         self._train = train
         self._trials = {depth: Trial(depth, []) for depth in depths}
-        candidates = [Candidate(depth, each) for depth in depths for each in factors]
+        candidates = [
+            Candidate(depth, factor, ridges[0])
+            for depth, factor in product(depths, factors)
+        ]
         self._logits: dict[Candidate, list[np.ndarray]] = {}
         self._losses: dict[Candidate, float] = {}
         if len(candidates) == 1:
@@ -218,6 +230,10 @@ class Search:
             if num_splits > MOST_SPLITS:
                 self._compare(candidates, FIRST_SPLITS)
                 candidates = self._sorted(candidates)[:NUM_FINALISTS]
+            self._compare(candidates, num_splits)
+        if len(ridges) > 1:
+            best = self._sorted(candidates)[0]
+            candidates = [best._replace(ridge_penalty=ridge) for ridge in ridges]
             self._compare(candidates, num_splits)
         self.best = self._sorted(candidates)[0]
         self.trial = self._trials[self.best.num_layers]
@@ -236,31 +252,35 @@ class Search:
         return sorted(candidates, key=lambda each: self._losses.get(each, 0.0))
 
     def _extend(self, depth: int, num_splits: int) -> list[Fold]:
-        """Train the networks of a depth that are missing; return them."""
+        """Train the networks of a depth that are missing; return all."""
         folds = self._trials[depth].folds
-        known = len(folds)
-        folds += [self._train(depth, number) for number in range(known, num_splits)]
-        return folds[known:]
+        folds += [
+            self._train(depth, number) for number in range(len(folds), num_splits)
+        ]
+        return folds
 
     def _compare(self, candidates: Sequence[Candidate], num_splits: int) -> None:
         """Compute the log losses of candidates on a number of splits."""
-        for depth in dict.fromkeys(each.num_layers for each in candidates):
-            chosen = [each for each in candidates if each.num_layers == depth]
-            factors = [each.kernel_factor for each in chosen]
-            new = Trial(depth, self._extend(depth, num_splits))
-            logits = new.map_held_out(partial(_logits, factors))
-            for candidate, parts in zip(chosen, zip(*logits, strict=True), strict=True):
-                known = self._logits.setdefault(candidate, [])
-                known += parts
+        groups: dict[tuple[int, int], list[Candidate]] = {}
+        for candidate in candidates:
+            known = len(self._logits.setdefault(candidate, []))
+            if known < num_splits:
+                groups.setdefault((candidate.num_layers, known), []).append(candidate)
+        for (depth, known), group in groups.items():
+            new = Trial(depth, self._extend(depth, num_splits)[known:])
+            logits = new.map_held_out(partial(_logits, group))
+            for candidate, parts in zip(group, zip(*logits, strict=True), strict=True):
+                self._logits[candidate] += parts
                 self._losses[candidate] = _calibrated_loss(
-                    np.concatenate(known, axis=-2), self._trials[depth]
+                    np.concatenate(self._logits[candidate], axis=-2),
+                    self._trials[depth],
                 )
 
 
 def _logits(
-    factors: list[float | None], fold: Fold, held_out: Rows | StreamedRows
+    candidates: list[Candidate], fold: Fold, held_out: Rows | StreamedRows
 ) -> list[np.ndarray]:
-    return fold.model._candidate_logits(fold.rows, held_out, factors)
+    return fold.model._candidate_logits(fold.rows, held_out, candidates)
 
 
 def map_in_threads(function: Callable[[Fold], Any], folds: Sequence[Fold]) -> list[Any]:

@@ -66,6 +66,8 @@ class SNGPClassifier(KernelOutput):
     ----------
     kernel_scale_ : float
         Squared length-scale in use.
+    ridge_penalty_ : float
+        Prior precision in use.
     posterior_ : Posterior
         Factorized posterior precision of the output weights.
     input_distance_ : InputDistance or None
@@ -112,7 +114,7 @@ class SNGPClassifier(KernelOutput):
             missing = dict.fromkeys(
                 ("input_distance_", "hidden_distance_", "_surprisals")
             )
-            state = missing | state
+            state = missing | {"ridge_penalty_": state["ridge_penalty"]} | state
         if isinstance(state.get("_surprisals"), tuple):
             names = "variance", "input distance", "entropy"
             state["_surprisals"] = dict(zip(names, state["_surprisals"], strict=True))
@@ -182,6 +184,7 @@ class SNGPClassifier(KernelOutput):
             **_posterior_arrays("posterior_", self.posterior_, groups, size),
             "noise_": FittedArray(self.noise_, (None, classes)),
             "kernel_scale_": FittedArray.of_positive(self.kernel_scale_),
+            "ridge_penalty_": FittedArray.of_positive(self.ridge_penalty_),
             "prior variance": FittedArray.of_positive(self._prior_variance),
             **self._distance_arrays(),
         }

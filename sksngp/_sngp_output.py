@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._runtime.blas import one_thread
+from ._selection import Candidate
 from ._sngp_posterior import float64_array
 from ._sngp_score import ScoreOfPosterior
 from ._uncertainty.posterior_mode import posterior_mode
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
 #: The factor if no samples are held out, so that none can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
+#: Prior precisions that ``ridge_penalty="auto"`` compares. The first is the default.
+RIDGES = (0.1, 0.03, 0.3)
 #: The output layer is computed if all samples together have at most this many random
 #: features, and products of random features and classes.
 MAX_FEATURES = 2**26
@@ -59,6 +62,8 @@ class KernelOutput(ScoreOfPosterior, ABC):
             self.kernel_scale_ = factor * self._distance
         else:
             self.kernel_scale_ = float(self.kernel_scale)
+        automatic = self.ridge_penalty == "auto"
+        self.ridge_penalty_ = RIDGES[0] if automatic else float(self.ridge_penalty)
         # A separate generator: num_samples does not affect the training.
         (generator,) = rng.spawn(1)
         self.noise_ = generator.standard_normal((self.num_samples, len(self.classes_)))
@@ -69,6 +74,11 @@ class KernelOutput(ScoreOfPosterior, ABC):
         if self.kernel_scale != "auto" or not self._computes_output:
             return (None,)
         return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
+
+    def _ridges_to_compare(self, splits: Splits) -> tuple[float | None, ...]:
+        if self.ridge_penalty != "auto" or not self._computes_output:
+            return (None,)
+        return RIDGES if splits.any() else RIDGES[:1]
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
         self._computes_output = self._output_is_small(len(samples.labels))
@@ -90,21 +100,21 @@ class KernelOutput(ScoreOfPosterior, ABC):
         self,
         rows: Rows | StreamedRows,
         held_out: Rows | StreamedRows,
-        factors: Sequence[float | None],
+        candidates: Sequence[Candidate],
     ) -> list[np.ndarray]:
         if not self._computes_output:
-            return super()._candidate_logits(rows, held_out, factors)
+            return super()._candidate_logits(rows, held_out, candidates)
         step = -(-len(rows.labels) // MAX_COMPARED_SAMPLES)
         hidden, others = self._hidden(rows)[::step], self._hidden(held_out)
         results = []
-        for factor in factors:
+        for _, factor, ridge in candidates:
             scale = self.kernel_scale_ if factor is None else factor * self._distance
             mode = posterior_mode(
                 self._random_features(hidden, scale),
                 rows.labels[::step],
                 rows.weights[::step] * step,
                 num_classes=len(self.classes_),
-                ridge=self.ridge_penalty,
+                ridge=self.ridge_penalty_ if ridge is None else ridge,
                 rough=True,
             )
             results.append(mode.logits(self._random_features(others, scale)))
@@ -121,9 +131,11 @@ class KernelOutput(ScoreOfPosterior, ABC):
         self._check_overflow(features)
         return features
 
-    def _finish(self, rows: Rows | StreamedRows, kernel_factor: float | None) -> None:
-        if kernel_factor is not None:
-            self.kernel_scale_ = kernel_factor * self._distance
+    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate | None) -> None:
+        if candidate is not None and candidate.kernel_factor is not None:
+            self.kernel_scale_ = candidate.kernel_factor * self._distance
+        if candidate is not None and candidate.ridge_penalty is not None:
+            self.ridge_penalty_ = candidate.ridge_penalty
         if getattr(self, "_computes_output", False):  # missing in earlier versions
             self._compute_output(rows)
         self._update_posterior(rows, from_prior=True)
@@ -145,7 +157,7 @@ class KernelOutput(ScoreOfPosterior, ABC):
             rows.labels,
             rows.weights,
             num_classes=classes,
-            ridge=self.ridge_penalty,
+            ridge=self.ridge_penalty_,
             rough=rough,
         )
         self.weights_ = {
@@ -164,7 +176,8 @@ class KernelOutput(ScoreOfPosterior, ABC):
             self.cov_momentum = max(momentum, np.finfo(np.float64).tiny)
         self._computes_output = self._output_is_small(len(rows.labels))
         chooses_scale = self._computes_output and self.kernel_scale == "auto"
-        self._finish(rows, DEFAULT_KERNEL_FACTOR if chooses_scale else None)
+        factor = DEFAULT_KERNEL_FACTOR if chooses_scale else None
+        self._finish(rows, Candidate(self.num_layers_, factor))
 
     def _forgets(self) -> bool:
         return self.cov_momentum > 0

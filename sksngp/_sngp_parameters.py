@@ -62,11 +62,17 @@ class SNGPParameters(SharedParameters):
         chance for more than a few features. A number must be in [1e-30, 1e30].
         """,
     )
-    ridge_penalty: float = parameter(
-        default=0.1,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        text="Prior precision of the output weights. The tutorial uses 1.",
+    ridge_penalty: float | Literal["auto"] = parameter(
+        default="auto",
+        constraints=[StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        kind='"auto" or float',
+        text="""
+        Prior precision of the output weights. If "auto", the values 0.03, 0.1 and 0.3
+        are compared by the log loss on held-out samples, for the best network and
+        `kernel_scale`. Without such samples, in `partial_fit`, and if the training set
+        is too large for the posterior mode of the output weights (see `num_inducing`),
+        the value is 0.1. The tutorial uses 1.
+        """,
     )
     cov_momentum: float = parameter(
         default=-1,

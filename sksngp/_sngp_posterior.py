@@ -31,6 +31,7 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
     # Attributes of a fitted classifier.
     noise_: NDArray[np.float64]
     posterior_: posterior.Posterior
+    ridge_penalty_: float
     _prior_variance: float
 
     def _update_posterior(self, rows: Rows | StreamedRows, from_prior: bool) -> None:
@@ -38,10 +39,10 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
         shared = self.covariance == "shared"
         if from_prior:
             groups = 1 if shared else len(self.classes_)
-            scale = self.ridge_penalty if shared else 1.0
-            self._prior_variance = scale / self.ridge_penalty
+            scale = self.ridge_penalty_ if shared else 1.0
+            self._prior_variance = scale / self.ridge_penalty_
             precision = posterior.prior_precision(
-                self.num_inducing, self.ridge_penalty, groups
+                self.num_inducing, self.ridge_penalty_, groups
             )
         else:
             scale = self.posterior_.scale
@@ -53,7 +54,7 @@ class PosteriorOfOutput(SNGPParameters, BaseNetworkClassifier, ABC):
             )
         else:
             precision = precision + rows.sum_over_samples(self._precision_of)[0]
-        ridge = None if self.cov_momentum > 0 else self.ridge_penalty
+        ridge = None if self.cov_momentum > 0 else self.ridge_penalty_
         self.posterior_ = posterior.factorize(precision, scale, ridge)
         # The rounding errors of many updates would accumulate.
         if from_prior and self.architecture_["dtype"] == "float32":

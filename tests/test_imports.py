@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "_sngp_posterior": "_base _sngp_parameters _uncertainty",
     "_sngp_distances": "_data _sngp_posterior _uncertainty",
     "_sngp_score": "_data _sngp_distances _sngp_posterior _uncertainty",
-    "_sngp_output": "_runtime _sngp_posterior _sngp_score _uncertainty",
+    "_sngp_output": "_runtime _selection _sngp_posterior _sngp_score _uncertainty",
     "_sngp": "_fitted_arrays _networks _sngp_output _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _pipelines _resnet _runtime _sngp _uncertainty

@@ -139,7 +139,7 @@ def test_alternatives_are_variants_of_existing_scores(iris):
         num_layers=1, epochs=2, num_inducing=64, validation_fraction=0, random_state=0
     ).fit(X, y)
     hidden = contenders.hidden_representation(clf)(X).astype(float)
-    form = clf.kernel_scale_, clf.ridge_penalty
+    form = clf.kernel_scale_, clf.ridge_penalty_
     drawn = (clf.weights_[f"random_features/{name}"] for name in ("kernel", "bias"))
     np.testing.assert_allclose(
         alternatives.random_shares(hidden, hidden, *form, *drawn),

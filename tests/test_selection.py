@@ -36,6 +36,8 @@ def test_candidates_are_listed_and_the_best_one_is_used(cross_fitted):
     scale = best["kernel_factor"] * cross_fitted._distance
     assert cross_fitted.kernel_scale_ == pytest.approx(scale)
     assert cross_fitted.architecture_["num_layers"] == best["num_layers"]
+    assert cross_fitted.ridge_penalty_ == best["ridge_penalty"]
+    assert {each["ridge_penalty"] for each in candidates} == {0.03, 0.1, 0.3}
 
 
 def test_every_sample_is_scored_by_a_model_trained_without_it(cross_fitted, noisy):
@@ -49,7 +51,7 @@ def test_every_sample_is_scored_by_a_model_trained_without_it(cross_fitted, nois
 def test_pinned_parameters_are_not_compared(make_two, noisy):
     clf = make_two(cv=3, epochs=2)
     if isinstance(clf, SNGPClassifier):
-        clf.set_params(kernel_scale=2.0)
+        clf.set_params(kernel_scale=2.0, ridge_penalty=0.5)
     clf.fit(*noisy)
     assert clf.candidates_ is None
     assert clf.num_layers_ == 2
@@ -71,7 +73,7 @@ def test_depth_is_chosen_with_and_without_kernel_factors(make_two, noisy):
 def test_held_out_set_can_compare_candidates(small, noisy):
     clf = small(SNGPClassifier, num_layers="auto", validation_fraction=0.2)
     clf.fit(*noisy)
-    assert len(clf.candidates_) == 12
+    assert len(clf.candidates_) == 14  # three depths and four factors, two precisions
     assert 20 <= len(clf.ood_scores_) <= 40
 
 
@@ -276,7 +278,7 @@ def test_log_loss_agrees_with_scikit_learn():
 
 
 class Guess:
-    """Model whose logits for each factor are as wrong as the factor is large."""
+    """Model whose logits are as wrong as the settings of a candidate are large."""
 
     def __init__(self, depth):
         self.depth = depth
@@ -284,13 +286,17 @@ class Guess:
     def _is_dense(self):
         return True
 
-    def _candidate_logits(self, rows, held_out, factors):
+    def _candidate_logits(self, rows, held_out, candidates):
         noise = np.random.default_rng(0).normal(size=(len(held_out.labels), 2))
         truth = 3.0 * np.eye(2)[held_out.labels]
-        return [truth + (self.depth + factor) * noise for factor in factors]
+        assert {each.num_layers for each in candidates} == {self.depth}
+        return [
+            truth + (sum(each[:2]) + (each.ridge_penalty or 0.0)) * noise
+            for each in candidates
+        ]
 
 
-def search(depths, factors, num_splits):
+def search(depths, factors, num_splits, ridges=(None,)):
     """Search with models that guess; return it and the networks it trained."""
     trained = []
 
@@ -301,7 +307,7 @@ def search(depths, factors, num_splits):
         mask = np.arange(30 * num_splits) // 30 == number
         return Fold(Guess(depth), rows, rows, mask, np.ones(30))
 
-    return Search(depths, factors, num_splits, train), trained
+    return Search(depths, factors, ridges, num_splits, train), trained
 
 
 @pytest.mark.parametrize("num_splits", [1, 3])
@@ -323,6 +329,17 @@ def test_many_splits_are_searched_by_halving():
         (6, 0),
         (6, 1),
     ]
+
+
+@pytest.mark.parametrize(("factors", "num_first"), [((1.0, 4.0), 2), ((1.0,), 1)])
+def test_prior_precisions_are_compared_for_the_best_candidate(factors, num_first):
+    found, trained = search((0,), factors, 5, (0.1, 0.03, 0.3))
+    assert len(trained) == 5
+    assert found.best == (0, 1.0, 0.03)
+    compared = [each for each in found.scores if each["ridge_penalty"] != 0.1]
+    assert len(found.scores) == num_first + 2
+    assert [each["kernel_factor"] for each in compared] == [1.0, 1.0]
+    assert {each["n_splits"] for each in found.scores} == {5}
 
 
 def test_a_single_candidate_is_not_compared():

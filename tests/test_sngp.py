@@ -106,7 +106,7 @@ def official_layer(clf, hidden):
         num_inducing=clf.num_inducing,
         gp_kernel_scale=clf.kernel_scale_,
         gp_cov_momentum=clf.cov_momentum,
-        gp_cov_ridge_penalty=clf.ridge_penalty,
+        gp_cov_ridge_penalty=clf.ridge_penalty_,
         return_random_features=True,
     )
     layer.build(hidden.shape)
@@ -162,7 +162,7 @@ def test_posterior_includes_every_sample_once(make, iris, validation_fraction):
     weights[clf._hold_out.mask(clf._hold_out.digests(X), y)] = 0
     assert (weights == 0).sum() == len(clf.ood_scores_)
     features = network_outputs(clf, X)[2]
-    expected = clf.ridge_penalty * np.eye(64) + (features.T * weights) @ features
+    expected = clf.ridge_penalty_ * np.eye(64) + (features.T * weights) @ features
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 
 
@@ -171,7 +171,7 @@ def test_streamed_posterior_includes_every_sample_with_current_features(make, ir
     clf = make(**ALL_ROWS).partial_fit(X[::2], y[::2], classes=[0, 1, 2])
     clf.partial_fit(X[1::2], y[1::2])
     features = network_outputs(clf, X)[2]
-    expected = clf.ridge_penalty * np.eye(64) + features.T @ features
+    expected = clf.ridge_penalty_ * np.eye(64) + features.T @ features
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 
 
@@ -195,11 +195,11 @@ def test_per_class_posterior_equals_that_of_the_paper(make, iris):
     p = softmax(logits, axis=1)
     variance = variance_of(clf.posterior_, features)
     for k in range(3):
-        precision = clf.ridge_penalty * np.eye(64)
+        precision = clf.ridge_penalty_ * np.eye(64)
         precision += (features.T * (p * (1 - p))[:, k]) @ features
         expected = np.sum(features.T * np.linalg.solve(precision, features.T), axis=0)
         np.testing.assert_allclose(variance[:, k], expected, rtol=1e-7)
-    share = variance.mean(axis=1) * clf.ridge_penalty / np.square(features).sum(axis=1)
+    share = variance.mean(axis=1) * clf.ridge_penalty_ / np.square(features).sum(axis=1)
     np.testing.assert_allclose(
         clf.predict_uncertainty(X, kind="epistemic"), share, rtol=1e-7
     )
@@ -315,10 +315,10 @@ def with_other_features(clf, num_inducing, seed):
 def learn(clf, rows):
     """Fit the posterior of a network with new random features."""
     chunk = network_outputs(clf, rows)[2], np.ones((len(rows), 1))
-    precision = clf.ridge_penalty * np.eye(clf.num_inducing)[None]
+    precision = clf.ridge_penalty_ * np.eye(clf.num_inducing)[None]
     precision = posterior.add_rows(precision, [chunk])
     clf.posterior_ = posterior.factorize(
-        precision, clf.ridge_penalty, clf.ridge_penalty
+        precision, clf.ridge_penalty_, clf.ridge_penalty_
     )
     return clf
 
@@ -352,7 +352,7 @@ def test_variance_converges_to_that_of_the_exact_gaussian_process(make, iris):
     known, hidden = network_outputs(clf, train)[0], network_outputs(clf, rows)[0]
     cross = gaussian_kernel(known, hidden, clf.kernel_scale_)
     gram = gaussian_kernel(known, known, clf.kernel_scale_)
-    gram += clf.ridge_penalty * np.eye(len(known))
+    gram += clf.ridge_penalty_ * np.eye(len(known))
     exact = 1.0 - np.sum(cross * np.linalg.solve(gram, cross), axis=0)
     assert exact.min() < 0.3 and exact.max() > 0.99
 
@@ -469,7 +469,7 @@ def test_epistemic_score_rises_to_one_far_from_the_data(make, load):
     assert scores[0].max() < 0.5
     assert scores[-2:].min() > 0.8
     # With random phases, the variance ratio is the fraction of unseen directions.
-    left = clf.ridge_penalty * np.trace(np.linalg.inv(clf.posterior_.precision[0]))
+    left = clf.ridge_penalty_ * np.trace(np.linalg.inv(clf.posterior_.precision[0]))
     np.testing.assert_allclose(scores[-2:].mean(axis=1), left / 512, atol=0.01)
     assert clf.predict_ood(far_rows(X, 16.0)).mean() > 0.95
     assert clf.predict_ood(far_rows(X, 1e3)).all()
