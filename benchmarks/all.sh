@@ -67,7 +67,8 @@ bench alternatives 10 alternatives
 bench images 90 images
 bench false_alarms 15 false_alarms --splits 30
 bench confidence 5 false_alarms --confidence 0.9
-bench explanations 15 explanations --one-network --shap 10 --baselines
+bench explanations 15 explanations
+bench baselines 15 explanations --one-network --shap 10 --baselines
 bench drift 5 drift
 bench streams 15 streams
 bench exports 5 exports
