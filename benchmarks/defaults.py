@@ -32,7 +32,7 @@ SWEEP = {
     "num_layers": [0, 2, 6],
     "num_inducing": [512, 2048],
     "kernel_scale": [1.0],
-    "ridge_penalty": [1.0, 0.01],
+    "ridge_penalty": [1.0, 0.1, 0.01],
     "learning_rate": [1e-3, 1e-2],
     "epochs": [25, 100],
     "spec_norm_bound": [0.3, 0.6, 1.5],

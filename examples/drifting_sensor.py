@@ -51,12 +51,12 @@ print(f"accuracy for new pixels: {clf.score(X_new, y_new):.2f}")
 # A stream with drift
 # -------------------
 #
-# From the 300th pixel on, the values of the red band increase: by 2% of its standard
+# After 300 pixels, the values of the red band begin to increase, by 2% of its standard
 # deviation per 10 pixels.
 
 START = 300
 drifting = X_new.astype(float)
-drift = 0.002 * X["red"].std() * np.maximum(np.arange(len(X_new)) - START, 0)
+drift = 0.002 * X["red"].std() * np.maximum(np.arange(len(X_new)) - START + 1, 0)
 drifting["red"] += drift
 
 # %%
@@ -98,7 +98,8 @@ figure, axes = plt.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrain
 display = DriftDisplay.from_monitor(
     monitors["with drift"], ax=axes[0], label="with drift"
 )
-axes[0].plot(monitors["without drift"].values_, color="gray", label="without drift")
+values = monitors["without drift"].values_
+axes[0].plot(range(1, len(values) + 1), values, color="gray", label="without drift")
 axes[0].axvline(START, color="black", linestyle=":", label="drift begins")
 axes[0].legend(loc="upper left", fontsize="small")
 axes[1].plot(100 * np.arange(len(blocks)) + 50, blocks, marker="o")

@@ -103,8 +103,8 @@ class Candidate(NamedTuple):
         Squared length-scale of the kernel over the mean squared distance between hidden
         representations; None for classifiers without a kernel and for a fixed scale.
     ridge_penalty : float or None, default=None
-        Prior precision of the output weights; None for classifiers without a prior and
-        for a fixed precision.
+        Prior precision of the output weights; None for classifiers without a prior, for
+        a fixed precision, and if the output layer is trained.
     """
 
     num_layers: int
@@ -242,10 +242,12 @@ class Search:
     def scores(self) -> list[dict[str, float | int | None]] | None:
         """Settings and log losses of the candidates, in the order of comparison."""
         return [
-            {**candidate._asdict(), "log_loss": loss, "n_splits": len(logits)}
-            for (candidate, logits), loss in zip(
-                self._logits.items(), self._losses.values(), strict=True
-            )
+            {
+                **candidate._asdict(),
+                "log_loss": self._losses[candidate],
+                "n_splits": len(logits),
+            }
+            for candidate, logits in self._logits.items()
         ] or None
 
     def _sorted(self, candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -114,11 +114,14 @@ class SNGPClassifier(KernelOutput):
             missing = dict.fromkeys(
                 ("input_distance_", "hidden_distance_", "_surprisals")
             )
-            state = missing | {"ridge_penalty_": state["ridge_penalty"]} | state
+            state = missing | state
         if isinstance(state.get("_surprisals"), tuple):
             names = "variance", "input distance", "entropy"
             state["_surprisals"] = dict(zip(names, state["_surprisals"], strict=True))
         super().__setstate__(state)
+        if "_fixed_params" in vars(self) and "ridge_penalty_" not in vars(self):
+            # Fitted by a version that did not compare values.
+            self.ridge_penalty_ = self._fixed_params["ridge_penalty"]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -107,17 +107,22 @@ class KernelOutput(ScoreOfPosterior, ABC):
         step = -(-len(rows.labels) // MAX_COMPARED_SAMPLES)
         hidden, others = self._hidden(rows)[::step], self._hidden(held_out)
         results = []
+        previous = None
         for _, factor, ridge in candidates:
             scale = self.kernel_scale_ if factor is None else factor * self._distance
+            if scale != previous:
+                features = self._random_features(hidden, scale)
+                other_features = self._random_features(others, scale)
+                previous = scale
             mode = posterior_mode(
-                self._random_features(hidden, scale),
+                features,
                 rows.labels[::step],
                 rows.weights[::step] * step,
                 num_classes=len(self.classes_),
                 ridge=self.ridge_penalty_ if ridge is None else ridge,
                 rough=True,
             )
-            results.append(mode.logits(self._random_features(others, scale)))
+            results.append(mode.logits(other_features))
         return results
 
     @one_thread

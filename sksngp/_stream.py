@@ -74,8 +74,11 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
 
         - During the first few thousand samples, a new network is initialized and
           trained on the stored samples each time the stream has grown threefold.
-        - The means and scales of the features follow the stream. Occasional samples
-          with extreme values, such as one in a hundred, have little influence.
+        - The means and scales of the features follow the stream.
+        - Samples with values far beyond all others, more than about 10,000 times the
+          range of most values of a feature, are used in the training step of their
+          chunk only, unless most samples of their class have such values: scales, later
+          training, the posterior and the threshold do not depend on them.
         - Chunks of fewer than 8 samples are collected until there are 32 samples, or an
           eighth of the previous samples. Predictions do not use them before that.
         - The posterior and the threshold are computed by the first prediction that
@@ -85,8 +88,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         values, is held out and never used for training, even if it is passed again. The
         fraction is larger at first, until there are enough samples for a threshold. The
         out-of-distribution threshold is determined by the scores of the latest 1,000
-        held-out samples under the current model. Samples with extreme values, about a
-        hundred standard deviations from the others, are excluded.
+        held-out samples under the current model.
 
         After `fit`, the training set of which is not stored, each chunk is used for one
         epoch. The same applies after `sksngp.persistence.load`, because files do not

@@ -132,12 +132,12 @@ class StreamState:
         Samples with extreme values are left out, unless most samples of their class
         have such values.
         """
-        order = np.argsort(self.memory.arrival)
-        order = order[~self._occasional_extremes()[order]]
+        memory = self.memory.part(~self._occasional_extremes())
+        order = np.argsort(memory.arrival)
         return (
-            np.clip(self.memory.X[order], *self.bounds),
-            self.memory.labels[order],
-            in_units(self.memory.sample_weights()[order], self.unit),
+            np.clip(memory.X[order], *self.bounds),
+            memory.labels[order],
+            in_units(memory.sample_weights()[order], self.unit),
         )
 
     def _occasional_extremes(self) -> NDArray[np.bool_]:

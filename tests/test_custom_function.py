@@ -582,11 +582,11 @@ def test_the_dense_network_without_a_bound(small, moons):
 def test_sngp_variance_increases_with_distance(small, moons):
     X, y = moons
     clf = small(SNGPClassifier, network=normalized, epochs=40, learning_rate=0.01)
-    clf.set_params(ridge_penalty=0.1).fit(X, y)
+    clf.fit(X, y)
     score = -clf.score_samples(X)
     assert ood_auroc(score, -clf.score_samples(X + np.array([0.0, 4.0]))) > 0.9
     near, far = (clf.predict_uncertainty(s * X, "epistemic") for s in (1, 1e4))
-    assert np.median(far) > 0.7 > 3 * np.median(near)
+    assert np.median(far) > 0.65 > 3 * np.median(near)
 
 
 def sentences(n, seed=0):

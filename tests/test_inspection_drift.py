@@ -39,3 +39,14 @@ def test_drift_display_of_infinite_values(ax, level):
     display.figure_.canvas.draw()
     assert ax.get_ylim()[0] < 1 < level < ax.get_ylim()[1] < np.inf
     assert level > 100 or ax.get_ylim()[1] == level**4
+
+
+def test_drift_displays_of_two_monitors(ax):
+    """The limits include the values and the alarm levels of both."""
+    rng = np.random.default_rng(0)
+    drifting = DriftMonitor(np.arange(99.0), alarm_level=20, random_state=0)
+    stable = DriftMonitor(rng.normal(size=99), alarm_level=1e6, random_state=0)
+    DriftDisplay.from_monitor(drifting.update(np.full(300, 1e6)), ax=ax)
+    DriftDisplay.from_monitor(stable.update(rng.normal(size=300) - 1), ax=ax)
+    low, high = ax.get_ylim()
+    assert low < stable.values_.min() < 1e6 < high

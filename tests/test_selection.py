@@ -54,6 +54,8 @@ def test_pinned_parameters_are_not_compared(make_two, noisy):
         clf.set_params(kernel_scale=2.0, ridge_penalty=0.5)
     clf.fit(*noisy)
     assert clf.candidates_ is None
+    if isinstance(clf, SNGPClassifier):
+        assert clf.ridge_penalty_ == 0.5
     assert clf.num_layers_ == 2
     assert len(clf.ood_scores_) == len(noisy[0])
     assert clf.temperature_ != 1.0
@@ -84,6 +86,7 @@ def test_nothing_held_out_means_defaults(small, noisy):
     assert clf.candidates_ is None
     assert clf.num_layers_ == 6
     assert clf.kernel_scale_ == pytest.approx(clf._distance)
+    assert clf.ridge_penalty_ == 0.1
     assert clf.temperature_ == 1.0
 
 
@@ -197,6 +200,7 @@ def test_output_of_many_samples_is_trained(small, noisy, monkeypatch):
     clf = small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy)
     assert clf.candidates_ is None
     assert clf.kernel_scale_ == pytest.approx(clf._distance / 16)
+    assert clf.ridge_penalty_ == 0.1
     monkeypatch.setattr(_sngp_output, "MAX_FEATURES", 150 * 64)
     assert small(SNGPClassifier, num_layers="auto", cv=3).fit(*noisy).candidates_
 

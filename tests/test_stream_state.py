@@ -90,4 +90,20 @@ def test_occasional_extremes_are_not_remembered(own_class):
     bounds = clipping_bounds(X)
     state = replace(state, memory=memory, bounds=bounds)
     expected = np.clip(X, *bounds)[0 if own_class else 3 :]
-    assert_array_equal(state.remembered()[0], expected)
+    remembered, labels, weights = state.remembered()
+    assert_array_equal(remembered, expected)
+    totals = np.bincount(labels, weights, minlength=2)
+    np.testing.assert_allclose(totals, memory.totals)
+
+
+def test_samples_of_sparse_features_are_remembered():
+    """Most values are 0, so that the others are many central ranges away."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (500, 40)) * (rng.random((500, 40)) < 0.03)
+    X[:, 0] = 0.0
+    X[400:, 0] = 1.0  # a feature that was constant when the bounds were computed
+    state = new_stream(X, 2, seed=0)
+    hashes, labels = np.arange(500, dtype=np.uint64), np.zeros(500, np.int32)
+    memory = state.memory.add(X, labels, np.ones(500), hashes, limit=2000)
+    state = replace(state, memory=memory, bounds=clipping_bounds(X[:400]))
+    assert len(state.remembered()[1]) == 500

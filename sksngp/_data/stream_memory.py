@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ TAIL = 0.025
 #: Distance of the bounds from the central values, in multiples of the central range.
 BOUND_DISTANCE = 3.0
 #: A value is extreme if its distance from the bounds exceeds this multiple of their
-#: distance from each other.
-EXTREME = 4.0
+#: distance from each other: about 10,000 central ranges. Values of a feature that is
+#: mostly 0, such as a pixel, are often hundreds of central ranges from the others.
+EXTREME = 1500.0
 #: Minimum number of samples with tails.
 MIN_SAMPLES_WITH_TAILS = 5
 
@@ -125,6 +126,11 @@ class StreamMemory:
             most,
         )
 
+    def part(self, mask: NDArray[np.bool_]) -> StreamMemory:
+        """Return the memory without some samples; others represent their weights."""
+        names = "X", "labels", "weights", "hashes", "arrival"
+        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+
     def sample_weights(self) -> NDArray[np.float64]:
         """Return weights of stored samples whose sums are those of all samples."""
         kept = np.bincount(self.labels, self.weights, minlength=len(self.totals))
@@ -194,6 +200,8 @@ def _bounds_of_range(X: np.ndarray) -> NDArray[np.float64]:
 def without_extremes(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which samples have no extreme values, far beyond all others.
 
+    No value is extreme in a feature whose bounds are equal.
+
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
@@ -207,11 +215,11 @@ def without_extremes(X: np.ndarray, bounds: NDArray[np.float64]) -> NDArray[np.b
     Examples
     --------
     >>> import numpy as np
-    >>> without_extremes(np.array([[0.5], [-4.0], [5.1]]), np.array([[0.0], [1.0]]))
+    >>> without_extremes(np.array([[0.5], [-900.0], [2e3]]), np.array([[0.0], [1.0]]))
     array([ True,  True, False])
     """
     low, high = bounds
-    margin = EXTREME * (high - low)
+    margin = np.where(low < high, EXTREME * (high - low), np.inf)
     return ((low - margin <= X) & (high + margin >= X)).all(axis=1)
 
 

@@ -80,7 +80,8 @@ class DriftDisplay:
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Plot visualization.
 
-        The axis ends at the fourth power of the alarm level, or at the largest value.
+        Values above the fourth power of the alarm level are not shown, because the
+        values before the alarm could not be seen otherwise.
 
         Parameters
         ----------
@@ -95,9 +96,14 @@ class DriftDisplay:
             Object that stores the data and the plotted elements.
         """
         ax = make_axes(ax, "DriftDisplay.plot")
+        before = ax.get_ylim() if ax.has_data() else (np.inf, 0.0)
         ax.set_yscale("log")
         # Values may be infinite or 0, which cannot be plotted on a logarithmic scale.
         shown = np.clip(self.values, 1 / LARGEST, LARGEST)
+        limit = min(self.alarm_level, LARGEST**0.25) ** 4
+        high = min(2.0 * shown.max(initial=self.alarm_level), limit)
+        low = shown.min(initial=1.0) / 2.0
+        ax.set_ylim(min(low, before[0]), max(high, before[1]))
         style = {"color": COLORS[0], "label": "value"} | line_style(kwargs)
         self.line_: Line2D = ax.plot(self.positions, shown, **style)[0]
         level = f"alarm level {self.alarm_level:g}"
@@ -111,10 +117,6 @@ class DriftDisplay:
                 color=COLORS[-1],
                 label=f"alarm at sample {self.alarm_at:,}",
             )
-        # Values after an alarm increase until the values before it cannot be seen.
-        limit = min(self.alarm_level, LARGEST**0.25) ** 4
-        if shown.max(initial=0.0) > limit:
-            ax.set_ylim(min(shown.min(), 1.0) / 10, limit)
         set_labels(ax, None, None, "sample", "value of the drift monitor")
         ax.legend(loc="upper left", fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
