@@ -82,7 +82,9 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         - Chunks of fewer than 8 samples are collected until there are 32 samples, or an
           eighth of the previous samples. Predictions do not use them before that.
         - The posterior and the threshold are computed by the first prediction that
-          requires them.
+          requires them. `SNGPClassifier` also computes its output layer then. The dense
+          networks of the other classifiers are trained for 100 further steps on the
+          stored samples, at a decreasing learning rate.
 
         A fraction `validation_fraction` of all samples, selected by a hash of their
         values, is held out and never used for training, even if it is passed again. The

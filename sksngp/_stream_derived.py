@@ -22,6 +22,8 @@ from ._uncertainty import conformal
 STREAM_SCORES = 1000
 #: Initial number of held-out samples, divided by the number that a threshold requires.
 MARGIN = 1.5
+#: Minimum number of training steps on the stored samples before a prediction.
+FINAL_STEPS = 100
 #: Attributes that are computed from the network when they are first required.
 DERIVED = (
     "weights_",
@@ -43,8 +45,11 @@ class StreamDerivedMixin:
     """Mixin of the classifiers that computes attributes of a stream on demand."""
 
     # Parameters and attributes of the classifier.
+    batch_size: int | None
+    learning_rate: float
     ood_alpha: float
     ood_confidence: float | None
+    verbose: Any
     _hold_out: HoldOut
     _ood_score_hashes: NDArray[np.uint64] | None
     _ood_score_kind: str
@@ -63,10 +68,12 @@ class StreamDerivedMixin:
             self, parts: NDArray[np.float64], known: np.ndarray | RowSource
         ) -> NDArray[np.float64]: ...
         def _constrain_weights(self) -> None: ...
+        def _is_dense(self) -> bool: ...
         def _predict_valid(self, X: Any, quantity: str) -> NDArray[np.float64]: ...
         def _project(
             self, *args: Any
         ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]: ...
+        def _train(self, *args: Any, **kwargs: Any) -> None: ...
     else:
 
         def __getattr__(self, name: str) -> Any:
@@ -130,7 +137,20 @@ class StreamDerivedMixin:
         return max(STREAM_SCORES, ceil(MARGIN * needed))
 
     def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
-        """Fit the state that depends on the network and on the stored samples."""
+        """Fit the state that depends on the network and on the stored samples.
+
+        A dense network is trained on the stored samples at a decreasing learning rate.
+        The last steps of the stream are too noisy for predictions, and their samples
+        may be of a single class.
+        """
+        if state.fitted or not self._is_dense():
+            return
+        self.verbose = 0
+        steps = ceil(len(rows.labels) / (self.batch_size or len(rows.labels)))
+        epochs = ceil(FINAL_STEPS / steps)
+        rates = self.learning_rate * np.linspace(1.0, 0.0, epochs, endpoint=False)
+        rng = np.random.default_rng(state.seed)
+        self._train(rows, rng, rates.tolist(), streaming=True)
 
     def _forgets(self) -> bool:
         """Return whether only the latest samples are stored."""

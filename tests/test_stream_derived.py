@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import tf_keras
 from common import stream
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -100,3 +101,31 @@ def test_a_calibrated_threshold_that_a_stream_replaces_is_reported(small, moons)
     with pytest.warns(FewSamplesWarning, match="will flag no row"):
         clf.partial_fit(X[:20] + 0.1, y[:20])
     assert np.isinf(clf.ood_threshold_)
+
+
+@pytest.mark.parametrize("Classifier", [ResNetClassifier, SNGPClassifier])
+def test_predictions_do_not_change_training(small, moons, Classifier):
+    X, y = moons
+    silent, asked = small(Classifier), small(Classifier)
+    for start in range(0, 200, 50):
+        batch = slice(start, start + 50)
+        silent.partial_fit(X[batch], y[batch], classes=[0, 1])
+        asked.partial_fit(X[batch], y[batch], classes=[0, 1]).predict_ood(X)
+    assert_array_equal(asked.predict_proba(X), silent.predict_proba(X))
+
+
+def test_dense_networks_are_trained_further_before_a_prediction(small, moons, capfd):
+    X, y = moons
+    clf = small(ResNetClassifier, verbose=1).partial_fit(X, y, classes=[0, 1])
+    trained, printed = clf._stream.trained["weights_"], capfd.readouterr().err
+    steps = clf.n_iter_
+    assert (clf.weights_["output/kernel"] != trained["output/kernel"]).any()
+    assert clf.n_iter_ == steps and printed and not capfd.readouterr().err
+    custom = small(ResNetClassifier, network=hidden_units)
+    custom.partial_fit(X, y, classes=[0, 1])
+    assert custom.weights_ is custom._stream.trained["weights_"]
+
+
+def hidden_units(shape):
+    inputs = tf_keras.Input(shape)
+    return tf_keras.Model(inputs, tf_keras.layers.Dense(8, "relu")(inputs))
