@@ -74,3 +74,16 @@ def test_single_class():
     proba = softmax(mode.logits(features), axis=1)
     assert (mode.kernel == 0).all()
     assert (proba[:, 0] > 0.9).all()
+
+
+@pytest.mark.parametrize("ridge", [0.01, 0.03, 0.1, 1.0])
+def test_accuracy_does_not_depend_on_the_prior_precision(ridge):
+    """The gradient bounds the error of the weights, after division by the ridge."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(150, 64)) / 8, rng.integers(0, 3, 150)
+    labels = labels.astype(np.int32)
+    weights = rng.integers(1, 4, 150).astype(float)
+    mode = posterior_mode(features, labels, weights, num_classes=3, ridge=ridge)
+    residual = softmax(mode.logits(features), axis=1) - np.eye(3)[labels]
+    gradient = features.T @ (weights[:, None] * residual) + ridge * mode.kernel
+    assert abs(gradient).max() / ridge < 1e-10 * weights.sum()

@@ -25,8 +25,10 @@ from sklearn.linear_model import LogisticRegression
 from .._runtime.blas import one_thread
 from .._runtime.shared_context import SharedContext
 
-#: Maximum absolute value of the gradient of the mean loss at the mode.
-TOLERANCE = 1e-9
+#: Maximum absolute value of the gradient of the mean loss at the mode, divided by the
+#: prior precision. The error of the weights is the gradient over the curvature, which
+#: may be as small as the prior precision.
+TOLERANCE = 1e-10
 #: Maximum absolute value of the gradient if candidates are compared in float32.
 ROUGH_TOLERANCE = 3e-4
 #: Maximum number of iterations. Both solvers need far fewer on well-scaled random
@@ -139,7 +141,7 @@ def _solve(
     model = LogisticRegression(
         C=(2.0 if binary else 1.0) * unit / ridge,
         solver="lbfgs" if rough else "newton-cg",
-        tol=ROUGH_TOLERANCE if rough else TOLERANCE,
+        tol=ROUGH_TOLERANCE if rough else TOLERANCE * min(ridge, 1.0),
         max_iter=MAX_ITER,
     )
     with _without_warnings:
