@@ -85,10 +85,10 @@ class BaseNetworkClassifier(
     def _constrain_weights(self) -> None:
         """Project the trained weights onto constraints that training approximates."""
 
-    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate | None) -> None:
+    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate) -> None:
         """Fit the state that depends on the trained network and its training set.
 
-        If there is no candidate, its settings are those of an earlier fit.
+        Settings of the candidate that are None keep their values.
         """
 
     def _held_out_parts(
@@ -323,7 +323,7 @@ class BaseNetworkClassifier(
         self._check_architecture(architecture)
         rows, held_out = self._project(*samples[:3], mask)
         self._train_for_fit(rows, held_out, rng)
-        self._finish(rows, None)
+        self._finish(rows, Candidate(self._depth()))
         if held_out is None:  # the calibration of the first fit is the best there is
             if self.temperature != "auto":
                 self.temperature_ = float(self.temperature)

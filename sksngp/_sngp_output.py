@@ -136,10 +136,10 @@ class KernelOutput(ScoreOfPosterior, ABC):
         self._check_overflow(features)
         return features
 
-    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate | None) -> None:
-        if candidate is not None and candidate.kernel_factor is not None:
+    def _finish(self, rows: Rows | StreamedRows, candidate: Candidate) -> None:
+        if candidate.kernel_factor is not None:
             self.kernel_scale_ = candidate.kernel_factor * self._distance
-        if candidate is not None and candidate.ridge_penalty is not None:
+        if candidate.ridge_penalty is not None:
             self.ridge_penalty_ = candidate.ridge_penalty
         if getattr(self, "_computes_output", False):  # missing in earlier versions
             self._compute_output(rows)

@@ -132,12 +132,12 @@ class StreamState:
         Samples with extreme values are left out, unless most samples of their class
         have such values.
         """
-        memory = self.memory.part(~self._occasional_extremes())
-        order = np.argsort(memory.arrival)
+        order = np.argsort(self.memory.arrival)
+        memory = self.memory.part(order[~self._occasional_extremes()[order]])
         return (
-            np.clip(memory.X[order], *self.bounds),
-            memory.labels[order],
-            in_units(memory.sample_weights()[order], self.unit),
+            np.clip(memory.X, *self.bounds),
+            memory.labels,
+            in_units(memory.sample_weights(), self.unit),
         )
 
     def _occasional_extremes(self) -> NDArray[np.bool_]:

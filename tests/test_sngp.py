@@ -171,6 +171,7 @@ def test_streamed_posterior_includes_every_sample_with_current_features(make, ir
     clf = make(**ALL_ROWS).partial_fit(X[::2], y[::2], classes=[0, 1, 2])
     clf.partial_fit(X[1::2], y[1::2])
     features = network_outputs(clf, X)[2]
+    assert clf.ridge_penalty_ == 0.1
     expected = clf.ridge_penalty_ * np.eye(64) + features.T @ features
     np.testing.assert_allclose(clf.posterior_.precision[0], expected, atol=1e-10)
 

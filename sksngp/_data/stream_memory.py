@@ -126,10 +126,10 @@ class StreamMemory:
             most,
         )
 
-    def part(self, mask: NDArray[np.bool_]) -> StreamMemory:
-        """Return the memory without some samples; others represent their weights."""
+    def part(self, index: NDArray[np.intp]) -> StreamMemory:
+        """Return a memory of some samples, which represent the weights of all."""
         names = "X", "labels", "weights", "hashes", "arrival"
-        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def sample_weights(self) -> NDArray[np.float64]:
         """Return weights of stored samples whose sums are those of all samples."""
