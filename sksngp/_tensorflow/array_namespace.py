@@ -18,6 +18,7 @@ clip = tf.clip_by_value
 cos = tf.cos
 equal = tf.equal
 exp = tf.exp
+log = tf.math.log
 maximum = tf.maximum
 minimum = tf.minimum
 sign = tf.sign
@@ -33,15 +34,6 @@ def argmax(x: tf.Tensor, axis: int) -> tf.Tensor:
 def asarray(x: tf.Tensor, dtype: Any) -> tf.Tensor:
     """Convert a tensor to another data type."""
     return tf.cast(x, dtype)
-
-
-def log(x: tf.Tensor) -> tf.Tensor:
-    """Compute the logarithm of positive numbers.
-
-    Exported ONNX models compute some logarithms in float32, where smaller numbers are
-    0.
-    """
-    return tf.math.log(tf.maximum(x, np.finfo(np.float32).tiny))
 
 
 def log1p(x: tf.Tensor) -> tf.Tensor:
