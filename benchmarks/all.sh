@@ -71,7 +71,7 @@ bench explanations 15 explanations
 bench baselines 15 explanations --one-network --shap 10 --baselines
 bench drift 5 drift
 bench streams 15 streams
-bench exports 5 exports
+bench exports 20 exports
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "Exit status other than 0: ${failed[*]}"

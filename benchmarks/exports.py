@@ -1,16 +1,16 @@
 """File sizes and latencies of exported models beside those of the library.
 
-Run ``python -m benchmarks.exports`` (about ten minutes). Each classifier is fitted with
+Run ``python -m benchmarks.exports`` (about 20 minutes). Each classifier is fitted with
 its defaults and few epochs on the digits. Sizes are of the model file, the SavedModel's
 directory and the ONNX model. Latencies are those of all outputs for one row: of the
 methods that compute them, and of one call of each exported model with one thread.
 
 The second table compares the outputs of ONNX models with the results of the methods,
-for SNGP with its defaults in float32 and in float64, on `SPLITS` splits of each dataset.
-Test samples are used as they are, and multiplied by 3 and by 100. The table has the
-largest difference of probabilities, the largest difference of scores relative to the
-score (or to 1), the fraction of scores that differ by more than 1e-6 in this measure,
-and the numbers of different p-values and flags.
+for SNGP with its defaults in float32 and in float64, on `SPLITS` splits of each data
+set. Test samples are used as they are, and multiplied by 3 and by 100. The table has
+the largest difference of probabilities, the largest difference of scores relative to
+the score (or to 1), the fraction of scores that differ by more than 1e-6 in this
+measure, and the numbers of different p-values and flags.
 """
 
 from __future__ import annotations

@@ -170,10 +170,11 @@ class ExportMixin:
 
         The model requires only an ONNX runtime where it is loaded. Its input and
         outputs have the names, types and shapes of those of `export_savedmodel`.
-        Labels, p-values and flags equal the results of the methods; other outputs
-        differ by rounding errors, which are smallest for ``dtype="float64"``. The
-        conversion uses tf2onnx (https://github.com/onnx/tensorflow-onnx) in a separate
-        process, which takes some seconds.
+        Labels, p-values and flags equal the results of the methods, except for ties
+        within rounding errors. The other outputs have rounding errors, which are
+        smallest for ``dtype="float64"``. The conversion uses tf2onnx
+        (https://github.com/onnx/tensorflow-onnx) in a separate process, which takes
+        some seconds.
 
         Parameters
         ----------
