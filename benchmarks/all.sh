@@ -58,9 +58,8 @@ bench large_data 20 large_data
 bench service_load 1 service_load
 bench tutorial_results 5 tutorial_results
 bench accuracy 10 accuracy
-bench tables 120 tables --seeds 3 --max-rows 500 --results "$folder/tables.jsonl" \
-    --methods SNGP ResNet "MC dropout" "logistic regression" SVC MLP "extra trees" \
-    "gradient boosting" "random forest" "input distances"
+bench tables 90 tables --seeds 3 --max-rows 500 --results "$folder/tables.jsonl"
+bench larger_tables 60 tables --seeds 1 --results "$folder/tables.jsonl"
 bench quality 240 quality --csv "$folder/quality.csv" --picture "$folder/quality.png"
 bench exact_gp 5 exact_gp
 bench alternatives 10 alternatives
