@@ -1,4 +1,4 @@
-"""File sizes and latencies of exported models beside those of the library.
+"""Sizes, latencies and rounding errors of exported models.
 
 Run ``python -m benchmarks.exports`` (about 20 minutes). Each classifier is fitted with
 its defaults and few epochs on the digits. Sizes are of the model file, the SavedModel's
@@ -10,7 +10,7 @@ for SNGP with its defaults in float32 and in float64, on `SPLITS` splits of each
 set. Test samples are used as they are, and multiplied by 3 and by 100. The table has
 the largest difference of probabilities, the largest difference of scores relative to
 the score (or to 1), the fraction of scores that differ by more than 1e-6 in this
-measure, and the numbers of different p-values and flags.
+measure, and the numbers of different labels, p-values and flags.
 """
 
 from __future__ import annotations
@@ -123,10 +123,11 @@ def differences(
         folder / "model.onnx", providers=["CPUExecutionProvider"]
     )
     rows = np.concatenate([X_test, 3.0 * X_test, 100.0 * X_test])
-    names = ["probabilities", "ood_score", "ood_pvalue", "ood"]
-    proba, score, pvalue, ood = session.run(names, {"inputs": rows})
+    names = ["label", "probabilities", "ood_score", "ood_pvalue", "ood"]
+    label, proba, score, pvalue, ood = session.run(names, {"inputs": rows})
     expected = -clf.score_samples(rows)
     return {
+        "labels": label != clf.predict(rows),
         "probabilities": abs(proba - clf.predict_proba(rows)).max(axis=1),
         "scores": abs(score - expected) / np.maximum(1.0, abs(expected)),
         "pvalues": abs(pvalue - clf.ood_pvalue(rows)),
@@ -148,6 +149,7 @@ def agreement(name: str, dtype: str) -> list[str]:
         f"{joined['probabilities'].max():.1e}",
         f"{joined['scores'].max():.1e}",
         f"{(joined['scores'] > 1e-6).mean():.5f}",
+        str(joined["labels"].sum()),
         str((joined["pvalues"] > 1e-9).sum()),
         str(joined["flags"].sum()),
     ]
@@ -173,7 +175,7 @@ def main() -> None:
     header = ["data", "dtype", "samples", "probabilities", "scores"]
     header += ["scores above 1e-6"]
     print("\nDifferences between ONNX models and methods, SNGP")
-    print(table([*header, "p-values", "flags"], lines))
+    print(table([*header, "labels", "p-values", "flags"], lines))
 
 
 if __name__ == "__main__":

@@ -103,9 +103,9 @@ class ExportMixin:
         (n_samples, height, width, channels) for models of images. It returns ``label``,
         ``probabilities`` of shape (n_samples, n_classes), ``total``, ``aleatoric``,
         ``epistemic``, ``ood_score``, ``ood_pvalue`` and ``ood``, which are equal to the
-        results of the methods of the classifier. The model and the classifier treat
-        scores as equal to a score of the calibration set if they agree to 1e-6, so that
-        rounding errors do not change flags and p-values.
+        results of the methods of the classifier, apart from rounding errors. The model
+        and the classifier treat scores as equal to a score of the calibration set if
+        they agree to 1e-6, so that rounding errors rarely change flags and p-values.
 
         Inputs are not validated, and memory grows with the number of samples per call.
 
@@ -170,8 +170,7 @@ class ExportMixin:
 
         The model requires only an ONNX runtime where it is loaded. Its input and
         outputs have the names, types and shapes of those of `export_savedmodel`.
-        Labels, p-values and flags equal the results of the methods, except for ties
-        within rounding errors. The other outputs have rounding errors, which are
+        They equal the results of the methods apart from rounding errors, which are
         smallest for ``dtype="float64"``. The conversion uses tf2onnx
         (https://github.com/onnx/tensorflow-onnx) in a separate process, which takes
         some seconds.
@@ -189,7 +188,8 @@ class ExportMixin:
             If tf2onnx is not installed: ``pip install tf2onnx``.
         ValueError
             If the network has operations that ONNX does not have, such as the random
-            numbers of a `MCDropoutClassifier` with a network other than "resnet".
+            numbers of a `MCDropoutClassifier` with a network other than "resnet", or if
+            the conversion fails.
         OSError
             If the file cannot be written. An existing file is kept.
 

@@ -1,7 +1,8 @@
 """Convert a SavedModel to an ONNX model by tf2onnx, in a separate process.
 
-The conversion changes global settings of TensorFlow and logs to the standard error.
-A separate process keeps both away from the calling program, and returns all memory.
+The conversion changes global settings of TensorFlow and logs to the standard error. A
+separate process keeps both away from the calling program, and returns all memory.
+Logarithms are then restored to float64, in which TensorFlow computes them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,11 @@ def converted(savedmodel: Path) -> bytes:
             "supports them."
         )
     for graph in _graphs(model.graph):
-        _remove_casts_of_logarithms(graph)
+        _compute_logarithms_in_float64(graph)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"tf2onnx returned an invalid model: {error}") from error
     return model.SerializeToString()
 
 
@@ -88,23 +94,40 @@ def _unknown_operations(graph: Any) -> list[str]:
     )
 
 
-def _remove_casts_of_logarithms(graph: Any) -> None:
-    """Let logarithms of float64 numbers be computed in float64.
+def _compute_logarithms_in_float64(graph: Any) -> None:
+    """Let logarithms whose results are cast to float64 be computed in float64.
 
-    tf2onnx casts these numbers to float32, and the logarithms back to float64. Scores
-    would have errors of up to 4e-6. tf2onnx names the second of the casts "castback".
+    tf2onnx casts the arguments of float64 logarithms to float32, although runtimes
+    support float64. This would increase the rounding errors of scores.
     """
+    import onnx
+
+    kinds = onnx.TensorProto
     producers = {output: node for node in graph.node for output in node.output}
-    logarithms = {node.output[0]: node for node in graph.node if node.op_type == "Log"}
-    for node in list(graph.node):
-        if node.op_type == "Cast" and "castback" in node.name:
-            logarithm = logarithms.get(node.input[0])
-            if logarithm is not None:
-                cast = producers[logarithm.input[0]]
-                logarithm.input[0] = cast.input[0]
-                logarithm.output[0] = node.output[0]
-                graph.node.remove(cast)
-                graph.node.remove(node)
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(output.name for output in graph.output)
+    for back in list(graph.node):
+        logarithm = (
+            producers.get(back.input[0]) if _casts_to(back, kinds.DOUBLE) else None
+        )
+        if logarithm is None or logarithm.op_type != "Log":
+            continue
+        cast = producers.get(logarithm.input[0])
+        single = [logarithm.input[0], logarithm.output[0]]
+        if _casts_to(cast, kinds.FLOAT) and all(uses[name] == 1 for name in single):
+            # The cast is kept, because its argument may have any type.
+            _target_of(cast).i = kinds.DOUBLE
+            logarithm.output[0] = back.output[0]
+            graph.node.remove(back)
+
+
+def _casts_to(node: Any, kind: int) -> bool:
+    return node is not None and node.op_type == "Cast" and _target_of(node).i == kind
+
+
+def _target_of(cast: Any) -> Any:
+    """Return the attribute of a Cast node that holds its data type."""
+    return next(attribute for attribute in cast.attribute if attribute.name == "to")
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

@@ -11,8 +11,8 @@ from scipy.stats import binom
 from .arrays import Array, Namespace
 
 #: Tolerance within which scores count as equal, relative to the maximum of 1 and the
-#: score. The scores of equal samples differ by rounding errors, of up to 2e-7 between
-#: predictions and exported models.
+#: score. The scores of equal samples differ by rounding errors between predictions and
+#: exported models (`benchmarks.exports`).
 TIE_TOLERANCE = 1e-6
 
 #: A number, or an array of them.
