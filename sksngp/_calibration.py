@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ._data import holdout
+from ._data.holdout import MIN_SAMPLES_IN_FOLDS
 from ._data.sources import MatrixLike, RowSource, select_samples
 from ._data.validation import check_samples, checks_parameters
 from ._selection import (
@@ -21,6 +21,17 @@ from ._selection import (
 )
 from ._uncertainty import conformal
 from .exceptions import warn_of_few_samples
+
+#: Advice if a fit or a stream has too few held-out samples for flags.
+IN_FITS = (
+    "Cross-fitting (cv='auto' and validation_fraction > 0) leaves out each sample once "
+    f"and requires {MIN_SAMPLES_IN_FOLDS} unique samples; otherwise, at most a quarter "
+    "of them is held out. Pass more samples, increase ood_alpha, or call calibrate_ood."
+)
+IN_STREAMS = (
+    "Further batches add samples. To flag samples earlier, increase ood_alpha or call "
+    "calibrate_ood."
+)
 
 
 class CalibrationMixin:
@@ -152,18 +163,18 @@ class CalibrationMixin:
         threshold = conformal.threshold(scores, self.ood_alpha, self.ood_confidence)
         self.ood_threshold_ = conformal.above_rounding(threshold)
 
-    def _warn_of_few(self, number: int, depth: int = 0) -> None:
+    def _warn_of_few(self, number: int, streaming: bool = False) -> None:
         """Warn if the scores are too few for a finite threshold."""
         needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
+            until = " until more samples are passed" if streaming else ""
+            advice = IN_STREAMS if streaming else IN_FITS
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
                 rate += f" with ood_confidence={self.ood_confidence}"
             warn_of_few_samples(
-                f"predict_ood will flag no row: {rate} requires at least {needed} "
-                f"unique samples that were not trained on, got {number} (cross-fitting "
-                f"requires {holdout.MIN_SAMPLES_IN_FOLDS} unique samples, and at most "
-                "a quarter of the samples is held out). Increase ood_alpha, or call "
-                "calibrate_ood with more samples.",
-                stacklevel=5 + depth,  # the caller of fit, partial_fit, calibrate_ood
+                f"predict_ood will flag no row{until}: {rate} requires at least "
+                f"{needed} unique samples that were not trained on, got {number}. "
+                f"{advice}",
+                stacklevel=6 if streaming else 5,  # the caller of partial_fit or fit
             )

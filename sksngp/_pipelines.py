@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import MetaEstimatorMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
@@ -78,9 +79,12 @@ def find(estimator: Any, method: str) -> list[Found]:
     ------
     AttributeError
         If there is no classifier with the method.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
     """
-    if isinstance(estimator, Pipeline):
+    if isinstance(estimator, Pipeline | MetaEstimatorMixin):
         check_is_fitted(estimator)
+    if isinstance(estimator, Pipeline):
         steps = [estimator[:-1]] if len(estimator) > 1 else []
         return [
             Found(classifier, steps + others)
@@ -89,7 +93,6 @@ def find(estimator: Any, method: str) -> list[Found]:
     if isinstance(estimator, FrozenEstimator):
         return find(estimator.estimator, method)
     if isinstance(estimator, CalibratedClassifierCV):
-        check_is_fitted(estimator)
         parts = [part.estimator for part in estimator.calibrated_classifiers_]
         return [found for part in parts for found in find(part, method)]
     if isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):

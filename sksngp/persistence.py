@@ -266,8 +266,8 @@ def _check_and_convert(data: bytes, version: int = FORMAT) -> bytes:
 def _require_classifier(model: Any) -> None:
     if not fitted_classifiers(model):
         raise ModelFileError(
-            "The model must contain a fitted classifier of sksngp. Use skops.io for "
-            "other models."
+            "The model must contain a fitted classifier of sksngp. Fit it first. Use "
+            "skops.io for other models."
         )
 
 

@@ -215,7 +215,7 @@ def test_logarithms_of_custom_networks(small, moons, tmp_path, one_process):
     def network(shape):
         inputs = tf_keras.Input(shape)
         positive = tf.abs(tf_keras.layers.Dense(8)(inputs)) + 0.1
-        logarithms = 0.5 * tf.math.log(tf.cast(positive, tf.float64))
+        logarithms = tf.math.log(tf.cast(positive, tf.float64)) * 0.5
         return tf_keras.Model(inputs, tf.cast(logarithms, tf.float32))
 
     X, y = moons

@@ -95,3 +95,8 @@ def test_pipes_and_devices_are_not_replaced(tmp_path):
         with pytest.raises(OSError, match="not a regular file"):
             write_atomically(path, lambda stream: None)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"The folder '.*missing' does not"):
+        write_atomically(tmp_path / "missing" / "file", lambda stream: None)

@@ -139,6 +139,16 @@ def test_at_least_increases_the_fraction_up_to_a_quarter(n):
         assert count >= 20
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_at_least_holds_for_samples_with_several_labels(seed):
+    """Such samples are held out only if each of their classes selects them."""
+    rng = np.random.default_rng(seed)
+    X, labels = rng.integers(0, 120, (300, 1)).astype(float), rng.integers(0, 2, 300)
+    unique = len(np.unique(X))
+    held_out = len(np.unique(X[hold_out(digests(X, seed), labels, 0.1, at_least=19)]))
+    assert 19 <= held_out <= MAX_HELD_OUT_FRACTION * unique
+
+
 def test_fractions_above_a_quarter_are_used():
     X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
     assert hold_out(digests(X, 0), labels, 0.6, at_least=5).sum() == 18

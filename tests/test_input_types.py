@@ -92,6 +92,34 @@ def test_dates_and_times_are_rejected(make_two, no_training, X):
     assert not fitted_attributes(clf)
 
 
+CITIES = ["a", "b"] * (len(LABELS) // 2)
+TEXT = pd.DataFrame(
+    {"a": NUMBERS, "city": CITIES, "kind": pd.Categorical(CITIES), "n": "1.5"}
+)
+
+
+@pytest.mark.parametrize(
+    ("X", "names"),
+    [
+        (TEXT, "'city', 'kind'"),
+        (TEXT.astype({"city": "string"}), "'city', 'kind'"),
+        (pl.from_pandas(TEXT), "'city', 'kind'"),
+        (TEXT.to_numpy(), "1, 2"),
+        (TEXT.to_numpy().tolist(), "1, 2"),
+    ],
+    ids=["pandas", "pandas string", "polars", "array", "lists"],
+)
+def test_columns_of_text_are_named(make_two, no_training, X, names):
+    with pytest.raises(ValueError, match=rf"hold text: \[{names}\]\. Encode them"):
+        make_two().fit(X, LABELS)
+
+
+def test_other_errors_of_validation_are_kept(make_two, no_training):
+    X = TEXT[["a", "n"]].assign(a=np.nan)
+    with pytest.raises(ValueError, match="contains NaN"):
+        make_two().fit(X, LABELS)
+
+
 @pytest.mark.parametrize("name", ["dates", "pandas", "polars dates", "Arrow dates"])
 def test_dates_are_rejected_in_predictions(fitted_two, name):
     for method in (*PREDICTION_METHODS, "ood_pvalue", "calibrate_ood"):

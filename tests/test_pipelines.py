@@ -194,10 +194,9 @@ def test_estimators_without_a_classifier_of_this_package(moons, function):
 def test_unfitted_estimators(small, moons):
     X, y = moons
     clf = small(SNGPClassifier)
-    for estimator in (clf, pipeline_of(clf), CalibratedClassifierCV(clf)):
+    search = GridSearchCV(clf, {"epochs": [1]}, cv=2, refit=False)
+    for estimator in (clf, pipeline_of(clf), CalibratedClassifierCV(clf), search):
         with pytest.raises(NotFittedError):
             predict_ood(estimator, X)
-    search = GridSearchCV(clf, {"epochs": [1]}, cv=2, refit=False).fit(X, y)
-    for estimator in (search, GridSearchCV(clf, {"epochs": [1]})):
-        with pytest.raises(AttributeError, match="refit=True"):
-            predict_ood(estimator, X)
+    with pytest.raises(AttributeError, match="refit=True"):
+        predict_ood(search.fit(X, y), X)

@@ -144,7 +144,7 @@ Y = np.arange(20) % 2
         (pd.DataFrame(index=range(20)), Y, {}, "0 feature"),
         (X[:, 0], Y, {}, "Expected 2D array"),
         (X[None], Y, {}, "dim 3|Expected"),
-        (np.full((20, 3), "a"), Y, {}, "could not convert"),
+        (np.full((20, 3), "a"), Y, {}, r"hold text: \[0, 1, 2\]. Encode"),
         (X + 1j, Y, {}, "[Cc]omplex"),
         (X, Y[:-1], {}, "inconsistent numbers of samples"),
         (X, None, {}, "requires y"),
@@ -175,7 +175,9 @@ def test_invalid_training_data(make_resnet, no_training, X, y, kwargs, match):
 def test_object_features_that_are_not_numeric(make_resnet, no_training, cell):
     X = np.zeros((20, 2), object)
     X[3, 1] = cell
-    with pytest.raises((ValueError, TypeError), match=r"float|NaN|sequence"):
+    with pytest.raises(
+        (ValueError, TypeError), match=r"float|NaN|sequence|text: \[1\]"
+    ):
         make_resnet().fit(X, Y)
 
 

@@ -13,6 +13,8 @@ from .sources import RowSource, iter_chunks
 
 #: Maximum fraction of the samples to hold out in order to reach `at_least`.
 MAX_HELD_OUT_FRACTION = 0.25
+#: Factor by which the fraction of each class is increased to reach `at_least`.
+GROWTH = 1.1
 #: Minimum number of unique samples to divide into folds.
 MIN_SAMPLES_IN_FOLDS = 20
 #: Samples that exceed both of these fractions, of the data and of their class, are not
@@ -124,9 +126,9 @@ def hold_out(
         that occurs in several classes is held out only if it is selected in each of
         them, which can decrease the fraction.
     at_least : int, default=0
-        Minimum number of unique samples to hold out. The fraction is increased, up to
-        a quarter of the samples, to reach this number. If this is not possible, no
-        sample is held out.
+        Minimum number of unique samples to hold out. The fraction is increased to reach
+        this number, until a quarter of all unique samples would be held out. If this
+        is not possible, no sample is held out.
 
     Returns
     -------
@@ -145,11 +147,17 @@ def hold_out(
         return none
     distinct, index = np.unique(hashes, return_inverse=True)
     increased = max(fraction, at_least / len(distinct))
-    if increased > max(fraction, MAX_HELD_OUT_FRACTION):
+    largest = max(fraction, MAX_HELD_OUT_FRACTION)
+    if increased > largest:
         return none
     rows, sizes = _unique_samples_by_class(labels, index)
     chosen = _choose(rows, sizes, len(distinct), increased)
-    return chosen[index] if chosen.sum() >= at_least else none
+    while chosen.sum() < at_least:  # samples of several classes are chosen less often
+        increased *= GROWTH
+        chosen = _choose(rows, sizes, len(distinct), increased)
+        if increased > 1 or chosen.sum() > largest * len(distinct):
+            return none
+    return chosen[index]
 
 
 def folds(

@@ -1,4 +1,4 @@
-"""Checks for data types of features and labels that NumPy would convert incorrectly."""
+"""Checks for data types of features and labels that NumPy cannot convert correctly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 import re
 import reprlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
@@ -51,6 +52,35 @@ def check_features(X: Any) -> None:
             "days since a fixed date, (column - start) / numpy.timedelta64(1, 'D'), or "
             "as the month, the day of the week and the hour."
         )
+
+
+@contextmanager
+def text_columns_named(X: Any) -> Iterator[None]:
+    """Name the columns of text if the validation of samples fails.
+
+    The error of NumPy only has the first of the cells that it cannot convert.
+
+    Parameters
+    ----------
+    X : array-like or dataframe
+        Samples that are validated in this context.
+
+    Raises
+    ------
+    ValueError
+        If the validation raises this error and `X` contains text.
+    """
+    try:
+        yield
+    except ValueError as error:
+        names = list(_text_columns(X))
+        if not names:
+            raise
+        raise ValueError(
+            "X must hold real numbers; the following columns hold text: "
+            f"{reprlib.repr(names)}. Encode them as numbers first, for example with "
+            "OneHotEncoder in a ColumnTransformer."
+        ) from error
 
 
 def check_not_masked(values: Any, name: str) -> None:
@@ -113,6 +143,33 @@ def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
         if isinstance(cell, TEMPORAL_CELLS) or type(cell).__name__ == "Period":
             yield name, type(cell).__name__
             return
+
+
+def _text_columns(X: Any) -> Iterator[Any]:
+    """Yield the names or positions of columns with text other than numbers."""
+    names = list(getattr(X, "column_names", getattr(X, "columns", ())))
+    if isinstance(X, pd.DataFrame):  # column names may be repeated
+        columns = [X.iloc[:, position] for position in range(len(names))]
+    elif names:
+        columns = [X[name] for name in names]
+    else:
+        cells = np.asarray(X, dtype=object)
+        columns = list(cells.T) if cells.ndim == 2 else []
+        names = list(range(len(columns)))
+    for name, column in zip(names, columns, strict=True):
+        if any(map(_is_text, np.asarray(column, dtype=object))):
+            yield name
+
+
+def _is_text(cell: Any) -> bool:
+    """Return whether a cell is a string that cannot be converted to a float."""
+    if not isinstance(cell, str):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
 
 
 def plain_labels(y: Any, name: str = "y") -> Any:

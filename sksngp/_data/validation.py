@@ -29,7 +29,12 @@ from .collections import (
     open_source,
     split_label,
 )
-from .input_types import check_features, check_not_masked, plain_labels
+from .input_types import (
+    check_features,
+    check_not_masked,
+    plain_labels,
+    text_columns_named,
+)
 from .sample_weight import WeightTotals, are_counts, in_units, warn_of_ambiguous_counts
 from .sources import RowSource, iter_chunks, select_samples
 
@@ -98,13 +103,14 @@ def check_samples(estimator: Any, X: Any, y: Any = NO_LABELS, *, reset: bool) ->
         )
     if getattr(X, "shape", ())[1:] == (0,):
         X = np.empty(X.shape)  # scikit-learn cannot infer a dtype without columns
-    checked = validate_data(
-        estimator,
-        X,
-        "no_validation" if y is NO_LABELS else y,
-        reset=reset,
-        dtype=(np.float64, np.float32),
-    )
+    with text_columns_named(X):
+        checked = validate_data(
+            estimator,
+            X,
+            "no_validation" if y is NO_LABELS else y,
+            reset=reset,
+            dtype=(np.float64, np.float32),
+        )
     rows = checked[0] if isinstance(checked, tuple) else checked
     _check_image_size(estimator, rows)
     _check_magnitude(estimator, rows)

@@ -51,6 +51,8 @@ def write_atomically(
     target, scratch = scratch_beside(path)
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise OSError(f"{str(target)!r} is not a regular file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {str(target.parent)!r} does not exist.")
     _remove_abandoned(target)
     try:
         with _locked(scratch) as stream:
@@ -79,7 +81,7 @@ def _locked(scratch: Path) -> IO[bytes]:
 def _remove_abandoned(target: Path) -> None:
     """Remove temporary files of `target` that no process is writing to."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{32}}\.tmp")
-    for scratch in target.parent.iterdir() if target.parent.is_dir() else ():
+    for scratch in target.parent.iterdir():
         if pattern.fullmatch(scratch.name):
             # Another process may remove the file first, and the file may belong to
             # another user.
