@@ -42,6 +42,7 @@ class CalibrationMixin:
     ood_alpha: float
     ood_confidence: float | None
     temperature: Any
+    validation_fraction: float
     temperature_: float
     ood_scores_: NDArray[np.float64]
     ood_threshold_: float
@@ -167,8 +168,9 @@ class CalibrationMixin:
         """Warn if the scores are too few for a finite threshold."""
         needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
-            until = " until more samples are passed" if streaming else ""
-            advice = IN_STREAMS if streaming else IN_FITS
+            grows = streaming and self.validation_fraction > 0
+            until = " until more samples are passed" if grows else ""
+            advice = IN_STREAMS if grows else IN_FITS
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
                 rate += f" with ood_confidence={self.ood_confidence}"

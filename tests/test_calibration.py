@@ -95,10 +95,12 @@ def test_warning_for_too_few_samples(make_resnet, iris):
             clf = make_resnet(**params)
             kwargs = {} if how == "fit" else {"classes": [0, 1, 2]}
             with pytest.warns(
-                FewSamplesWarning, match=r"=0.05 .* 19 unique .* got \d "
+                FewSamplesWarning, match=r"=0.05 .* 19 unique .* got \d\."
             ) as record:
                 getattr(clf, how)(X[::10], y[::10], **kwargs)
             assert [warning.filename for warning in record] == [__file__]
+            grows = how == "partial_fit" and not params
+            assert ("until more samples" in str(record[0].message)) == grows
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
             assert (clf.ood_pvalue(1e3 * X) > clf.ood_alpha).all()

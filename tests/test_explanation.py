@@ -202,7 +202,12 @@ def test_no_samples(fitted_two, moons):
     [
         (np.zeros((2, 3)), np.zeros((5, 2)), {}, r"X_reference .* shape \(3,\), got"),
         (np.zeros((2, 2)), np.zeros((0, 2)), {}, "X_reference must have at least one"),
-        (np.zeros(2), np.zeros((5, 2)), {}, "X must be .* got an array of shape"),
+        (
+            np.zeros(2),
+            np.zeros((5, 2)),
+            {},
+            r"X must be .* shape \(2,\)\. Use reshape\(1, -1\)",
+        ),
         (
             np.zeros((2, 2)),
             np.zeros((5, 2)),

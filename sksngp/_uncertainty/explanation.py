@@ -288,10 +288,11 @@ def _table(X: Any, name: str) -> Any:
         X = X.compute()
     X = X if hasattr(X, "columns") else np.asarray(X)
     if isinstance(X, np.ndarray) and X.ndim not in (2, 4):
+        hint = " Use reshape(1, -1) for a single sample." if X.ndim == 1 else ""
         raise ValueError(
             f"{name} must be an array or a dataframe of shape (n_samples, n_features), "
             "or images of shape (n_samples, height, width, channels), "
-            f"got an array of shape {X.shape}."
+            f"got an array of shape {X.shape}.{hint}"
         )
     return X
 
