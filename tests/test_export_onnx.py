@@ -169,40 +169,42 @@ def test_operations_that_onnx_lacks_are_named(small, tmp_path, one_process):
     assert not os.listdir(tmp_path)
 
 
-CASTS = onnx.TensorProto
-FIRST = ("Cast", ["x"], ["single"], {"to": CASTS.FLOAT})
-LOG = ("Log", ["single"], ["log"], {})
-BACK = ("Cast", ["log"], ["y"], {"to": CASTS.DOUBLE})
+KINDS = onnx.TensorProto
+FIRST = ("Cast", ["x"], ["single"], "net/Log__3", {"to": KINDS.FLOAT})
+LOG = ("Log", ["single"], ["log"], "net/Log", {})
+BACK = ("Cast", ["log"], ["y"], "net/Log_castback__5", {"to": KINDS.DOUBLE})
+OWN = ("Cast", ["x"], ["single"], "net/Cast_1", {"to": KINDS.FLOAT})
 
 
 @pytest.mark.parametrize(
     ("nodes", "kind", "in_float64"),
     [
-        ([FIRST, LOG, BACK], CASTS.DOUBLE, True),
-        ([FIRST, LOG, BACK], CASTS.INT32, True),
-        ([FIRST, LOG, BACK], CASTS.FLOAT, True),
+        ([FIRST, LOG, BACK], KINDS.DOUBLE, True),
+        ([FIRST, LOG, BACK], KINDS.INT32, True),
+        ([FIRST, LOG, BACK], KINDS.FLOAT, True),
+        # The network itself casts to float32.
+        ([OWN, LOG, BACK], KINDS.DOUBLE, False),
         # Without the first cast, as tf2onnx writes the logarithm of a cast tensor.
-        ([("Abs", ["x"], ["single"], {}), LOG, BACK], CASTS.FLOAT, False),
-        ([("Log", ["x"], ["log"], {}), BACK], CASTS.FLOAT, False),
-        # The results in float32 have other uses.
-        ([FIRST, LOG, BACK, ("Abs", ["single"], ["z"], {})], CASTS.DOUBLE, False),
-        ([FIRST, LOG, BACK, ("Abs", ["log"], ["z"], {})], CASTS.DOUBLE, False),
+        ([("Abs", ["x"], ["single"], "net/Abs", {}), LOG, BACK], KINDS.FLOAT, False),
+        ([("Log", ["x"], ["log"], "net/Log", {}), BACK], KINDS.FLOAT, False),
+        # The values in float32 have other uses.
+        ([FIRST, LOG, BACK, ("Abs", ["single"], ["z"], "a", {})], KINDS.DOUBLE, False),
+        ([FIRST, LOG, BACK, ("Abs", ["log"], ["z"], "a", {})], KINDS.DOUBLE, False),
     ],
 )
 def test_logarithms_are_computed_in_float64(nodes, kind, in_float64):
-    made = [onnx.helper.make_node(*node[:3], **node[3]) for node in nodes]
+    made = [onnx.helper.make_node(*node[:3], name=node[3], **node[4]) for node in nodes]
     ends = [
         onnx.helper.make_tensor_value_info(name, type_, [None])
-        for name, type_ in [("x", kind), ("y", CASTS.DOUBLE), ("z", CASTS.FLOAT)]
+        for name, type_ in [("x", kind), ("y", KINDS.DOUBLE), ("z", KINDS.FLOAT)]
     ]
     outputs = ends[1 : 2 + any("z" in node.output for node in made)]
-    graph = onnx.helper.make_graph(made, "logarithms", ends[:1], outputs)
-    export_onnx._compute_logarithms_in_float64(graph)
     model = onnx.helper.make_model(
-        graph,
+        onnx.helper.make_graph(made, "logarithms", ends[:1], outputs),
         opset_imports=[onnx.helper.make_opsetid("", export_onnx.OPSET)],
         ir_version=10,
     )
+    export_onnx._compute_logarithms_in_float64(model)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     x = np.array([3.0 + 1e-9]).astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
@@ -211,11 +213,25 @@ def test_logarithms_are_computed_in_float64(nodes, kind, in_float64):
 
 
 @pytest.mark.slow
-def test_logarithms_of_custom_networks(small, moons, tmp_path, one_process):
+@pytest.mark.parametrize(
+    "logarithm",
+    [
+        lambda x: tf.math.log(x) * 0.5,
+        lambda x: tf.math.log(x * 1e-60),  # 0 in float32
+        lambda x: tf.cast(tf.math.log(tf.cast(x, tf.float32)), tf.float64),
+        lambda x: tf.stop_gradient(  # minus infinity before the maximum
+            tf.maximum(
+                tf.cast(tf.math.log(tf.cast(x * 1e-60, tf.float32)), tf.float64), -9.0
+            )
+        ),
+    ],
+    ids=["float64", "tiny", "float32", "infinite"],
+)
+def test_logarithms_of_custom_networks(small, moons, tmp_path, one_process, logarithm):
     def network(shape):
         inputs = tf_keras.Input(shape)
         positive = tf.abs(tf_keras.layers.Dense(8)(inputs)) + 0.1
-        logarithms = tf.math.log(tf.cast(positive, tf.float64)) * 0.5
+        logarithms = logarithm(tf.cast(positive, tf.float64))
         return tf_keras.Model(inputs, tf.cast(logarithms, tf.float32))
 
     X, y = moons

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,11 @@ def converted(savedmodel: Path) -> bytes:
             f"operations of TensorFlow: {', '.join(missing)}. export_savedmodel "
             "supports them."
         )
-    for graph in _graphs(model.graph):
-        _compute_logarithms_in_float64(graph)
+    _compute_logarithms_in_float64(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ValueError(f"tf2onnx returned an invalid model: {error}") from error
+        raise ValueError(f"The converted model is invalid: {error}") from error
     return model.SerializeToString()
 
 
@@ -94,40 +93,35 @@ def _unknown_operations(graph: Any) -> list[str]:
     )
 
 
-def _compute_logarithms_in_float64(graph: Any) -> None:
-    """Let logarithms whose results are cast to float64 be computed in float64.
+def _compute_logarithms_in_float64(model: Any) -> None:
+    """Let logarithms of float64 numbers be computed in float64.
 
-    tf2onnx casts the arguments of float64 logarithms to float32, although runtimes
-    support float64. This would increase the rounding errors of scores.
+    tf2onnx casts the numbers to float32 and the logarithms back, although runtimes
+    support float64. Its first cast has the name of the logarithm and a number; casts
+    that the network itself contains have other names. The second cast may be merged
+    with one of these. Only the type of the first cast is changed, which is correct for
+    numbers of any type.
     """
-    import onnx
+    from onnx import TensorProto
 
-    kinds = onnx.TensorProto
-    producers = {output: node for node in graph.node for output in node.output}
-    uses = Counter(name for node in graph.node for name in node.input)
-    uses.update(output.name for output in graph.output)
-    for back in list(graph.node):
-        logarithm = (
-            producers.get(back.input[0]) if _casts_to(back, kinds.DOUBLE) else None
-        )
-        if logarithm is None or logarithm.op_type != "Log":
-            continue
-        cast = producers.get(logarithm.input[0])
-        single = [logarithm.input[0], logarithm.output[0]]
-        if _casts_to(cast, kinds.FLOAT) and all(uses[name] == 1 for name in single):
-            # The cast is kept, because its argument may have any type.
-            _target_of(cast).i = kinds.DOUBLE
-            logarithm.output[0] = back.output[0]
-            graph.node.remove(back)
-
-
-def _casts_to(node: Any, kind: int) -> bool:
-    return node is not None and node.op_type == "Cast" and _target_of(node).i == kind
-
-
-def _target_of(cast: Any) -> Any:
-    """Return the attribute of a Cast node that holds its data type."""
-    return next(attribute for attribute in cast.attribute if attribute.name == "to")
+    graphs = list(_graphs(model.graph))
+    users = defaultdict(list)
+    for node in (node for graph in graphs for node in graph.node):
+        for name in node.input:
+            users[name].append(node.op_type)
+    for graph in graphs:
+        producers = {output: node for node in graph.node for output in node.output}
+        for logarithm in (node for node in graph.node if node.op_type == "Log"):
+            cast = producers.get(logarithm.input[0])
+            if (
+                cast is not None
+                and cast.op_type == "Cast"
+                and cast.name.startswith(f"{logarithm.name}__")
+                and users[cast.output[0]] == ["Log"]
+                and set(users[logarithm.output[0]]) == {"Cast"}
+            ):
+                (target,) = (each for each in cast.attribute if each.name == "to")
+                target.i = TensorProto.DOUBLE
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
