@@ -24,12 +24,17 @@ from .exceptions import warn_of_few_samples
 
 #: Advice if a fit or a stream has too few held-out samples for flags.
 IN_FITS = (
-    "Cross-fitting (cv='auto' and validation_fraction > 0) leaves out each sample once "
-    f"and requires {MIN_SAMPLES_IN_FOLDS} unique samples; otherwise, at most a quarter "
-    "of them is held out. Pass more samples, increase ood_alpha, or call calibrate_ood."
+    "Cross-fitting (cv='auto') leaves out each sample once and requires "
+    f"{MIN_SAMPLES_IN_FOLDS} unique samples; otherwise, validation_fraction is "
+    "increased up to a quarter. Pass more samples, increase ood_alpha, or call "
+    "calibrate_ood."
 )
 IN_STREAMS = (
     "Further batches add samples. To flag samples earlier, increase ood_alpha or call "
+    "calibrate_ood."
+)
+WITHOUT_HELD_OUT = (
+    "validation_fraction=0 holds out no samples. Choose a larger fraction, or call "
     "calibrate_ood."
 )
 
@@ -168,9 +173,11 @@ class CalibrationMixin:
         """Warn if the scores are too few for a finite threshold."""
         needed = conformal.min_calibration_size(self.ood_alpha, self.ood_confidence)
         if number < needed:
-            grows = streaming and self.validation_fraction > 0
-            until = " until more samples are passed" if grows else ""
-            advice = IN_STREAMS if grows else IN_FITS
+            until, advice = "", IN_FITS
+            if not self.validation_fraction:
+                advice = WITHOUT_HELD_OUT
+            elif streaming:
+                until, advice = " until more samples are passed", IN_STREAMS
             rate = f"ood_alpha={self.ood_alpha}"
             if self.ood_confidence is not None:
                 rate += f" with ood_confidence={self.ood_confidence}"

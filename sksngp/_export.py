@@ -170,8 +170,8 @@ class ExportMixin:
 
         The model requires only an ONNX runtime where it is loaded. Its input and
         outputs have the names, types and shapes of those of `export_savedmodel`.
-        They equal the results of the methods apart from rounding errors, which are
-        smallest for ``dtype="float64"``. The conversion uses tf2onnx
+        The outputs equal the results of the methods apart from rounding errors, which
+        are smallest for ``dtype="float64"``. The conversion uses tf2onnx
         (https://github.com/onnx/tensorflow-onnx) in a separate process, which takes
         some seconds.
 

@@ -82,6 +82,9 @@ def find(estimator: Any, method: str) -> list[Found]:
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     """
+    if isinstance(estimator, FixedThresholdClassifier):
+        # It also predicts without a fit, using a classifier that was fitted before.
+        return find(getattr(estimator, "estimator_", estimator.estimator), method)
     if isinstance(estimator, Pipeline | MetaEstimatorMixin):
         check_is_fitted(estimator)
     if isinstance(estimator, Pipeline):
@@ -95,7 +98,7 @@ def find(estimator: Any, method: str) -> list[Found]:
     if isinstance(estimator, CalibratedClassifierCV):
         parts = [part.estimator for part in estimator.calibrated_classifiers_]
         return [found for part in parts for found in find(part, method)]
-    if isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):
+    if isinstance(estimator, TunedThresholdClassifierCV):
         return find(estimator.estimator_, method)
     if hasattr(estimator, "best_estimator_"):
         return find(estimator.best_estimator_, method)
@@ -208,6 +211,8 @@ def ood_pvalue(estimator: Any, X: Any) -> NDArray[np.float64]:
     ------
     AttributeError
         If `estimator` does not contain a classifier of this package.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
 
     See Also
     --------
@@ -246,6 +251,8 @@ def ood_score(estimator: Any, X: Any) -> NDArray[np.float64]:
     ------
     AttributeError
         If `estimator` does not contain a classifier of this package.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -283,6 +290,8 @@ def predict_uncertainty(
     ------
     AttributeError
         If `estimator` does not contain a classifier of this package.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
     ValueError
         If `kind` is invalid.
 
@@ -319,6 +328,8 @@ def calibrate_ood(estimator: Estimator, X: Any) -> Estimator:
     ------
     AttributeError
         If `estimator` does not contain a classifier of this package.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -368,6 +379,8 @@ def explain_ood(
     ------
     AttributeError
         If `estimator` does not contain a classifier of this package.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
     ValueError
         If the columns of `X` and `X_reference` differ or `X_reference` is empty.
 

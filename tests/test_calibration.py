@@ -99,8 +99,10 @@ def test_warning_for_too_few_samples(make_resnet, iris):
             ) as record:
                 getattr(clf, how)(X[::10], y[::10], **kwargs)
             assert [warning.filename for warning in record] == [__file__]
+            message = str(record[0].message)
             grows = how == "partial_fit" and not params
-            assert ("until more samples" in str(record[0].message)) == grows
+            assert ("until more samples" in message) == grows
+            assert ("=0 holds out no samples" in message) == bool(params)
             assert clf.ood_threshold_ == np.inf
             assert not clf.predict_ood(1e3 * X).any()
             assert (clf.ood_pvalue(1e3 * X) > clf.ood_alpha).all()

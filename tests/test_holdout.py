@@ -149,6 +149,14 @@ def test_at_least_holds_for_samples_with_several_labels(seed):
     assert 19 <= held_out <= MAX_HELD_OUT_FRACTION * unique
 
 
+def test_at_least_holds_if_it_is_almost_a_quarter():
+    """Classes of one sample are not held out, so others are held out more often."""
+    hashes, labels = np.arange(1, 80).astype(np.uint64), np.zeros(79, np.int32)
+    labels[:5] = range(1, 6)
+    assert hold_out(hashes, labels, 0.1, at_least=19).sum() == 19
+    assert not hold_out(hashes, labels, 0.1, at_least=20).any()
+
+
 def test_fractions_above_a_quarter_are_used():
     X, labels = np.arange(30.0)[:, None], np.zeros(30, int)
     assert hold_out(digests(X, 0), labels, 0.6, at_least=5).sum() == 18

@@ -12,6 +12,7 @@ import pytest
 from common import PREDICTION_METHODS, fitted_attributes
 from numpy.testing import assert_array_equal
 
+from sksngp import ResNetClassifier
 from sksngp._data.input_types import check_features, plain_labels
 
 DAYS = np.arange("2020-01-01", "2020-01-21", dtype="M8[D]")
@@ -104,10 +105,11 @@ TEXT = pd.DataFrame(
         (TEXT, "'city', 'kind'"),
         (TEXT.astype({"city": "string"}), "'city', 'kind'"),
         (pl.from_pandas(TEXT), "'city', 'kind'"),
+        (pa.Table.from_pandas(TEXT), "'city', 'kind'"),
         (TEXT.to_numpy(), "1, 2"),
         (TEXT.to_numpy().tolist(), "1, 2"),
     ],
-    ids=["pandas", "pandas string", "polars", "array", "lists"],
+    ids=["pandas", "pandas string", "polars", "Arrow", "array", "lists"],
 )
 def test_columns_of_text_are_named(make_two, no_training, X, names):
     with pytest.raises(ValueError, match=rf"hold text: \[{names}\]\. Encode them"):
@@ -118,6 +120,14 @@ def test_other_errors_of_validation_are_kept(make_two, no_training):
     X = TEXT[["a", "n"]].assign(a=np.nan)
     with pytest.raises(ValueError, match="contains NaN"):
         make_two().fit(X, LABELS)
+    with pytest.raises(ValueError, match="requires y"):
+        make_two().fit(TEXT, None)
+
+
+def test_text_in_a_new_column_is_not_the_error(small):
+    clf = small(ResNetClassifier).fit(TEXT[["a"]], LABELS)
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- city"):
+        clf.predict(TEXT[["a", "city"]])
 
 
 @pytest.mark.parametrize("name", ["dates", "pandas", "polars dates", "Arrow dates"])

@@ -200,3 +200,9 @@ def test_unfitted_estimators(small, moons):
             predict_ood(estimator, X)
     with pytest.raises(AttributeError, match="refit=True"):
         predict_ood(search.fit(X, y), X)
+    # This estimator predicts without a fit if its classifier is fitted.
+    threshold = FixedThresholdClassifier(clf)
+    with pytest.raises(NotFittedError):
+        predict_ood(threshold, X)
+    clf.fit(X, y)
+    np.testing.assert_array_equal(predict_ood(threshold, X), clf.predict_ood(X))

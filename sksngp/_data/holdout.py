@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,8 +14,8 @@ from .sources import RowSource, iter_chunks
 
 #: Maximum fraction of the samples to hold out in order to reach `at_least`.
 MAX_HELD_OUT_FRACTION = 0.25
-#: Factor by which the fraction of each class is increased to reach `at_least`.
-GROWTH = 1.1
+#: Number of steps in which the fraction of each class may be increased to 1.
+STEPS = 2**20
 #: Minimum number of unique samples to divide into folds.
 MIN_SAMPLES_IN_FOLDS = 20
 #: Samples that exceed both of these fractions, of the data and of their class, are not
@@ -151,13 +152,19 @@ def hold_out(
     if increased > largest:
         return none
     rows, sizes = _unique_samples_by_class(labels, index)
-    chosen = _choose(rows, sizes, len(distinct), increased)
-    while chosen.sum() < at_least:  # samples of several classes are chosen less often
-        increased *= GROWTH
-        chosen = _choose(rows, sizes, len(distinct), increased)
-        if increased > 1 or chosen.sum() > largest * len(distinct):
-            return none
-    return chosen[index]
+
+    def choose(step: int) -> NDArray[np.bool_]:
+        raised = increased + (1 - increased) * step / STEPS
+        return _choose(rows, sizes, len(distinct), raised)
+
+    chosen = choose(0)
+    if chosen.sum() >= at_least:
+        return chosen[index]
+    # Some samples are not chosen, such as those of several classes: raise the fraction.
+    step = bisect_left(range(STEPS), at_least, key=lambda step: choose(step).sum())
+    chosen = choose(step)
+    enough = at_least <= chosen.sum() <= largest * len(distinct)
+    return chosen[index] if enough else none
 
 
 def folds(

@@ -56,9 +56,9 @@ def check_features(X: Any) -> None:
 
 @contextmanager
 def text_columns_named(X: Any) -> Iterator[None]:
-    """Name the columns of text if the validation of samples fails.
+    """Name the columns of text if samples cannot be converted to numbers.
 
-    The error of NumPy only has the first of the cells that it cannot convert.
+    The error of NumPy contains only the first of these cells.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def text_columns_named(X: Any) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If the validation raises this error and `X` contains text.
+        If the validation raises this error because `X` contains text.
     """
     try:
         yield
     except ValueError as error:
-        names = list(_text_columns(X))
-        if not names:
+        if "could not convert" not in str(error):
             raise
+        names = list(_text_columns(X))
         raise ValueError(
             "X must hold real numbers; the following columns hold text: "
             f"{reprlib.repr(names)}. Encode them as numbers first, for example with "
@@ -147,17 +147,17 @@ def _temporal_cells(column: np.ndarray, name: Any) -> Iterator[tuple[Any, str]]:
 
 def _text_columns(X: Any) -> Iterator[Any]:
     """Yield the names or positions of columns with text other than numbers."""
-    names = list(getattr(X, "column_names", getattr(X, "columns", ())))
     if isinstance(X, pd.DataFrame):  # column names may be repeated
-        columns = [X.iloc[:, position] for position in range(len(names))]
-    elif names:
-        columns = [X[name] for name in names]
+        pairs = [(name, X.iloc[:, place]) for place, name in enumerate(X.columns)]
+    elif hasattr(X, "column_names"):  # a pyarrow Table
+        pairs = list(zip(X.column_names, X.columns, strict=True))
+    elif hasattr(X, "columns"):
+        pairs = [(name, X[name]) for name in X.columns]
     else:
-        cells = np.asarray(X, dtype=object)
-        columns = list(cells.T) if cells.ndim == 2 else []
-        names = list(range(len(columns)))
-    for name, column in zip(names, columns, strict=True):
-        if any(map(_is_text, np.asarray(column, dtype=object))):
+        pairs = list(enumerate(np.asarray(X, dtype=object).T))
+    for name, column in pairs:
+        cells = np.asarray(column)
+        if cells.dtype.kind not in "biufc" and any(map(_is_text, cells)):
             yield name
 
 

@@ -52,7 +52,7 @@ def write_atomically(
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise OSError(f"{str(target)!r} is not a regular file.")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"The folder {str(target.parent)!r} does not exist.")
+        raise FileNotFoundError(f"There is no folder {str(target.parent)!r}.")
     _remove_abandoned(target)
     try:
         with _locked(scratch) as stream:
