@@ -36,7 +36,7 @@ from ._selection import (
     Trial,
     map_in_threads,
 )
-from ._shared_parameters import RandomState
+from ._shared_parameters import RandomState, name_constructor
 from ._stream import StreamMixin
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class BaseNetworkClassifier(
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__doc__ = document(cls)
+        name_constructor(cls)
 
     # Hooks of the subclasses
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, make_dataclass
 from numbers import Integral, Real
 from textwrap import indent
+from types import FunctionType
 from typing import (
     Any,
     ClassVar,
@@ -118,6 +119,7 @@ def with_parameters(cls: T) -> T:
     constructor: Any = vars(scratch)["__init__"]
     constructor.__qualname__ = f"{cls.__qualname__}.__init__"
     constructor.__module__ = cls.__module__
+    constructor.is_derived = True
     namespace: Any = cls
     namespace.__init__ = constructor
     namespace._parameters = table
@@ -125,6 +127,30 @@ def with_parameters(cls: T) -> T:
         name: declared.constraints for name, declared in table.items()
     }
     return cls
+
+
+def name_constructor(cls: type) -> None:
+    """Give a class its own copy of a constructor of `with_parameters`.
+
+    Errors about unknown arguments then have the name of this class. Other constructors
+    do not change.
+    """
+    inherited: Any = cls.__init__  # type: ignore[misc]
+    if not hasattr(inherited, "is_derived"):
+        return
+    constructor = FunctionType(
+        inherited.__code__,
+        inherited.__globals__,
+        inherited.__name__,
+        inherited.__defaults__,
+        inherited.__closure__,
+    )
+    constructor.__dict__.update(inherited.__dict__)
+    constructor.__kwdefaults__ = inherited.__kwdefaults__
+    constructor.__annotations__ = inherited.__annotations__
+    constructor.__qualname__ = f"{cls.__qualname__}.__init__"
+    constructor.__module__ = cls.__module__
+    cls.__init__ = constructor  # type: ignore[misc]
 
 
 @with_parameters

@@ -52,6 +52,28 @@ def test_classifiers_that_differ_in_attributes_have_different_tokens(one_of_four
     assert tokenize(first) != tokenize(second)
 
 
+def test_errors_of_the_constructor_name_the_class(one_of_four):
+    class Named(one_of_four):
+        pass
+
+    for Classifier in (one_of_four, Named):
+        expected = rf"^{re.escape(Classifier.__qualname__)}\.__init__\(\) got"
+        with pytest.raises(TypeError, match=expected):
+            Classifier(num_epochs=1)
+
+
+def test_own_constructors_are_kept(one_of_four):
+    class Own(one_of_four):
+        def __init__(self, num_hidden=8):
+            super().__init__(num_hidden=num_hidden)
+
+    class Inherits(Own):
+        pass
+
+    assert clone(Inherits(num_hidden=4)).get_params() == {"num_hidden": 4}
+    assert Inherits.__init__ is Own.__init__
+
+
 def test_constructor_stores_its_parameters(one_of_four):
     """Each parameter is stored under its name, not under that of another."""
     given = {name: object() for name in signature(one_of_four).parameters}
