@@ -80,9 +80,9 @@ print(
 # Explanations of the pixels before the alarm indicate which band has changed.
 
 latest = drifting.iloc[alarm - 50 : alarm]
-contributions = clf.explain_ood(latest, X).contributions.mean(axis=0)
-for band in contributions.argsort()[::-1]:
-    print(f"{X.columns[band]}: mean contribution {contributions[band]:.2f}")
+contributions = clf.explain_ood(latest, X).to_frame().mean()
+for band, value in contributions.sort_values(ascending=False).items():
+    print(f"{band}: mean contribution {value:.2f}")
 
 # %%
 # Accuracy

@@ -99,11 +99,12 @@ print(
 
 most_unusual = clf.score_samples(X_new).argsort()[:3]
 found = clf.explain_ood(X_new.iloc[most_unusual], X)
+contributions = found.to_frame()  # a column for each measurement
 figure, axes = plt.subplots(2, 2, figsize=(13, 8), layout="constrained")
 for sample, ax in enumerate(axes.flat[:3]):
     OODExplanationDisplay.from_explanation(found, sample=sample, max_features=6, ax=ax)
-    names = np.array(found.feature_names)[found.contributions[sample].argsort()[::-1]]
-    print(f"case {X_new.index[most_unusual[sample]]}: {', '.join(names[:2])}")
+    largest = contributions.iloc[sample].nlargest(2)
+    print(f"case {largest.name}: {', '.join(largest.index)}")
     nearest = found.neighbors[sample]
     print(f"  nearest training cases: {X.index[nearest].tolist()}")
 
@@ -138,8 +139,8 @@ axes[1, 1].legend()
 # Explanations of the cases before the alarm indicate which measurement has changed.
 
 latest = drifting.iloc[monitor.alarm_at_ - 10 : monitor.alarm_at_]
-mean = clf.explain_ood(latest, X).contributions.mean(axis=0)
-print(f"largest mean contribution: {X.columns[mean.argmax()]}")
+mean = clf.explain_ood(latest, X).to_frame().mean()
+print(f"largest mean contribution: {mean.idxmax()}")
 
 if output:
     figure.savefig(output, dpi=120)

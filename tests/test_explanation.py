@@ -167,6 +167,21 @@ def test_frames(small, frame):
     assert_array_equal(found.compared_with, expected.compared_with)
 
 
+@pytest.mark.parametrize("kind", ["array", "pandas", "polars"])
+def test_contributions_as_a_dataframe(kind):
+    values = np.arange(12.0).reshape(6, 2)
+    names = ["x0", "x1"] if kind == "array" else ["length", "width"]
+    frame = pd.DataFrame(values, columns=names, index=list("abcdef"))
+    X = {"array": values, "pandas": frame, "polars": pl.DataFrame(frame)}[kind]
+    found = plain(X[:2], X, lambda rows: np.asarray(rows)[:, 1])
+    expected = pd.DataFrame(
+        found.contributions,
+        index=["a", "b"] if kind == "pandas" else [0, 1],
+        columns=names,
+    )
+    pd.testing.assert_frame_equal(found.to_frame(), expected)
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_images_have_maps(small, flat):
     rng = np.random.default_rng(0)
@@ -186,6 +201,8 @@ def test_images_have_maps(small, flat):
     )
     patches = found.contributions[:, ::2, ::2].reshape(4, -1)
     assert (patches.argmax(axis=1) == 2 * 6 + 4).all()
+    with pytest.raises(ValueError, match=r"images of shape \(10, 12\)"):
+        found.to_frame()
 
 
 def test_no_samples(fitted_two, moons):

@@ -61,6 +61,40 @@ class OODExplanation:
     feature_names: list[str]
     X: Any
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the contributions as a dataframe of shape (n_samples, n_features).
+
+        The columns have the names of the features. The index is that of `X` if `X` is a
+        pandas dataframe.
+
+        Returns
+        -------
+        DataFrame
+
+        Raises
+        ------
+        ValueError
+            If the samples are images.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sksngp import ResNetClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> clf = ResNetClassifier(num_layers=1, cv=None, epochs=2, random_state=0)
+        >>> explanation = clf.fit(X, y).explain_ood(X.tail(2), X)
+        >>> explanation.to_frame().shape
+        (2, 4)
+        """
+        if self.contributions.ndim != 2:
+            raise ValueError(
+                "Only explanations of samples with features can be converted to a "
+                f"dataframe, got images of shape {self.contributions.shape[1:]}. Use "
+                "the attribute contributions."
+            )
+        index = self.X.index if isinstance(self.X, pd.DataFrame) else None
+        return pd.DataFrame(self.contributions, index, self.feature_names)
+
     def sample_values(self, sample: int) -> np.ndarray:
         """Return the feature values of a sample, as objects if their types differ."""
         values = [column[sample] for column in _columns(self.X)]
