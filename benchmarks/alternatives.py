@@ -203,7 +203,9 @@ def main() -> None:
     parser.add_argument("--fashion-rows", type=int, default=5_000)
     arguments = parser.parse_args()
     print_header()
-    warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
+    warnings.filterwarnings(
+        "ignore", "predict_ood will not flag any sample", UserWarning
+    )
     tables: dict[str, list] = {"OOD AUROC": [], "calibration": []}
     for pair in tuning(arguments.fashion_rows).values():
         for seed in range(arguments.seeds):

@@ -149,7 +149,7 @@ def run(names: Sequence[str], data: Bunch, **params) -> pd.DataFrame:
     for name in names:
         start = time.perf_counter()
         with warnings.catch_warnings():  # no sample is held out
-            warnings.filterwarnings("ignore", "predict_ood will flag no row")
+            warnings.filterwarnings("ignore", "predict_ood will not flag any sample")
             clf = classifier(name, **params).fit(data.X_train, data.y_train)
         table[name] = measure(clf, data)
         table[name]["fit s"] = time.perf_counter() - start

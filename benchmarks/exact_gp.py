@@ -61,7 +61,9 @@ def main() -> None:
     arguments = parser.parse_args()
     print_header()
     rows = arguments.fashion_rows
-    warnings.filterwarnings("ignore", "predict_ood will flag no row", UserWarning)
+    warnings.filterwarnings(
+        "ignore", "predict_ood will not flag any sample", UserWarning
+    )
     table = pd.DataFrame(
         {
             name: pd.DataFrame(

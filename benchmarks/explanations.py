@@ -228,7 +228,7 @@ def main() -> None:
     found: list[dict] = []
     for name in arguments.tables:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "predict_ood will flag no row")
+            warnings.filterwarnings("ignore", "predict_ood will not flag any sample")
             rows = measure(
                 name, arguments.shap, arguments.seed, arguments.baselines, **params
             )

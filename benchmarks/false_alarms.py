@@ -92,7 +92,7 @@ def flagged_shares(
             with warnings.catch_warnings():
                 # Small datasets have too few samples for low rates.
                 warnings.filterwarnings(
-                    "ignore", "predict_ood will flag no row", UserWarning
+                    "ignore", "predict_ood will not flag any sample", UserWarning
                 )
                 clf.fit(X_train, y_train)
         # With the tolerance, the p-value 3 / 30 is at most the rate 0.1.

@@ -155,7 +155,7 @@ def main() -> None:
 
     lines, held = [], True
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "predict_ood will flag no row")
+        warnings.filterwarnings("ignore", "predict_ood will not flag any sample")
         for name in arguments.data:
             found, within = compare(name, make, arguments.seed)
             lines += found

@@ -4,8 +4,8 @@ Detecting a drifting sensor
 
 A satellite measures the light that the ground reflects in four spectral bands, and a
 classifier maps the land cover. In a stream of new pixels, the sensor of one band slowly
-loses its calibration. When does the drift monitor notice, and does the accuracy suffer
-before that?
+loses its calibration. When does the drift monitor raise an alarm, and does the
+accuracy decrease before that?
 
 The file ``land_cover.csv`` contains the central pixels of 3,000 neighborhoods of the
 Statlog Landsat dataset (Srinivasan 1993, UCI Machine Learning Repository,

@@ -115,8 +115,7 @@ def make_model(classifier):
 # - act on all predictions;
 # - defer rows that ``predict_ood`` flags;
 # - defer rows whose expected cost, 400 (1 - largest probability), exceeds the cost of
-#   an
-#   engineer;
+#   an engineer;
 # - defer flagged and uncertain rows;
 # - send the engineer to all pumps.
 

@@ -25,7 +25,7 @@ from sksngp.inspection import UncertaintyDisplay
 from sksngp.metrics import ood_auroc
 
 parser = argparse.ArgumentParser(description="Four classifiers on two moons.")
-parser.add_argument("--output", metavar="FILE", help="write the picture there")
+parser.add_argument("--output", metavar="FILE", help="save the figure to this file")
 output = parser.parse_args().output
 
 # %%

@@ -1,6 +1,7 @@
-"""scikit-learn classifiers that know what they don't know.
+"""Classifiers with uncertainty estimates and out-of-distribution detection.
 
-Importing this package does not import TensorFlow; the first fit does.
+They are compatible with scikit-learn. Importing this package does not import
+TensorFlow; the first fit or prediction does.
 """
 
 from ._runtime.garbage_collection import collector_paused as _paused

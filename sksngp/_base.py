@@ -179,10 +179,10 @@ class BaseNetworkClassifier(
             memory-mapped arrays, dask arrays and dataframes and
             `pyarrow.dataset.Dataset` are read in chunks, without a copy of the whole.
             If the projected samples require more than 256 MiB, each epoch reads them
-            again, in blocks in random order. Images may have the shape (n_samples,
-            height, width, channels).
+            again, partition by partition in random order. Images may have the shape
+            (n_samples, height, width, channels).
         y : array-like of shape (n_samples,)
-            Class labels: strings, booleans or integers. For a pyarrow data set, the
+            Class labels: strings, booleans or integers. For a pyarrow dataset, the
             name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative sample weights. If None, all samples have equal weight.
@@ -190,8 +190,7 @@ class BaseNetworkClassifier(
             samples. All other weights are importances: only their ratios matter, and
             they are divided by their mean. `class_weight` always gives importances.
             The temperature is fitted to held-out samples with their weights, at their
-            effective number. `ood_threshold_` is determined by samples without their
-            weights.
+            effective number. `ood_threshold_` does not depend on weights.
 
         Returns
         -------
@@ -206,8 +205,8 @@ class BaseNetworkClassifier(
         TypeError
             For sparse `X`.
         MemoryError
-            If the network or its posterior cannot fit into memory, before training
-            takes any of it.
+            If the network or its posterior does not fit into memory. Raised before
+            training starts.
 
         Warns
         -----

@@ -182,8 +182,8 @@ class CalibrationMixin:
             if self.ood_confidence is not None:
                 rate += f" with ood_confidence={self.ood_confidence}"
             warn_of_few_samples(
-                f"predict_ood will flag no row{until}: {rate} requires at least "
-                f"{needed} unique samples that were not trained on, got {number}. "
-                f"{advice}",
+                f"predict_ood will not flag any sample{until}: {rate} requires at "
+                f"least {needed} unique samples that were not trained on, got "
+                f"{number}. {advice}",
                 stacklevel=6 if streaming else 5,  # the caller of partial_fit or fit
             )

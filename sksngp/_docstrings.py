@@ -27,11 +27,11 @@ temperature_ : float
     Temperature in use.
 candidates_ : list of dict or None
     Settings that were compared (``num_layers``, ``kernel_factor``, ``ridge_penalty``),
-    the ``log_loss`` of each on held-out samples, at its best temperature and without
-    the variance of SNGP, and ``n_splits``, the number of splits that the log loss is
-    from: with more than three, most candidates are dropped after the first two. Values
-    of ``ridge_penalty`` are compared for the best candidate. Settings that are fixed,
-    or that a classifier does not have, are None.
+    or None where a setting is fixed or the classifier does not have it. ``log_loss`` is
+    computed on held-out samples at the best temperature, without the variance of SNGP,
+    and ``n_splits`` is the number of splits. With more than three splits, most
+    candidates are evaluated on the first two only. Values of ``ridge_penalty`` are
+    compared for the best candidate.
 validation_scores_ : list of float or None
     Log-likelihood of the held-out samples after each epoch that was trained with
     `early_stopping`.

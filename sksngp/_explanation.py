@@ -70,7 +70,8 @@ class ExplanationMixin:
         OODExplanation
             Explanation with the attributes `contributions` of shape (n_samples,
             n_features) or (n_samples, height, width), `scores`, and `neighbors` and
-            `distances` of shape (n_samples, n_neighbors), among others.
+            `distances` of shape (n_samples, min(n_neighbors, n_reference)), among
+            others.
 
         Raises
         ------

@@ -178,14 +178,14 @@ class ExportMixin:
         Parameters
         ----------
         path : str or path-like
-            An existing file is replaced as a whole or not at all.
+            File to write. An existing file is replaced atomically.
 
         Raises
         ------
         NotFittedError
             If the classifier is not fitted.
         ImportError
-            If tf2onnx is not installed: ``pip install tf2onnx``.
+            If tf2onnx is not installed (extra ``onnx``).
         ValueError
             If the network has operations that ONNX does not have, such as the random
             numbers of a `MCDropoutClassifier` with a network other than "resnet", or if

@@ -106,8 +106,8 @@ def find(estimator: Any, method: str) -> list[Found]:
         raise AttributeError(
             f"{type(estimator).__name__} has no method {method}. It must be a "
             "classifier of this package, a pipeline whose last step is one, a search "
-            "over either fitted with refit=True, or a calibrated or frozen classifier "
-            "around one of these."
+            "over either fitted with refit=True, or a calibrated, frozen or threshold "
+            "classifier around one of these."
         )
     return [Found(estimator, [])]
 
@@ -204,8 +204,8 @@ def ood_pvalue(estimator: Any, X: Any) -> NDArray[np.float64]:
     Returns
     -------
     float64 ndarray of shape (n_samples,)
-        P-values in (0, 1]. Lower p-values are more unusual. See
-        `SNGPClassifier.ood_pvalue`.
+        P-values in (0, 1]. Lower values indicate more unusual samples.
+        See `SNGPClassifier.ood_pvalue`.
 
     Raises
     ------
@@ -284,7 +284,8 @@ def predict_uncertainty(
     Returns
     -------
     float64 ndarray of shape (n_samples,)
-        Uncertainties in [0, 1]. Higher values are less certain.
+        Uncertainties in [0, 1]. Higher values indicate less certain
+        predictions.
 
     Raises
     ------

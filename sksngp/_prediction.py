@@ -142,7 +142,7 @@ class PredictionMixin:
         Returns
         -------
         float64 ndarray of shape (n_samples,)
-            Values in [0, 1]; higher is less certain.
+            Values in [0, 1]. Higher values indicate less certain predictions.
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")

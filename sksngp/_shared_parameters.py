@@ -203,8 +203,8 @@ class SharedParameters:
         text="""
         Number of residual blocks of "resnet". If "auto", networks of 2 and 6 blocks
         (for `SNGPClassifier` also of 0) are compared by their log loss on samples that
-        they were not trained on. If no samples are held out, and in `partial_fit`,
-        "auto" means 6, as in the tutorial.
+        they were not trained on. If no samples are held out, for more than 65,536
+        samples, and in `partial_fit`, "auto" means 6, as in the tutorial.
         """,
     )
     num_hidden: int | Literal["auto"] = parameter(
@@ -339,7 +339,7 @@ class SharedParameters:
         of (train, test) indices. Each test set in turn is excluded from training. Its
         samples determine the choices for parameters that are "auto", the temperature
         and `ood_threshold_`. The final network is then fitted on all samples. Equal
-        samples are in the same fold if `cv` is a number. Later training with
+        samples are in the same fold if `cv` is a number or "auto". Later training with
         `warm_start` or `partial_fit` holds out new samples only, and keeps the
         calibration until there are some. If None, a held-out set of
         `validation_fraction` is used instead. "auto" means 5 folds for at most 2,000
@@ -415,9 +415,9 @@ class SharedParameters:
         constraints=[Interval(Real, 0, 1, closed="neither"), None],
         kind="float in (0, 1) or None",
         text="""
-        Probability with which `ood_alpha` bounds the fraction that this fit flags,
-        over the choice of the calibration set. If None, only the expected fraction is
-        bounded: some fits flag more, others less. A confidence raises the threshold
+        Probability, over calibration sets, that a fit flags at most a fraction
+        `ood_alpha` of new in-distribution samples. If None, only the expected fraction
+        is bounded: some fits flag more, others less. A confidence raises the threshold
         and requires more samples: 59 instead of 19 for 0.95 at the default `ood_alpha`
         (Vovk 2012, arXiv 1209.2673). It is exact after `calibrate_ood`, and
         approximate after cross-fitting, whose samples are scored by several networks.

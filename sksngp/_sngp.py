@@ -24,8 +24,8 @@ class SNGPClassifier(KernelOutput):
     A residual network whose hidden layers have bounded spectral norms, so that distant
     samples have distant hidden representations, and whose output is a Gaussian process
     over random features of the hidden representation [1]_. Its variance grows with the
-    distance from the training data. Far from them, class probabilities approach those
-    of a guess, and `predict_ood` flags the sample.
+    distance from the training data. Far from them, class probabilities are less
+    confident, and `predict_ood` flags the sample.
 
     The posterior is the exact Laplace approximation at the trained weights, computed in
     float64 in one pass over the training set. Variances are predicted in `dtype`. In
@@ -35,10 +35,10 @@ class SNGPClassifier(KernelOutput):
 
     All uncertainties are in [0, 1]. The total uncertainty is the entropy of
     `predict_proba` divided by log(n_classes). The aleatoric uncertainty is the class
-    entropy, which is the same for the softmax of the mean logits. The epistemic
-    uncertainty is the variance ratio ``v(x) / v_prior(x)``, averaged over classes if
-    ``covariance="per_class"``. With ``cov_momentum > 0``, the ratio u is unbounded, and
-    the epistemic uncertainty is ``u / (1 + u)``.
+    entropy: the same for the softmax of the mean logits, divided by the temperature.
+    The epistemic uncertainty is the variance ratio ``v(x) / v_prior(x)``, averaged over
+    classes if ``covariance="per_class"``. With ``cov_momentum > 0``, the ratio u is
+    unbounded, and the epistemic uncertainty is ``u / (1 + u)``.
 
     The out-of-distribution score of `predict_ood`, `ood_pvalue` and `score_samples`
     combines four scores that detect different samples:

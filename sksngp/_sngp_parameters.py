@@ -56,10 +56,11 @@ class SNGPParameters(SharedParameters):
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
         squared distance of the training samples in the untrained network are compared
         by the log loss on held-out samples. Without such samples, and in `partial_fit`,
-        the factor is 1. While the network is trained, the factor is 1/16, and it
-        remains 1/16 if the training set is too large for the posterior mode of the
-        output weights (see `num_inducing`). The tutorial's value of 1 predicts at
-        chance for more than a few features. A number must be in [1e-30, 1e30].
+        the factor is 1. While the network is trained, the factor is 1/16, or 5/8 for
+        custom networks. It keeps this value if the training set is too large for the
+        posterior mode of the output weights (see `num_inducing`). The tutorial's value
+        of 1 predicts at chance for more than a few features. A number must be in
+        [1e-30, 1e30].
         """,
     )
     ridge_penalty: float | Literal["auto"] = parameter(
@@ -91,9 +92,10 @@ class SNGPParameters(SharedParameters):
         kind='{"shared", "per_class"}',
         text="""
         Whether all classes share one covariance, as in the tutorial, or each class has
-        its own, as in the Laplace approximation of the paper, which requires 8 M^2
-        bytes per class. "per_class" requires ``inference="monte_carlo"``, because there
-        is no mean-field formula for variances that differ between classes.
+        its own, as in the Laplace approximation of the paper. The memory stated for
+        `num_inducing` is then needed for each class. "per_class" requires
+        ``inference="monte_carlo"``, because there is no mean-field formula for
+        variances that differ between classes.
         """,
     )
     mean_field_factor: float = parameter(

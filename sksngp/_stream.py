@@ -1,4 +1,4 @@
-"""Incremental training on a stream of chunks with `partial_fit`."""
+"""Incremental training on the batches of a stream with `partial_fit`."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Fit the classifier incrementally on a chunk of a stream.
+        """Fit the classifier incrementally on a batch of a stream.
 
-        A chunk consists of one or more samples of any classes. The network is trained
-        on the chunk together with samples of earlier chunks. For this purpose, the
+        A batch consists of one or more samples of any classes. The network is trained
+        on the batch together with samples of earlier batches. For this purpose, the
         classifier stores a random sample of at most 2,000 samples, balanced between the
         classes, that does not depend on the order of the stream:
 
@@ -77,10 +77,10 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         - The means and scales of the features follow the stream.
         - Samples with values far beyond all others, more than about 10,000 times the
           range of most values of a feature, are used in the training step of their
-          chunk only, unless most samples of their class have such values: scales, later
+          batch only, unless most samples of their class have such values: scales, later
           training, the posterior and the threshold do not depend on them.
-        - Chunks of fewer than 8 samples are collected until there are 32 samples, or an
-          eighth of the previous samples. Predictions do not use them before that.
+        - Batches of fewer than 8 samples are collected until there are 32 samples, or
+          an eighth of the previous samples. Predictions do not use them before that.
         - The posterior and the threshold are computed by the first prediction that
           requires them. `SNGPClassifier` also computes its output layer then. The dense
           networks of the other classifiers are trained for 100 further steps on the
@@ -92,9 +92,9 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         out-of-distribution threshold is determined by the scores of the latest 1,000
         held-out samples under the current model.
 
-        After `fit`, the training set of which is not stored, each chunk is used for one
-        epoch. The same applies after `sksngp.persistence.load`, because files do not
-        contain samples. Pickles do.
+        After `fit`, which stores no training set, each batch is used for one epoch. The
+        same applies after `sksngp.persistence.load`, because files do not contain
+        samples. Pickles do.
 
         Parameters
         ----------
@@ -125,7 +125,8 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         Warns
         -----
         FewSamplesWarning
-            In the first call, if there are too few samples for a threshold.
+            In the first call, and whenever the held-out samples no longer suffice for
+            a threshold, for example after a change of `ood_alpha`.
 
         Examples
         --------
@@ -134,8 +135,8 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         >>> X, y = make_moons(400, noise=0.1, random_state=0)
         >>> clf = SNGPClassifier(num_layers=2, num_inducing=256, random_state=0)
         >>> for start in range(0, 400, 100):
-        ...     chunk = slice(start, start + 100)
-        ...     clf = clf.partial_fit(X[chunk], y[chunk], classes=[0, 1])
+        ...     batch = slice(start, start + 100)
+        ...     clf = clf.partial_fit(X[batch], y[batch], classes=[0, 1])
         >>> clf.score(X, y) > 0.9
         True
         """

@@ -112,9 +112,9 @@ class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
             )
         if len(input_shape) != 3:
             raise ValueError(
-                "A WideResNet needs images: X of shape (n, height, width, channels), "
-                "or flat rows and image_shape=(height, width, channels); got rows of "
-                f"shape {tuple(input_shape)}."
+                "WideResNet requires images. X must have the shape (n_samples, height, "
+                "width, channels), or image_shape must be (height, width, channels); "
+                f"got samples of shape {tuple(input_shape)}."
             )
         import tf_keras
 
@@ -128,7 +128,7 @@ class WideResNet(DefaultMissingParametersMixin, BaseEstimator):
         return tf_keras.Model(inputs, features)
 
     def _block(self, images: tf.Tensor, channels: int, strides: int) -> tf.Tensor:
-        """Two convolutions beside a shortcut."""
+        """Add two convolutions to a shortcut."""
         import tf_keras
 
         activated = _activated(images)

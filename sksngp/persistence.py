@@ -89,7 +89,7 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written. An existing file remains unchanged.
     ImportError
-        If skops is not installed. Use ``pip install skops``.
+        If skops is not installed (extra ``persistence``).
 
     See Also
     --------
@@ -144,7 +144,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     OSError
         If the file cannot be read.
     ImportError
-        If skops is not installed. Use ``pip install skops``.
+        If skops is not installed (extra ``persistence``).
 
     See Also
     --------

@@ -776,7 +776,7 @@ def test_function_that_always_returns_the_same_model(make_two, moons):
         ),
         ({"network": wide_type}, "must compute in float32, got float64"),
         ({"network": dense, "dtype": "float64"}, "requires dtype='float32'"),
-        ({"network": "wide_resnet"}, "needs images"),
+        ({"network": "wide_resnet"}, "requires images"),
         ({"image_shape": (2, 1)}, r"image_shape must be .*got \(2, 1\)"),
         ({"image_shape": (2, 0, 1)}, "image_shape must be"),
         ({"image_shape": (2, 1, True)}, "image_shape must be"),

@@ -45,7 +45,7 @@ def test_filters_of_users_take_precedence(action, times):
 
 def test_fits_warn_in_this_category(make_two, moons):
     X, y = moons
-    with pytest.warns(FewSamplesWarning, match="predict_ood will flag no row"):
+    with pytest.warns(FewSamplesWarning, match="predict_ood will not flag any sample"):
         make_two(cv=None, validation_fraction=0).fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -81,7 +81,7 @@ def test_held_out_set_can_compare_candidates(small, noisy):
 
 def test_nothing_held_out_means_defaults(small, noisy):
     clf = small(SNGPClassifier, num_layers="auto", validation_fraction=0)
-    with pytest.warns(UserWarning, match="predict_ood will flag no row"):
+    with pytest.warns(UserWarning, match="predict_ood will not flag any sample"):
         clf.fit(*noisy)
     assert clf.candidates_ is None
     assert clf.num_layers_ == 6

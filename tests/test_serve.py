@@ -850,7 +850,7 @@ def test_error_of_the_drift_monitor_does_not_prevent_answers(
     assert "left out 150 rows: out of order" in caplog.text
 
 
-@pytest.mark.filterwarnings("ignore:predict_ood will flag no row")
+@pytest.mark.filterwarnings("ignore:predict_ood will not flag any sample")
 def test_no_drift_metrics_without_held_out_scores(small, iris, tmp_path):
     clf = small(SNGPClassifier, epochs=1, validation_fraction=0.0)
     save(clf.fit(*iris), tmp_path / "model")

@@ -214,7 +214,7 @@ def test_a_search_prints_a_warning_once():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stderr.count("predict_ood will flag no row") == 1
+    assert result.stderr.count("predict_ood will not flag any sample") == 1
 
 
 def test_a_pickled_stream_goes_on(make_two, moons, outputs):

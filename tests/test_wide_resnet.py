@@ -54,7 +54,7 @@ def test_dropout_is_between_the_convolutions_of_each_block():
         ({"dropout_rate": 1.0}, (8, 8, 1), "'dropout_rate' parameter"),
         ({"l2": -1e-4}, (8, 8, 1), "'l2' parameter"),
         ({"augment": "flip"}, (8, 8, 1), "'augment' parameter"),
-        ({}, (64,), r"needs images.*got rows of shape \(64,\)"),
+        ({}, (64,), r"requires images.*got samples of shape \(64,\)"),
     ],
 )
 def test_invalid_parameters(params, shape, message):

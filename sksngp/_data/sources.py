@@ -151,7 +151,7 @@ class Selection(RowSource):
 
 
 class ClippedSource(RowSource):
-    """Rows of a source whose values are brought into a range.
+    """Source whose values are clipped to a range.
 
     Parameters
     ----------
@@ -166,21 +166,22 @@ class ClippedSource(RowSource):
         self.source, self.low, self.high = source, low, high
         self.client, self.num_workers = source.client, source.num_workers
 
-    def read(self, block: int) -> np.ndarray:
-        """Rows of a block."""
-        return np.clip(self.source.read(block), self.low, self.high)
+    def read(self, partition: int) -> np.ndarray:
+        """Read a partition and clip its values."""
+        return np.clip(self.source.read(partition), self.low, self.high)
 
-    def delayed(self, block: int) -> Delayed:
-        """Return the rows of a block as a dask delayed object."""
+    def delayed(self, partition: int) -> Delayed:
+        """Return a partition, with clipped values, as a dask delayed object."""
         import dask
 
-        return dask.delayed(np.clip)(self.source.delayed(block), self.low, self.high)
+        rows = self.source.delayed(partition)
+        return dask.delayed(np.clip)(rows, self.low, self.high)
 
 
 def clipped(
     X: np.ndarray | RowSource, low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> np.ndarray | RowSource:
-    """Rows with values that are brought into a range, column by column."""
+    """Clip samples to a range, feature by feature."""
     if isinstance(X, RowSource):
         return ClippedSource(X, low, high)
     return np.clip(X, low, high)

@@ -34,7 +34,7 @@ class StreamMemory:
     samples. If there is not enough space, classes with many samples store the same
     number of them. Because the hashes are random, the stored samples are a random
     sample of the unique samples of a class. It does not depend on the order of the
-    stream or on its chunks.
+    stream or on its batches.
 
     Parameters
     ----------

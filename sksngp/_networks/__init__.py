@@ -1,1 +1,1 @@
-"""What a network is, as values. No TensorFlow."""
+"""Settings and initial arrays of networks, without TensorFlow."""

@@ -48,7 +48,7 @@ class Dropout(SeededLayer):
     Parameters
     ----------
     rate : float or tf.Variable
-        Share of units that are set to zero.
+        Fraction of units that are set to zero.
     noise_shape : tuple of (int or None) or None, default=None
         As that of Keras' layer: units along an axis of 1 are dropped together.
     """
@@ -77,7 +77,7 @@ class Dropout(SeededLayer):
 class ShiftAndFlip(SeededLayer):
     """Images moved at random, over a border of zeros, and mirrored half of the time.
 
-    Only in training.
+    In predictions, images do not change.
 
     Parameters
     ----------

@@ -38,7 +38,8 @@ def threshold(
     Parameters
     ----------
     scores : ndarray of shape (n,)
-        Scores of the calibration set. Higher scores are more unusual.
+        Scores of the calibration set. Higher scores indicate more unusual
+        samples.
     alpha : float in (0, 1)
         Maximum false positive rate.
     confidence : float in (0, 1), default=None
@@ -100,7 +101,8 @@ def pvalues(scores: Array, calibration: np.ndarray, xp: Namespace = np) -> Array
     Parameters
     ----------
     scores : array of shape (m,)
-        Scores of the samples to test. Higher scores are more unusual.
+        Scores of the samples to test. Higher scores indicate more unusual
+        samples.
     calibration : ndarray of shape (n,)
         Scores of the calibration set.
     xp : Namespace, default=numpy

@@ -37,13 +37,13 @@ class OODExplanation:
         Out-of-distribution scores.
     typical_scores : float64 ndarray of shape (n_samples,)
         Mean scores of the reference samples with which each sample is compared.
-    compared_with : int ndarray of shape (n_samples, 5)
+    compared_with : int ndarray of shape (n_samples, min(5, n_reference))
         Positions of these reference samples in `X_reference`. They are the samples that
         agree with the explained sample in most features.
-    neighbors : int ndarray of shape (n_samples, n_neighbors)
+    neighbors : int ndarray of shape (n_samples, min(n_neighbors, n_reference))
         Positions in `X_reference` of the nearest samples in terms of the hidden
         representation, in order of increasing distance.
-    distances : float64 ndarray of shape (n_samples, n_neighbors)
+    distances : float64 ndarray of the shape of `neighbors`
         Euclidean distances between the hidden representations of a sample and its
         neighbors.
     feature_names : list of str

@@ -35,7 +35,8 @@ class OODHistogramDisplay:
     Parameters
     ----------
     scores_in : ndarray of shape (n_in,)
-        Scores of in-distribution samples. Higher scores are more unusual.
+        Scores of in-distribution samples. Higher scores indicate more unusual
+        samples.
     scores_out : ndarray of shape (n_out,)
         Scores of out-of-distribution samples.
     threshold : float, default=None
@@ -94,7 +95,7 @@ class OODHistogramDisplay:
         names: tuple[str, str] = ("known", "unknown"),
         legend: bool = True,
         xlabel: str = "out-of-distribution score",
-        ylabel: str = "share of rows",
+        ylabel: str = "fraction of samples",
         **kwargs: Any,
     ) -> Self:
         """Plot visualization.

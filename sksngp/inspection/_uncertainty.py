@@ -358,7 +358,7 @@ def _draw_points(
             marker = MARKERS[index // len(COLORS) % len(MARKERS)]
             draw(X[y == name], color, marker, f"class {name}", **style)
     elif X is not None:
-        draw(X, "0.2", "o", "rows", **style)
+        draw(X, "0.2", "o", "samples", **style)
     if X_ood is not None:
         style = {**style, "s": 1.6 * style["s"]}
         draw(X_ood, "black", "X", "out of distribution", **style)

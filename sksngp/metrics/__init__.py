@@ -2,8 +2,8 @@
 
 The metrics complement those of scikit-learn, such as the log loss
 (`sklearn.metrics.log_loss`) and the Brier score (`sklearn.metrics.brier_score_loss`).
-In all functions, higher scores are more unusual and higher uncertainties are less
-certain, as in ``predict_uncertainty``.
+In all functions, higher scores indicate more unusual samples, and higher uncertainties
+less certain predictions, as in ``predict_uncertainty``.
 """
 
 from ._calibration import (

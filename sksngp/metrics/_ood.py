@@ -19,7 +19,8 @@ def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores are more unusual.
+        Scores of in-distribution samples. Higher scores indicate more unusual
+        samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
 
@@ -67,7 +68,8 @@ def fpr_at_tpr(
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores are more unusual.
+        Scores of in-distribution samples. Higher scores indicate more unusual
+        samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
     tpr : float in (0, 1], default=0.95
@@ -128,7 +130,8 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores are more unusual.
+        Scores of in-distribution samples. Higher scores indicate more unusual
+        samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
 
