@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
@@ -38,6 +37,7 @@ from ._selection import (
 )
 from ._shared_parameters import RandomState, name_constructor
 from ._stream import StreamMixin
+from ._uncertainty.temperature import probability_at
 
 if TYPE_CHECKING:
     from ._tensorflow.network_pool import CompiledNetwork
@@ -150,8 +150,7 @@ class BaseNetworkClassifier(
 
     def _tempered(self, temperature: float, logits: np.ndarray) -> np.ndarray:
         """Return class probabilities at a temperature."""
-        proba = softmax(logits / temperature, axis=-1)
-        return proba if proba.ndim == 2 else proba.mean(axis=0)
+        return probability_at(logits, temperature)
 
     @abstractmethod
     def _evaluate(

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
 from ._shared_parameters import SharedParameters, parameter, with_parameters
-from ._uncertainty.entropy import decompose
+from ._uncertainty.entropy import quantity_of_samples
 
 if TYPE_CHECKING:
     from ._tensorflow.network_pool import CompiledNetwork
@@ -79,11 +79,4 @@ class DeepEnsembleClassifier(DeepEnsembleParameters, BaseNetworkClassifier):
     ) -> NDArray[np.float64]:
         logits = self._logits(compiled, projected)
         samples = softmax(logits / self.temperature_, axis=-1)
-        samples = samples.reshape(
-            -1, *samples.shape[-2:]
-        )  # also if there is one member
-        return (
-            samples.mean(axis=0)
-            if quantity == "proba"
-            else decompose(samples)[quantity]
-        )
+        return quantity_of_samples(samples, quantity)

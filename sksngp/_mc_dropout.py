@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from ._base import BaseNetworkClassifier
 from ._fitted_arrays import FittedArray
 from ._shared_parameters import SharedParameters, parameter, with_parameters
-from ._uncertainty.entropy import decompose
+from ._uncertainty.entropy import quantity_of_samples
 from ._wide_resnet import WideResNet
 
 if TYPE_CHECKING:
@@ -125,8 +125,4 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
     ) -> NDArray[np.float64]:
         logits = self._logits(compiled, projected)
         samples = softmax(logits / self.temperature_, axis=-1)
-        return (
-            samples.mean(axis=0)
-            if quantity == "proba"
-            else decompose(samples)[quantity]
-        )
+        return quantity_of_samples(samples, quantity)

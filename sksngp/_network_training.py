@@ -114,8 +114,7 @@ class NetworkTrainingMixin(NetworkParametersMixin):
             self.weights_, history = train(
                 compiled,
                 rows,
-                epochs=len(learning_rates),
-                learning_rates=learning_rates,
+                learning_rates,
                 batch_size=self.batch_size,
                 seed=int(rng.integers(2**31)),
                 validation=validation if self.early_stopping else None,

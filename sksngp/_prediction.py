@@ -260,9 +260,7 @@ class PredictionMixin:
         arrays = {
             "classes_": FittedArray(self.classes_, (classes,), dtype=None),
             "ood_scores_": FittedArray(self.ood_scores_, (None,)),
-            "temperature_": FittedArray(
-                np.array(self.temperature_, float), (), positive=True
-            ),
+            "temperature_": FittedArray.of_positive(self.temperature_),
         }
         width = architecture.projection_width
         if width is not None:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from ._data.rows import Rows
 from ._data.sample_weight import effective_weights
 from ._data.sources import RowSource, select_samples
 from ._data.streamed_rows import StreamedRows
 from ._runtime.threads import run_in_threads
-from ._uncertainty.temperature import fit_temperature, log_loss_at
+from ._uncertainty.temperature import fit_temperature, log_loss_at, probability_at
 
 if TYPE_CHECKING:
     from ._base import BaseNetworkClassifier
@@ -303,13 +302,9 @@ def map_in_threads(function: Callable[[Fold], Any], folds: Sequence[Fold]) -> li
 
 
 def _calibrated_loss(logits: np.ndarray, trial: Trial) -> float:
-    def proba(temperature: float) -> np.ndarray:
-        samples = softmax(logits / temperature, axis=-1)
-        return samples if samples.ndim == 2 else samples.mean(axis=0)
-
     labels, weights = trial.labels, trial.weights
-    temperature = fit_temperature(proba, labels, weights)
-    return log_loss_at(proba(temperature), labels, weights)
+    temperature = fit_temperature(partial(probability_at, logits), labels, weights)
+    return log_loss_at(probability_at(logits, temperature), labels, weights)
 
 
 def out_of_fold_temperature(trial: Trial) -> float:

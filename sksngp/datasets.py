@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from http.client import HTTPException
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,9 +25,10 @@ from sklearn.utils import (
     check_random_state,
     indexable,
 )
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from ._data.idx_files import read_idx
+from ._function_parameters import checks_parameters
 
 __all__ = [
     "InOut",
@@ -48,19 +48,6 @@ FASHION_MNIST_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _checks_parameters(
-    constraints: dict[str, list[Any]],
-) -> Callable[[_Function], _Function]:
-    """Decorate a function to validate its parameters first.
-
-    In contrast to the decorator of scikit-learn, the type of the function is preserved.
-    """
-    return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
 class InOut(Bunch):
@@ -95,7 +82,7 @@ class InOut(Bunch):
     X_ood: Any
 
 
-@_checks_parameters(
+@checks_parameters(
     {
         "n_samples": [Interval(Integral, 2, None, closed="left")],
         "noise": [Interval(Real, 0, None, closed="left")],
@@ -142,7 +129,7 @@ def two_moons(
     return X + shifts[y], y
 
 
-@_checks_parameters(
+@checks_parameters(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -181,7 +168,7 @@ def two_moons_ood(
     return rng.normal((2.5, -1.75), 0.1, size=(n_samples, 2))
 
 
-@_checks_parameters({"n": [Interval(Integral, 1, None, closed="left")]})
+@checks_parameters({"n": [Interval(Integral, 1, None, closed="left")]})
 def two_moons_grid(n: int = 100) -> NDArray[np.float64]:
     """Make a regular grid of points around the two moons.
 
@@ -210,7 +197,7 @@ def two_moons_grid(n: int = 100) -> NDArray[np.float64]:
     return np.column_stack([x.ravel(), y.ravel()])
 
 
-@_checks_parameters(
+@checks_parameters(
     {
         "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
@@ -296,7 +283,7 @@ def hold_out_classes(
     )
 
 
-@_checks_parameters({"X": ["array-like"], "random_state": ["random_state"]})
+@checks_parameters({"X": ["array-like"], "random_state": ["random_state"]})
 def shuffle_columns(
     X: Any, *, random_state: int | np.random.RandomState | None = None
 ) -> Any:
@@ -346,7 +333,7 @@ def shuffle_columns(
     return shuffled
 
 
-@_checks_parameters({"data_home": [str, os.PathLike, None]})
+@checks_parameters({"data_home": [str, os.PathLike, None]})
 def load_fashion_mnist(*, data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """Load Fashion-MNIST, 70,000 grayscale images of clothes in ten classes.
 

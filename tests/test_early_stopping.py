@@ -14,8 +14,8 @@ def recorded(monkeypatch):
     """Record the calls of `training.train` and the returned values."""
     calls, train = [], training.train
 
-    def record(compiled, rows, **kwargs):
-        returned = train(compiled, rows, **kwargs)
+    def record(compiled, rows, learning_rates, **kwargs):
+        returned = train(compiled, rows, learning_rates, **kwargs)
         calls.append((compiled, kwargs["validation"], *returned))
         return returned
 

@@ -12,6 +12,7 @@ from sksngp._uncertainty.entropy import (
     decompose,
     entropy_of_logits,
     normalized_entropy,
+    quantity_of_samples,
 )
 
 
@@ -118,3 +119,12 @@ def test_entropies_of_nearly_certain_predictions_differ():
     found = normalized_entropy(np.column_stack([np.ones(5), others]))
     assert found[0] == 0
     assert (np.diff(found) > 0).all()
+
+
+def test_quantities_of_samples():
+    samples = softmax(np.random.default_rng(0).normal(size=(3, 5, 4)), axis=-1)
+    assert_allclose(quantity_of_samples(samples, "proba"), samples.mean(axis=0))
+    for kind, expected in decompose(samples).items():
+        assert_allclose(quantity_of_samples(samples, kind), expected)
+    assert_allclose(quantity_of_samples(samples[0], "proba"), samples[0])
+    assert_allclose(quantity_of_samples(samples[0], "epistemic"), 0, atol=1e-12)

@@ -15,9 +15,10 @@ PACKAGE = Path(__file__).parents[1] / "sksngp"
 MAY_IMPORT = {
     "_version": "",
     "exceptions": "",
-    "datasets": "_data",
-    "metrics": "",
+    "datasets": "_data _function_parameters",
+    "metrics": "_function_parameters",
     "_shared_parameters": "",
+    "_function_parameters": "",
     "_docstrings": "_shared_parameters",
     "_compat": "_data",
     "_fitted_arrays": "",
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "_base": """
         _calibration _compat _data _docstrings _explanation _export _held_out
         _network_training _networks _prediction _runtime _selection _shared_parameters
-        _stream
+        _stream _uncertainty
     """,
     "_resnet": "_base _uncertainty",
     "_mc_dropout": "_base _fitted_arrays _shared_parameters _uncertainty _wide_resnet",

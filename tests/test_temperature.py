@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from scipy.special import softmax
 
-from sksngp._uncertainty.temperature import fit_temperature
+from sksngp._uncertainty.temperature import fit_temperature, probability_at
 
 
 def draw(n, num_classes=4, seed=0):
@@ -57,3 +58,11 @@ def test_a_weight_is_a_repetition():
 
 def test_without_weight_it_is_one():
     assert fitted(*draw(9), np.zeros(9)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_probability_is_the_mean_over_samples_of_the_network():
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4))
+    each = [probability_at(sample, 2.0) for sample in logits]
+    for proba, sample in zip(each, logits, strict=True):
+        assert_allclose(proba, softmax(sample / 2, axis=1))
+    assert_allclose(probability_at(logits, 2.0), np.mean(each, axis=0))

@@ -6,6 +6,7 @@ from reference import forward, gradient
 from scipy.special import log_softmax
 
 from sksngp._data.rows import Rows
+from sksngp._networks.dense_architecture import DenseArchitecture
 from sksngp._networks.kinds import architecture_of
 from sksngp._tensorflow import network_pool, training
 from sksngp._tensorflow.training import DivergenceError, train, validation_score
@@ -33,8 +34,13 @@ def problem(n=37, seed=0, **changes):
     return fields, weights, Rows(projected, labels, rng.uniform(0.2, 3, size=n))
 
 
+LEARNING_RATE = 0.01
+
+
 @contextmanager
-def loaded(fields, weights, *, learning_rate=0.01, dropout_rate=0.0, bound=1e6):
+def loaded(
+    fields, weights, *, learning_rate=LEARNING_RATE, dropout_rate=0.0, bound=1e6
+):
     with network_pool.lease(**fields) as compiled:
         compiled.load(
             weights, spec_norm_bound=bound, input_scale=0.7, dropout_rate=dropout_rate
@@ -49,10 +55,9 @@ def run(fields, weights, rows, *, epochs=3, batch_size=8, seed=5, **kwargs):
         for key in ("learning_rate", "dropout_rate", "bound")
         if key in kwargs
     }
+    rates = [settings.get("learning_rate", LEARNING_RATE)] * epochs
     with loaded(fields, weights, **settings) as compiled:
-        return train(
-            compiled, rows, epochs=epochs, batch_size=batch_size, seed=seed, **kwargs
-        )
+        return train(compiled, rows, rates, batch_size=batch_size, seed=seed, **kwargs)
 
 
 def cross_entropy(weights, rows):
@@ -209,7 +214,7 @@ def test_optimizer_state_is_reset_at_the_start_and_included_in_dumps(optimizer):
     halves = []
     with loaded(fields, weights) as compiled:
         for _ in range(2):
-            halves.append(train(compiled, rows, epochs=1, batch_size=37, seed=5))
+            halves.append(train(compiled, rows, [0.01], batch_size=37, seed=5))
             state = compiled.dump_optimizer()
             compiled.load_optimizer(0.5)  # another use in between
             compiled.load_optimizer(0.01, state)
@@ -368,10 +373,11 @@ def test_returned_weights_have_the_best_recorded_score(changes):
 
 @every_network
 @pytest.mark.parametrize("chunk", [5, 8192])
-def test_validation_score_is_the_mean_log_likelihood(changes, chunk):
+def test_validation_score_is_the_mean_log_likelihood(changes, chunk, monkeypatch):
     fields, weights, rows = problem(**changes)
+    monkeypatch.setattr(DenseArchitecture, "validation_chunk", chunk)
     with loaded(fields, weights) as compiled:
-        score = validation_score(compiled, rows, chunk=chunk)
+        score = validation_score(compiled, rows)
     likelihood = np.exp(-cross_entropy(weights, rows))
     if likelihood.ndim == 2:
         likelihood = likelihood.mean(axis=0)

@@ -11,6 +11,9 @@ from .._runtime.blas import one_thread
 from .architecture import Architecture, glorot_uniform
 from .memory_needs import KERNEL_COPIES, WEIGHT_COPIES, Need
 
+#: Relative margin below the bound of spectral norms, which rounding could exceed.
+NORM_MARGIN = 1e-6
+
 
 @dataclass(frozen=True)
 class DenseArchitecture(Architecture):
@@ -136,6 +139,6 @@ def project_spectral_norm(
             gram = kernel.T.astype(np.float64) @ kernel
             norm = np.sqrt(np.linalg.eigvalsh(gram)[-1])
             if norm > bound:
-                # The margin keeps rounding from lifting the norm above the bound.
-                projected[name] = kernel * kernel.dtype.type((1 - 1e-6) * bound / norm)
+                factor = (1 - NORM_MARGIN) * bound / norm
+                projected[name] = kernel * kernel.dtype.type(factor)
     return projected

@@ -11,6 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator
 from dataclasses import fields
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -207,8 +208,6 @@ def _function_errors(function: Any, classifier: BaseNetworkClassifier) -> Iterat
         yield f"depth is {network.depth} of {len(weights)} arrays"
     if all(array.shape[-1:] != (64 * network.width,) for array in weights.values()):
         yield f"width is {network.width}, but no array has this width"
-    size = 1
-    for length in function.input_shape:
-        size *= length
-    if len(function.input_shape) != 3 or size != classifier.n_features_in_:
+    num_values = prod(function.input_shape)
+    if len(function.input_shape) != 3 or num_values != classifier.n_features_in_:
         yield f"the network expects images of shape {function.input_shape}"

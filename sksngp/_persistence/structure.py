@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
@@ -212,7 +213,7 @@ class _Tree:
             raise ValueError("it has too many references to its arrays")
         with self.archive.open(entry) as stream:
             dtype, shape, start = _array_header(stream)
-        if entry.file_size - start != dtype.itemsize * _product(shape):
+        if entry.file_size - start != dtype.itemsize * prod(shape):
             raise ValueError(
                 f"the size of the array in {name[:80]!r} differs from its header"
             )
@@ -231,13 +232,6 @@ def _array_header(stream: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     if len(shape) > 32 or any(length < 0 for length in shape):
         raise ValueError("an array has an impossible shape")
     return dtype, shape, stream.tell()
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 # For each loader of skops, a function checks a node and yields the digests of its

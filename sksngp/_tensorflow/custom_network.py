@@ -15,6 +15,7 @@ import tf_keras
 from .._networks.architecture import Architecture
 from .._networks.custom_architecture import CustomArchitecture
 from .._networks.custom_function import NetworkFunction
+from .._networks.dense_architecture import NORM_MARGIN
 from .._networks.kinds import architecture_of
 from .custom_build import build, built_differently
 from .custom_structure import layers_are_known, leaves
@@ -70,9 +71,7 @@ class CustomNetwork(Network):
     def make_hidden_layers(self) -> list[tf_keras.layers.Layer]:
         """Build the model and replace layers by seeded and normalized ones."""
         self.seeded: list[SeededLayer] = []
-        self.normalized: list[
-            DenseWithoutPowerIteration | NormalizedConv2D | NormalizedKernel
-        ] = []
+        self.normalized: list[NormalizedLayer] = []
         self.model = build(self.function, self._seed, self.architecture.mixed)
         if layers_are_known(self.model):
             self.model = tf_keras.models.clone_model(
@@ -228,7 +227,8 @@ class CustomNetwork(Network):
             norm = layer.spectral_norm()
             if norm > bound:
                 kernel = layer.kernel
-                factor = (1 - 1e-6) * bound / norm  # may be too small for float32
+                # The factor may be too small for float32.
+                factor = (1 - NORM_MARGIN) * bound / norm
                 kernel.assign(kernel.numpy().astype(np.float64) * factor)
         return self.dump()
 

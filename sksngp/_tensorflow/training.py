@@ -31,11 +31,10 @@ class DivergenceError(ValueError):
 def train(
     compiled: CompiledNetwork,
     rows: Rows | StreamedRows,
+    learning_rates: Sequence[float],
     *,
-    epochs: int,
     batch_size: int | None,
     seed: int,
-    learning_rates: Sequence[float] | None = None,
     validation: Rows | StreamedRows | None = None,
     patience: int = 10,
     verbose: bool = False,
@@ -47,13 +46,12 @@ def train(
     compiled : CompiledNetwork
         Network that is loaded with weights, variables and an optimizer state.
     rows : Rows or StreamedRows
-    epochs : int
+    learning_rates : sequence of float
+        Learning rate of each epoch.
     batch_size : int or None
         As for `CompiledNetwork.epoch`.
     seed : int
         Seed of shuffling and dropout.
-    learning_rates : sequence of float, default=None
-        Learning rate of each epoch. If None, that of the optimizer is kept.
     validation : Rows, StreamedRows or None, default=None
         Held-out samples. If given, training stops when their score has not increased
         for `patience` epochs, and the weights of the best epoch are returned.
@@ -74,10 +72,9 @@ def train(
     run_epoch = _epochs(compiled, rows, batch_size, seed)
     history = History()
     best_epoch, best_weights = 0, None
-    with progress(epochs, unit="epoch", enabled=verbose) as report:
-        for epoch in range(epochs):
-            if learning_rates is not None:
-                compiled.set_learning_rate(learning_rates[epoch])
+    with progress(len(learning_rates), unit="epoch", enabled=verbose) as report:
+        for epoch, learning_rate in enumerate(learning_rates):
+            compiled.set_learning_rate(learning_rate)
             loss = run_epoch(epoch)
             if not np.isfinite(loss):
                 raise DivergenceError(
@@ -149,9 +146,7 @@ def _check_finite(weights: dict[str, np.ndarray]) -> None:
             )
 
 
-def validation_score(
-    compiled: CompiledNetwork, rows: Rows | StreamedRows, chunk: int | None = None
-) -> float:
+def validation_score(compiled: CompiledNetwork, rows: Rows | StreamedRows) -> float:
     """Return the mean log-likelihood of labels under the mean softmax of members.
 
     Returns
@@ -160,8 +155,7 @@ def validation_score(
         Score of at most 0; higher is better.
     """
     total = 0.0
-    chunk = chunk or compiled.architecture.validation_chunk
-    for projected, part in rows.chunks(1, size=chunk):
+    for projected, part in rows.chunks(1, size=compiled.architecture.validation_chunk):
         outputs = compiled.forward(projected)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         labels = np.broadcast_to(rows.labels[part], logits.shape[:-1])

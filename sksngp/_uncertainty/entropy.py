@@ -82,6 +82,26 @@ def entropy_of_logits(logits: Array, xp: Namespace = np) -> Array:
     return xp.clip(entropy / np.log(num_classes), 0.0, 1.0)
 
 
+def quantity_of_samples(samples: Array, quantity: str) -> Array:
+    """Compute the mean of sampled predictions, or an uncertainty.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (S, n, K) or (n, K)
+        Class probabilities, as for `decompose`. Two dimensions stand for one sample.
+    quantity : str
+        "proba", or one of `KINDS`.
+
+    Returns
+    -------
+    ndarray of shape (n, K) for "proba", or (n,)
+    """
+    samples = samples.reshape(-1, *samples.shape[-2:])
+    if quantity == "proba":
+        return samples.mean(axis=0)
+    return decompose(samples)[quantity]
+
+
 def decompose(samples: Array, xp: Namespace = np) -> dict[str, Array]:
     """Decompose the uncertainty of sampled predictions.
 

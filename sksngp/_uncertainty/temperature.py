@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 #: Bound on the absolute logarithm of the temperature in the grid search. The subsequent
 #: refinement may exceed the bound by half a unit.
@@ -71,6 +73,24 @@ def fit_temperature(
     best = grid[np.argmin([penalized_loss(point) for point in grid])]
     bounds = (best - grid[1] + grid[0], best + grid[1] - grid[0])
     return float(np.exp(minimize_scalar(penalized_loss, bounds=bounds).x))
+
+
+def probability_at(logits: np.ndarray, temperature: float) -> NDArray[np.float64]:
+    """Return the softmax at a temperature, averaged over samples of the network.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, K) or (S, n, K)
+        Logits, of one network or of S samples of it.
+    temperature : float
+
+    Returns
+    -------
+    float64 ndarray of shape (n, K)
+        Class probabilities.
+    """
+    proba: NDArray[np.float64] = softmax(logits / temperature, axis=-1)
+    return proba if proba.ndim == 2 else proba.mean(axis=0)
 
 
 def log_loss_at(proba: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._checks import check_classification_inputs, check_weights, checks_parameters
+from .._function_parameters import checks_parameters
+from ._checks import check_classification_inputs, check_weights
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "y_true": ["array-like"],

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils._param_validation import validate_params
 
 #: Tolerance for sums of probabilities, which allows for rounding in half precision.
 SUM_TOLERANCE = 1e-3
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def checks_parameters(
-    constraints: dict[str, list[Any]],
-) -> Callable[[Function], Function]:
-    """Decorate a function to validate its parameters first.
-
-    In contrast to the decorator of scikit-learn, the type of the function is preserved.
-    """
-    return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
 def column(

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.utils._param_validation import Interval
 
-from ._checks import checks_parameters, column
+from .._function_parameters import checks_parameters
+from ._checks import column
 
 
 @checks_parameters({"scores_in": ["array-like"], "scores_out": ["array-like"]})

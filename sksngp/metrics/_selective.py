@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from ._checks import checks_parameters, column
+from .._function_parameters import checks_parameters
+from ._checks import column
 
 
 @checks_parameters({"correct": ["array-like"], "uncertainty": ["array-like"]})
