@@ -274,7 +274,7 @@ class BaseNetworkClassifier(
             return model._train_network(samples, mask, generators[depth][number])
 
         ridges = self._ridges_to_compare(splits)
-        search = Search(depths, factors, ridges, num_splits, train)
+        search = Search(depths, factors, ridges, num_splits, train).run()
         map_in_threads(
             lambda fold: fold.model._finish(fold.rows, search.best),
             search.trial.folds,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,12 +200,16 @@ class Search:
     Attributes
     ----------
     best : Candidate
+        Set by `run`.
     trial : Trial
-        The networks of the best candidate's depth, one for each split.
+        The networks of the best candidate's depth, one for each split. Set by `run`.
     scores : list of dict or None
         The settings of each candidate, its ``log_loss``, and ``n_splits``, the number
         of splits on which it was computed. None if there is only one candidate.
     """
+
+    best: Candidate
+    trial: Trial
 
     def __init__(
         self,
@@ -215,27 +219,32 @@ class Search:
         num_splits: int,
         train: Callable[[int, int], Fold],
     ) -> None:
-        self._train = train
+        self._depths, self._factors, self._ridges = depths, factors, ridges
+        self._num_splits, self._train = num_splits, train
         self._trials = {depth: Trial(depth, []) for depth in depths}
-        candidates = [
-            Candidate(depth, factor, ridges[0])
-            for depth, factor in product(depths, factors)
-        ]
         self._logits: dict[Candidate, list[np.ndarray]] = {}
         self._losses: dict[Candidate, float] = {}
+
+    def run(self) -> Self:
+        """Train the networks and find the best candidate."""
+        candidates = [
+            Candidate(depth, factor, self._ridges[0])
+            for depth, factor in product(self._depths, self._factors)
+        ]
         if len(candidates) == 1:
-            self._extend(depths[0], num_splits)
+            self._extend(self._depths[0], self._num_splits)
         else:
-            if num_splits > MOST_SPLITS:
+            if self._num_splits > MOST_SPLITS:
                 self._compare(candidates, FIRST_SPLITS)
                 candidates = self._sorted(candidates)[:NUM_FINALISTS]
-            self._compare(candidates, num_splits)
-        if len(ridges) > 1:
+            self._compare(candidates, self._num_splits)
+        if len(self._ridges) > 1:
             best = self._sorted(candidates)[0]
-            candidates = [best._replace(ridge_penalty=ridge) for ridge in ridges]
-            self._compare(candidates, num_splits)
+            candidates = [best._replace(ridge_penalty=ridge) for ridge in self._ridges]
+            self._compare(candidates, self._num_splits)
         self.best = self._sorted(candidates)[0]
         self.trial = self._trials[self.best.num_layers]
+        return self
 
     @property
     def scores(self) -> list[dict[str, float | int | None]] | None:

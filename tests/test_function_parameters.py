@@ -22,7 +22,7 @@ def test_valid_values_are_passed_on():
 
 
 def test_error_names_the_parameter_and_the_value():
-    with pytest.raises(InvalidParameterError, match="'number' parameter.*Got '3'"):
+    with pytest.raises(InvalidParameterError, match=r"'number' parameter.*Got '3'"):
         checked("3")
 
 

@@ -21,7 +21,7 @@ def test_reliability_of_predictions(judged, ax):
     error = expected_calibration_error(y, proba, n_bins=5)
     assert display.expected_calibration_error_ == pytest.approx(error)
     sizes = display.markers_.get_sizes()
-    np.testing.assert_array_equal(np.argsort(sizes), np.argsort(curve.share))
+    np.testing.assert_array_equal(np.argsort(sizes), np.argsort(curve.fraction))
     assert display.ax_ is ax
     assert display.line_.get_label() == f"ECE {error:.3f}"
 

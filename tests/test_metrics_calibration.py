@@ -181,7 +181,7 @@ def test_bins_of_equal_weight_by_hand():
     curve = reliability_curve([0, 1, 0, 0], proba, n_bins=2, strategy="quantile")
     np.testing.assert_allclose(curve.confidence, [0.55, 0.8])
     np.testing.assert_allclose(curve.accuracy, [0.5, 1.0])
-    np.testing.assert_allclose(curve.share, [0.5, 0.5])
+    np.testing.assert_allclose(curve.fraction, [0.5, 0.5])
 
 
 @given(predictions(), st.integers(1, 20), st.sampled_from(["uniform", "quantile"]))
@@ -190,13 +190,17 @@ def test_curves_hold_all_rows_and_make_the_error(problem, n_bins, strategy):
     given_ = {"labels": range(proba.shape[1]), "sample_weight": weight}
     given_ |= {"n_bins": n_bins, "strategy": strategy}
     curve = reliability_curve(y_true, proba, **given_)
-    assert len(curve.share) <= n_bins
-    assert curve.share.sum() == pytest.approx(1)
+    assert len(curve.fraction) <= n_bins
+    assert curve.fraction.sum() == pytest.approx(1)
     assert (np.diff(curve.confidence) > 0).all()
     right = proba.argmax(axis=1) == y_true
-    assert curve.share @ curve.accuracy == pytest.approx(weight @ right / weight.sum())
+    assert curve.fraction @ curve.accuracy == pytest.approx(
+        weight @ right / weight.sum()
+    )
     error = expected_calibration_error(y_true, proba, **given_)
-    assert error == pytest.approx(curve.share @ abs(curve.accuracy - curve.confidence))
+    assert error == pytest.approx(
+        curve.fraction @ abs(curve.accuracy - curve.confidence)
+    )
     repeated = np.repeat(np.arange(len(y_true)), weight)
     given_["sample_weight"] = None
     for ours, theirs in zip(

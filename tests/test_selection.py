@@ -311,7 +311,7 @@ def search(depths, factors, num_splits, ridges=(None,)):
         mask = np.arange(30 * num_splits) // 30 == number
         return Fold(Guess(depth), rows, rows, mask, np.ones(30))
 
-    return Search(depths, factors, ridges, num_splits, train), trained
+    return Search(depths, factors, ridges, num_splits, train).run(), trained
 
 
 @pytest.mark.parametrize("num_splits", [1, 3])

@@ -26,7 +26,7 @@ class ReliabilityDisplay:
     ----------
     confidence, accuracy : ndarray of shape (n_bins,)
         Mean confidence and accuracy of each non-empty bin.
-    share : ndarray of shape (n_bins,)
+    fraction : ndarray of shape (n_bins,)
         Fraction of the total weight in each bin.
     name : str, default=None
         Name of the classifier in the legend. If None, no name is shown.
@@ -34,11 +34,12 @@ class ReliabilityDisplay:
     Attributes
     ----------
     expected_calibration_error_ : float
-        Mean absolute difference between accuracy and confidence, weighted by `share`.
+        Mean absolute difference between accuracy and confidence, weighted by
+        `fraction`.
     line_ : matplotlib Line2D
         Reliability curve.
     markers_ : matplotlib PathCollection
-        Markers of the bins, whose size increases with `share`.
+        Markers of the bins, whose size increases with `fraction`.
     ax_ : matplotlib Axes
         Axes with the reliability curve.
     figure_ : matplotlib Figure
@@ -66,12 +67,12 @@ class ReliabilityDisplay:
         *,
         confidence: np.ndarray,
         accuracy: np.ndarray,
-        share: np.ndarray,
+        fraction: np.ndarray,
         name: str | None = None,
     ) -> None:
         self.confidence = confidence
         self.accuracy = accuracy
-        self.share = share
+        self.fraction = fraction
         self.name = name
 
     def plot(
@@ -93,9 +94,9 @@ class ReliabilityDisplay:
         display : ReliabilityDisplay
             Object that stores the data and the plotted elements.
         """
-        ax = make_axes(ax, "ReliabilityDisplay")
+        ax = make_axes(ax, "ReliabilityDisplay.plot")
         self.expected_calibration_error_ = float(
-            self.share @ np.abs(self.accuracy - self.confidence)
+            self.fraction @ np.abs(self.accuracy - self.confidence)
         )
         name = self.name if name is None else name
         summary = f"ECE {self.expected_calibration_error_:.3f}"
@@ -110,7 +111,7 @@ class ReliabilityDisplay:
         self.markers_ = ax.scatter(
             self.confidence,
             self.accuracy,
-            s=10 + 200 * self.share,
+            s=10 + 200 * self.fraction,
             color=self.line_.get_color(),
         )
         set_labels(ax, None, None, "confidence", "accuracy")

@@ -85,7 +85,7 @@ class RiskCoverageDisplay:
         display : RiskCoverageDisplay
             Object that stores the data and the plotted elements.
         """
-        ax = make_axes(ax, "RiskCoverageDisplay")
+        ax = make_axes(ax, "RiskCoverageDisplay.plot")
         self.area_under_risk_coverage_ = float(np.mean(self.risk))
         name = self.name if name is None else name
         summary = f"AURC {self.area_under_risk_coverage_:.4f}"

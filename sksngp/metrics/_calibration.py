@@ -28,7 +28,7 @@ class ReliabilityCurve(NamedTuple):
 
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-    share: NDArray[np.float64]
+    fraction: NDArray[np.float64]
 
 
 class BrierDecomposition(NamedTuple):
@@ -77,8 +77,8 @@ def reliability_curve(
     Returns
     -------
     ReliabilityCurve
-        Named tuple of the arrays `confidence` (mean), `accuracy` and `share` (fraction
-        of the total weight) of the non-empty bins, in order of increasing confidence.
+        Named tuple of the arrays `confidence` (mean), `accuracy` and `fraction` (of the
+        total weight) of the non-empty bins, in order of increasing confidence.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def expected_calibration_error(
         labels=labels,
         sample_weight=sample_weight,
     )
-    return float(curve.share @ np.abs(curve.accuracy - curve.confidence))
+    return float(curve.fraction @ np.abs(curve.accuracy - curve.confidence))
 
 
 @checks_parameters(_CONSTRAINTS)
@@ -282,10 +282,10 @@ def brier_decomposition(
     for label, p in zip(names, checked.T, strict=True):
         o = (truth == label).astype(np.float64)
         bins = np.searchsorted(_edges(p, weight, n_bins, strategy), p)
-        share = np.bincount(bins, weights=weight)
-        held = share > 0
+        fraction = np.bincount(bins, weights=weight)
+        held = fraction > 0
         gap = np.bincount(bins, weights=weight * (p - o))[held]
-        reliability += float(np.sum(gap**2 / share[held]))
+        reliability += float(np.sum(gap**2 / fraction[held]))
         frequency = float(weight @ o)
         uncertainty += max(frequency * (1.0 - frequency), 0.0)  # rounding errors
         score += float(weight @ (p - o) ** 2)
