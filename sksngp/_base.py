@@ -180,7 +180,7 @@ class BaseNetworkClassifier(
             If the projected samples require more than 256 MiB, each epoch reads them
             again, partition by partition in random order. Images may have the shape
             (n_samples, height, width, channels).
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), or str
             Class labels: strings, booleans or integers. For a pyarrow dataset, the
             name of the column with them; all other columns are then features.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -206,12 +206,16 @@ class BaseNetworkClassifier(
         MemoryError
             If the network or its posterior does not fit into memory. Raised before
             training starts.
+        RuntimeError
+            If the process was forked after TensorFlow had been used.
 
         Warns
         -----
         UserWarning
             If `sample_weight` consists of integers with a mean above 10, which are
             used as counts.
+        sksngp.exceptions.FewSamplesWarning
+            If there are too few held-out samples for a threshold.
         """
         fitted = copy.copy(self)
         with one_report():

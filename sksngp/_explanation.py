@@ -78,6 +78,10 @@ class ExplanationMixin:
         ValueError
             If `X` or `X_reference` is invalid, their features differ, `X_reference`
             is empty or `n_neighbors` is less than 1.
+        TypeError
+            For sparse input.
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
 
         See Also
         --------

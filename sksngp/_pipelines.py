@@ -383,7 +383,8 @@ def explain_ood(
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
-        If the columns of `X` and `X_reference` differ or `X_reference` is empty.
+        If the columns of `X` and `X_reference` differ, `X_reference` is empty or
+        `n_neighbors` is less than 1.
 
     See Also
     --------

@@ -86,6 +86,13 @@ class PredictionMixin:
         -------
         ndarray of shape (n_samples,)
             Class labels.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -104,6 +111,13 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         return self._predict(X, "proba")
 
@@ -120,6 +134,13 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -143,6 +164,13 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values in [0, 1]. Higher values indicate less certain predictions.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` or `kind` is invalid, or if a prediction is not finite.
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
@@ -168,6 +196,13 @@ class PredictionMixin:
             exceeds `ood_threshold_`. Of new samples from the distribution of the
             calibration set, at most a fraction `ood_alpha` is flagged, in expectation
             or, if it is set, with probability `ood_confidence`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -196,6 +231,13 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values in (0, 1]. The minimum is ``1 / (1 + len(ood_scores_))``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -221,6 +263,13 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values of at most 0; higher is more similar to the training data.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         return -self._predict(X, self._ood_score_kind)
 
@@ -242,6 +291,13 @@ class PredictionMixin:
         -------
         float
             Value in [0, 1].
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` is invalid, or if a prediction is not finite.
         """
         if isinstance(y, str):
             _, y = split_label(X, y)
