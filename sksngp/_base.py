@@ -274,8 +274,10 @@ class BaseNetworkClassifier(
         def train(depth: int, number: int) -> Fold:
             model = copy.copy(self)
             model.num_layers_ = depth
-            mask = splits.masks[number]
-            return model._train_network(samples, mask, generators[depth][number])
+            held_out = splits.masks[number]
+            training = splits.training[number] if splits.training else ~held_out
+            rng = generators[depth][number]
+            return model._train_network(samples, training, held_out, rng)
 
         ridges = self._ridges_to_compare(splits)
         search = Search(depths, factors, ridges, num_splits, train).run()
@@ -290,21 +292,36 @@ class BaseNetworkClassifier(
     ) -> None:
         """Fit the model of a candidate on all samples."""
         self.num_layers_ = candidate.num_layers
-        no_sample = np.zeros(len(samples.labels), bool)
-        fold = self._train_network(samples, no_sample, rng)
+        everything = np.ones(len(samples.labels), bool)
+        fold = self._train_network(samples, everything, ~everything, rng)
         self._finish(fold.rows, candidate)
 
     def _train_network(
-        self, samples: Samples, mask: NDArray[np.bool_], rng: np.random.Generator
+        self,
+        samples: Samples,
+        training: NDArray[np.bool_],
+        held_out: NDArray[np.bool_],
+        rng: np.random.Generator,
     ) -> Fold:
-        """Train a new network without the held-out samples of a mask."""
-        weights = np.where(mask, 0.0, samples.weights)
+        """Train a new network; masks select its training and held-out samples."""
+        weights = np.where(training, samples.weights, 0.0)
         self._start(self._architecture(), samples.X, samples.labels, weights, rng)
-        rows, held_out = self._project(*samples[:3], mask)
+        rows = self._project(*samples[:3], training)
+        fold = self._fold(rows, samples, held_out)
         self._before_training(rows, rng)
         if self._needs_training():
-            self._train_for_fit(rows, held_out, rng)
-        return Fold(self, rows, held_out, mask, samples.counts[mask])
+            self._train_for_fit(rows, fold.held_out, rng)
+        return fold
+
+    def _fold(
+        self,
+        rows: Rows | StreamedRows,
+        samples: Samples,
+        held_out: NDArray[np.bool_],
+    ) -> Fold:
+        """Return this classifier with its training samples and held-out samples."""
+        others = self._project(*samples[:3], held_out) if held_out.any() else None
+        return Fold(self, rows, others, held_out, samples.counts[held_out])
 
     def _train_for_fit(
         self,
@@ -324,15 +341,15 @@ class BaseNetworkClassifier(
         mask = self._hold_out.mask(hashes, samples.labels)
         self._check_validation(mask)
         self._check_architecture(architecture)
-        rows, held_out = self._project(*samples[:3], mask)
-        self._train_for_fit(rows, held_out, rng)
+        rows = self._project(*samples[:3], ~mask)
+        fold = self._fold(rows, samples, mask)
+        self._train_for_fit(rows, fold.held_out, rng)
         self._finish(rows, Candidate(self._depth()))
-        if held_out is None:  # the calibration of the first fit is the best there is
+        if fold.held_out is None:  # the calibration of the first fit is the best
             if self.temperature != "auto":
                 self.temperature_ = float(self.temperature)
             self._apply_threshold(self.ood_scores_)
             return
-        fold = Fold(self, rows, held_out, mask, samples.counts[mask])
         splits = Splits([mask], hashes, refit=False)
         self._calibrate(Trial(self._depth(), [fold]), samples, splits)
 

@@ -52,40 +52,61 @@ class HeldOutMixin:
     def _choose_folds(self, samples: Samples, key: int) -> Splits | None:
         """Assign samples to folds; return None if there are too few samples."""
         hashes = holdout.digests(samples.X, key)
-        common = None
+        common = training = None
         if self._cv_is_automatic() or isinstance(self.cv, Integral):
-            number = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
+            number = NUM_FOLDS
+            if not self._cv_is_automatic():
+                number = int(self.cv)
+                self._check_number_of_folds(number, len(np.unique(hashes)))
             fold = holdout.folds(hashes, samples.labels, samples.weights, number)
             if fold is None:
                 return None
             masks = [fold == each for each in range(number)]
             common = fold < 0 if (fold < 0).any() else None
         else:
-            masks = self._folds_of_user(samples)
+            masks, training = self._folds_of_user(samples)
         # Later fits hold out samples that were not used for training in this one.
         rule = HoldOut.of_fraction(self.validation_fraction, len(self.classes_), key)
         self._hold_out = replace(rule, trained=hashes)
-        return Splits(masks, hashes, refit=True, common=common)
+        return Splits(masks, hashes, True, common, training)
 
-    def _folds_of_user(self, samples: Samples) -> list[NDArray[np.bool_]]:
-        """Return the masks of the test sets of a cross-validator or of splits."""
-        if hasattr(self.cv, "split"):
-            splits = self.cv.split(samples.labels, samples.labels)
-            tests = [samples.positions[test] for _, test in splits]
-        else:
-            tests = [np.asarray(test) for _, test in self.cv]
-            tests = [
-                np.flatnonzero(test) if test.dtype == bool else test for test in tests
-            ]
-        masks = [np.isin(samples.positions, test) for test in tests]
-        valid = all(mask.any() and not mask.all() for mask in masks)
-        if not masks or not valid or min(map(np.min, tests)) < 0:
+    def _check_number_of_folds(self, number: int, num_unique: int) -> None:
+        if number > num_unique:
             raise ValueError(
-                "cv must give splits by non-negative indices, with samples of positive "
-                "weight in each test set and outside of it, "
-                f"got {reprlib.repr(self.cv)}."
+                "cv must not exceed the number of unique samples of positive weight, "
+                f"{num_unique}, got {number}."
             )
-        return masks
+
+    def _folds_of_user(
+        self, samples: Samples
+    ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
+        """Return the masks of the test and training sets of the splits in `cv`."""
+        positions = samples.positions
+        if hasattr(self.cv, "split"):
+            # A source of chunks, which is no array, is represented by its positions.
+            X = samples.X if isinstance(samples.X, np.ndarray) else positions[:, None]
+            splits = [
+                (positions[train], positions[test])
+                for train, test in self.cv.split(X, self.classes_[samples.labels])
+            ]
+        else:
+            splits = [(_indices(train), _indices(test)) for train, test in self.cv]
+        trainings = [np.isin(positions, train) for train, _ in splits]
+        tests = [np.isin(positions, test) for _, test in splits]
+        valid = [
+            training.any() and test.any() and not (training & test).any()
+            for training, test in zip(trainings, tests, strict=True)
+        ]
+        smallest = min(
+            (part.min(initial=0) for pair in splits for part in pair), default=-1
+        )
+        if smallest < 0 or not all(valid):
+            raise ValueError(
+                "cv must give disjoint training and test sets by non-negative indices, "
+                "each with samples of positive weight, got "
+                f"{reprlib.repr(self.cv)}."
+            )
+        return tests, trainings
 
     def _cv_is_automatic(self) -> bool:
         return isinstance(self.cv, str)
@@ -160,3 +181,9 @@ class HeldOutMixin:
         self._hold_out = HoldOut.of_fraction(
             self.validation_fraction, len(self.classes_), int(rng.integers(2**63))
         )
+
+
+def _indices(chosen: Any) -> NDArray[np.intp]:
+    """Return the positions of samples, which may be given by a mask."""
+    chosen = np.asarray(chosen)
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen

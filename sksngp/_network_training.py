@@ -76,22 +76,12 @@ class NetworkTrainingMixin(NetworkParametersMixin):
         X: np.ndarray | RowSource,
         labels: np.ndarray,
         weights: np.ndarray,
-        held_out: NDArray[np.bool_] | None = None,
-    ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]:
-        """Return the projected training samples and held-out samples (or None)."""
-        if held_out is None or not held_out.any():
-            return project(X, labels, weights, self.projection_, self.dtype), None
-        training, validation = (
-            project(
-                select_samples(X, mask),
-                labels[mask],
-                weights[mask],
-                self.projection_,
-                self.dtype,
-            )
-            for mask in (~held_out, held_out)
-        )
-        return training, validation
+        mask: NDArray[np.bool_] | None = None,
+    ) -> Rows | StreamedRows:
+        """Project samples, or those of a mask."""
+        if mask is not None and not mask.all():
+            X, labels, weights = select_samples(X, mask), labels[mask], weights[mask]
+        return project(X, labels, weights, self.projection_, self.dtype)
 
     def _train(
         self,

@@ -74,12 +74,16 @@ class Splits:
     common : bool ndarray of shape (n,) or None, default=None
         Samples in no fold because they are a large fraction of the data. The final
         model computes their scores.
+    training : list of bool ndarray of shape (n,) or None, default=None
+        The training samples of each network. If None, these are all samples that are
+        not held out.
     """
 
     masks: list[NDArray[np.bool_]]
     hashes: NDArray[np.uint64]
     refit: bool
     common: NDArray[np.bool_] | None = None
+    training: list[NDArray[np.bool_]] | None = None
 
     @property
     def held_out(self) -> NDArray[np.bool_]:

@@ -336,16 +336,17 @@ class SharedParameters:
         kind='int, cross-validation generator, iterable, "auto" or None',
         text="""
         Folds for cross-fitting, as a number, a splitter of scikit-learn or an iterable
-        of (train, test) indices. Each test set in turn is excluded from training. Its
-        samples determine the choices for parameters that are "auto", the temperature
-        and `ood_threshold_`. The final network is then fitted on all samples. Equal
-        samples are in the same fold if `cv` is a number or "auto". Later training with
-        `warm_start` or `partial_fit` holds out new samples only, and keeps the
-        calibration until there are some. If None, a held-out set of
-        `validation_fraction` is used instead. "auto" means 5 folds for at most 2,000
-        samples and None otherwise. With `early_stopping`, `warm_start`, custom
-        networks or ``validation_fraction=0``, "auto" means None. Data with fewer than
-        20 unique samples are not divided into folds. Ignored by `partial_fit`.
+        of (train, test) indices. A network is trained on each training set. The samples
+        of the test sets determine the choices for parameters that are "auto", the
+        temperature and `ood_threshold_`. The final network is then fitted on all
+        samples. Equal samples are in the same fold if `cv` is a number, which must not
+        exceed the number of unique samples, or "auto". Later training with `warm_start`
+        or `partial_fit` holds out new samples only, and keeps the calibration until
+        there are some. If None, a held-out set of `validation_fraction` is used
+        instead. "auto" means 5 folds for at most 2,000 samples and None otherwise. With
+        `early_stopping`, `warm_start`, custom networks or ``validation_fraction=0``,
+        "auto" means None. Data with fewer than 20 unique samples are not divided into
+        folds. Ignored by `partial_fit`.
         """,
     )
     validation_fraction: float = parameter(

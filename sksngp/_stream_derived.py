@@ -70,9 +70,7 @@ class StreamDerivedMixin:
         def _constrain_weights(self) -> None: ...
         def _is_dense(self) -> bool: ...
         def _predict_valid(self, X: Any, quantity: str) -> NDArray[np.float64]: ...
-        def _project(
-            self, *args: Any
-        ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]: ...
+        def _project(self, *args: Any) -> Rows | StreamedRows: ...
         def _train(self, *args: Any, **kwargs: Any) -> None: ...
     else:
 
@@ -97,7 +95,7 @@ class StreamDerivedMixin:
         )
         model._constrain_weights()
         known = state.remembered()
-        rows, _ = model._project(*known)
+        rows = model._project(*known)
         model._finish_stream(rows, state)
         tame, others = model._calibration_rows(state)
         held_out, hashes = state.held_out.X[tame], state.held_out.hashes[tame]

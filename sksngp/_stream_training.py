@@ -57,9 +57,7 @@ class StreamTrainingMixin:
         ) -> None: ...
         def _forgets(self) -> bool: ...
         def _most_scores(self) -> int: ...
-        def _project(
-            self, *args: Any
-        ) -> tuple[Rows | StreamedRows, Rows | StreamedRows | None]: ...
+        def _project(self, *args: Any) -> Rows | StreamedRows: ...
         def _start(self, *args: Any) -> None: ...
         def _train(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -101,7 +99,7 @@ class StreamTrainingMixin:
         # Class frequencies of the first samples may differ from those of the stream.
         even = np.zeros_like(self.weights_["output/bias"])
         self.weights_ = {**self.weights_, "output/bias": even}
-        rows, _ = self._project(X, labels, weights)
+        rows = self._project(X, labels, weights)
         self._before_training(rows, drawn)
         epochs = min(VISITS_OF_NEW_MODEL, len(labels), 1 + VISITS // len(labels))
         self._train_for(rows, epochs, rng)
@@ -125,7 +123,7 @@ class StreamTrainingMixin:
         for batch in batches:
             X, labels, weights, _ = batch.part(~batch.held_out)
             X = clipped(X, *state.bounds)
-            rows, _ = self._project(X, labels, in_units(weights, state.unit))
+            rows = self._project(X, labels, in_units(weights, state.unit))
             if isinstance(rows, Rows):
                 new.append(rows)
             else:

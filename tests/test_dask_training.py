@@ -120,9 +120,7 @@ def test_training_on_workers_equals_local_training(fitted_on_workers, little_mem
 
 def test_sums_of_the_posterior_are_exact(cluster, fitted, little_memory):
     def information():
-        rows, _ = fitted._project(
-            open_source(lazy()), Y.astype(np.int32), np.ones(len(Y))
-        )
+        rows = fitted._project(open_source(lazy()), Y.astype(np.int32), np.ones(len(Y)))
         return rows.sum_over_samples(fitted._precision_of)[0], rows.source.client
 
     alone, client = information()
@@ -156,7 +154,7 @@ def test_fits_run_inside_tasks(client):
 
 
 def test_projection_has_one_key(fitted, little_memory):
-    rows, _ = fitted._project(open_source(lazy()), Y.astype(np.int32), np.ones(len(Y)))
+    rows = fitted._project(open_source(lazy()), Y.astype(np.int32), np.ones(len(Y)))
     read = reader(rows)
     graphs = [dict(read(block).__dask_graph__()) for block in range(3)]
     keys = set.intersection(*map(set, graphs))

@@ -27,7 +27,7 @@ def test_early_stopping_keeps_the_threshold(make_resnet, moons):
     assert len(clf.ood_scores_) >= 19
     assert np.isfinite(clf.ood_threshold_)
     # Too few samples for a threshold, but enough for early stopping.
-    with pytest.warns(UserWarning, match="no row"):
+    with pytest.warns(UserWarning, match="not flag any sample"):
         assert make_resnet(early_stopping=True).fit(X[:40], y[:40]).n_iter_ > 0
 
 
@@ -75,13 +75,20 @@ def test_held_out_samples_stay_held_out(
         random_state = np.random.RandomState(0)
     clf = make_resnet(epochs=1, warm_start=True, random_state=random_state)
     trained, held = set(), set()
-    project, learn = ResNetClassifier._project, ResNetClassifier._learn
+    projected = [trained]
+    project, fold, learn = (
+        getattr(ResNetClassifier, name) for name in ("_project", "_fold", "_learn")
+    )
 
-    def record(self, X, labels, weights, held_out=None):
-        held_out = np.zeros(len(X), bool) if held_out is None else held_out
-        for row, out in zip(X, held_out, strict=True):
-            (held if out else trained).add(row.tobytes())
-        return project(self, X, labels, weights, held_out)
+    def record(self, X, labels, weights, mask=None):
+        projected[-1].update(row.tobytes() for row in (X if mask is None else X[mask]))
+        return project(self, X, labels, weights, mask)
+
+    def record_fold(self, *args):
+        projected.append(held)
+        result = fold(self, *args)
+        projected.pop()
+        return result
 
     def record_stream(self, *args):
         state = learn(self, *args)
@@ -89,6 +96,7 @@ def test_held_out_samples_stay_held_out(
         return state
 
     monkeypatch.setattr(ResNetClassifier, "_project", record)
+    monkeypatch.setattr(ResNetClassifier, "_fold", record_fold)
     monkeypatch.setattr(ResNetClassifier, "_learn", record_stream)
     train(clf, *moons)
     assert len(held) >= 10

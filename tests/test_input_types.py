@@ -220,7 +220,7 @@ TRUE = LABELS == 1
 def test_label_types(make_two, y, expected):
     X = np.random.default_rng(0).normal(size=(20, 2))
     clf = make_two(epochs=1, validation_fraction=0, ood_alpha=0.5)
-    with pytest.warns(UserWarning, match="flag no row"):
+    with pytest.warns(UserWarning, match="not flag any sample"):
         clf.fit(X, y)
     assert len(clf.classes_) == 2
     if expected is None:

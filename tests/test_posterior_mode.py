@@ -1,10 +1,15 @@
 """The computed output layer is the minimum of the penalized loss."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize._linesearch import LineSearchWarning
 from scipy.special import log_softmax, logsumexp, softmax
+from sklearn.linear_model import LogisticRegression
 
+from sksngp._uncertainty import posterior_mode as module
 from sksngp._uncertainty.posterior_mode import posterior_mode
 
 
@@ -66,6 +71,21 @@ def test_absent_class_has_the_probability_of_a_pseudo_count():
     logits = mode.logits(features)
     level = np.average(logsumexp(logits[:, [0, 2]], axis=1), weights=weights)
     assert_allclose(logits[:, 1] - level, -np.log(weights.sum() + 3))
+
+
+def test_warnings_of_the_line_search_are_ignored(monkeypatch):
+    """Close to the mode, rounding errors may prevent the line search of SciPy."""
+    message = "The line search algorithm did not converge"
+
+    class WithWarning(LogisticRegression):
+        def fit(self, *args, **kwargs):
+            warnings.warn(message, LineSearchWarning, stacklevel=2)
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setattr(module, "LogisticRegression", WithWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        posterior_mode(*data(2), num_classes=2, ridge=0.1)
 
 
 def test_single_class():

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_iris, make_moons
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
 
 from sksngp import ResNetClassifier, SNGPClassifier, _sngp_output
 from sksngp._data import holdout
@@ -115,11 +115,65 @@ def test_splits_of_scikit_learn(small, noisy, as_list):
     assert len(clf.ood_scores_) == np.count_nonzero(weights)
 
 
-def test_splits_without_training_samples_are_rejected(make_two, noisy):
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ([0, 1, 2], [2, 3]),  # not disjoint
+        ([], [2, 3]),
+        ([0, 1], []),
+        ([0, -1], [2, 3]),
+        ([0, 1], [10_000]),
+    ],
+)
+def test_invalid_splits_are_rejected(make_two, noisy, train, test):
+    split = (np.array(train, int), np.array(test, int))
+    with pytest.raises(ValueError, match="cv must give disjoint training and test"):
+        make_two(cv=[split]).fit(*noisy)
+
+
+def test_more_folds_than_unique_samples_are_rejected(make_two, noisy):
+    X, y = (part[:25].repeat(2, axis=0) for part in noisy)
+    with pytest.raises(ValueError, match="unique samples of positive weight, 25, got"):
+        make_two(cv=26).fit(X, y)
+
+
+def test_no_splits_are_rejected(make_two, noisy):
+    with pytest.raises(ValueError, match="cv must give disjoint training and test"):
+        make_two(cv=[]).fit(*noisy)
+
+
+def test_networks_are_trained_on_the_training_sets(small, noisy, monkeypatch):
+    """As with TimeSeriesSplit, whose training sets have no later samples."""
     X, y = noisy
-    everything = np.arange(len(y))
-    with pytest.raises(ValueError, match="cv must give splits"):
-        make_two(cv=[(everything, everything)]).fit(X, y)
+    sizes = []
+    train = SNGPClassifier._train_for_fit
+
+    def record(self, rows, *args):
+        sizes.append(len(rows.labels))
+        return train(self, rows, *args)
+
+    monkeypatch.setattr(SNGPClassifier, "_train_for_fit", record)
+    cv = TimeSeriesSplit(3, gap=2)
+    clf = small(SNGPClassifier, cv=cv, epochs=1).fit(X, y)
+    splits = list(cv.split(X))
+    assert sizes == [len(train) for train, _ in splits] + [len(X)]
+    assert len(clf.ood_scores_) == sum(len(test) for _, test in splits)
+
+
+def test_splitters_receive_the_samples_and_their_labels(small, noisy):
+    X, y = noisy
+    labels = np.array(["no", "yes"])[y]
+
+    class ByFirstFeature(KFold):
+        def split(self, given, given_labels=None, groups=None):
+            assert_array_equal(given, X)
+            assert_array_equal(given_labels, labels)
+            high = given[:, 0] > np.median(given[:, 0])
+            yield np.flatnonzero(high), np.flatnonzero(~high)
+            yield np.flatnonzero(~high), np.flatnonzero(high)
+
+    clf = small(SNGPClassifier, cv=ByFirstFeature(), epochs=1).fit(X, labels)
+    assert len(clf.ood_scores_) == len(X)
 
 
 @pytest.mark.slow

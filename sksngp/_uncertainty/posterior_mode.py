@@ -42,6 +42,8 @@ def _ignore_warnings() -> Iterator[None]:
     # have few samples, scikit-learn warns that y may be a regression target.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        # SciPy's LineSearchWarning, for the same reason.
+        warnings.filterwarnings("ignore", ".*line search", RuntimeWarning)
         yield
 
 
