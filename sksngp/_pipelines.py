@@ -88,7 +88,11 @@ def find(estimator: Any, method: str) -> list[Found]:
     if isinstance(estimator, Pipeline | MetaEstimatorMixin):
         check_is_fitted(estimator)
     if isinstance(estimator, Pipeline):
-        steps = [estimator[:-1]] if len(estimator) > 1 else []
+        end = len(estimator) - 1
+        # Samplers of imbalanced-learn only change the training set.
+        while end and hasattr(estimator[end - 1], "fit_resample"):
+            end -= 1
+        steps = [estimator[:end]] if end else []
         return [
             Found(classifier, steps + others)
             for classifier, others in find(estimator[-1], method)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._data.collections import compute_if_lazy, split_label
 from ._data.dask_predictions import lazy_on_dask
+from ._data.input_types import plain_labels
 from ._data.projection import InputProjection, padded_blocks
 from ._data.sources import MatrixLike, RowSource
 from ._data.validation import check_samples
@@ -303,7 +304,7 @@ class PredictionMixin:
             _, y = split_label(X, y)
         return float(
             accuracy_score(
-                compute_if_lazy(y),
+                plain_labels(compute_if_lazy(y)),
                 compute_if_lazy(self.predict(X)),
                 sample_weight=compute_if_lazy(sample_weight),
             )

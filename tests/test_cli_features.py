@@ -60,6 +60,17 @@ def test_other_notations_than_in_training(columns):
     assert_allclose(features.values["number"], [1.5, 2.25])
     assert_allclose(features.values["when"], [19753, 19754])
     assert features.styles == {"decimal commas": ["number"]}
+    assert "'when': times are read as ISO8601" in features.remarks[0]
+
+
+def test_notation_of_training_applies_to_new_tables():
+    train = table(",", number=["5,2", "6,609", *["1,5"] * 20], y=["p", "q"] * 11)
+    columns = choose_columns(train, "y").columns
+    assert columns[0].style == "decimal commas"
+    features = read_features(table(",", number=["6,609", "5,401"]), columns)
+    assert_allclose(features.values["number"], [6.609, 5.401])
+    with pytest.raises(InputError, match="is not a number with decimal commas"):
+        read_features(table(",", number=["1,234.5", "2,345.5"]), columns)
 
 
 def test_one_word_is_reported_and_more_are_an_error(columns):

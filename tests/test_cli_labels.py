@@ -1,9 +1,10 @@
 """Class labels, which are compared by value."""
 
 import pandas as pd
+import pytest
 
 from sksngp._cli.labels import commonest, known_labels, read_labels
-from sksngp._cli.tables import Table
+from sksngp._cli.tables import InputError, Table
 
 
 def read(*cells):
@@ -22,6 +23,14 @@ def test_labels_in_another_case():
     assert set(labels) == {"yes", "no"}
     new = known_labels(pd.Series(["YES", "No", "NA"]), spellings)
     assert new.tolist() == ["yes", "no", None]
+
+
+def test_words_that_count_as_missing_are_named():
+    message = r"1 of 5 rows lack .* first row 3 \('None' counts as missing\)$"
+    with pytest.raises(InputError, match=message):
+        read("a", "b", "None", "a", "b")
+    with pytest.raises(InputError, match="first row 1$"):
+        read("", "b", "a", "b", "a")
 
 
 def test_commonest_label():

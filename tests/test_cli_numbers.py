@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp._cli.numbers import FORMATS, is_ambiguous, parse_numbers, parse_times
+from sksngp._cli.numbers import (
+    DECIMAL_COMMAS,
+    FORMATS,
+    THOUSANDS,
+    is_ambiguous,
+    parse_numbers,
+    parse_times,
+)
 
 
 @given(
@@ -30,6 +37,13 @@ def test_numbers_are_read_as_written(numbers, separator):
         (["1,234", "12,345.5", "7"], ",", [1234, 12345.5, 7], "commas between"),
         (["1,234", "7,5"], ",", [1.234, 7.5], "decimal commas"),
         (["1,234"], ";", [1.234], "decimal commas"),
+        (["1,234", "987", "12,500"], "\t", [1234, 987, 12500], "commas between"),
+        (["1,234.5", "2,000"], ";", [1234.5, 2000], "commas between"),
+        (["1,234", "2.5"], ";", [1234, 2.5], "commas between"),
+        (["1,234", "2500"], ";", [1.234, 2500], "decimal commas"),
+        (["1,234", "2500"], ",", [1.234, 2500], "decimal commas"),
+        (["5", "5,401", "0,437"], ",", [5, 5.401, 0.437], "decimal commas"),
+        (["1,234,567", "2"], ";", [1234567, 2], "commas between"),
         (["1e3", "", "NA", "+7"], ",", [1000, np.nan, np.nan, 7], ""),
     ],
 )
@@ -38,6 +52,26 @@ def test_commas_within_numbers(cells, separator, values, style):
     assert_allclose(parsed.values, values)
     assert not parsed.wrong.any()
     assert parsed.style.startswith(style) and bool(parsed.style) == bool(style)
+
+
+def test_notation_of_the_training_table():
+    cells = pd.Series(["6,609", "5,401"])
+    expected = {DECIMAL_COMMAS: [6.609, 5.401], THOUSANDS: [6609, 5401]}
+    for notation, values in expected.items():
+        for separator in (",", ";"):
+            parsed = parse_numbers(cells, separator, notation)
+            assert_allclose(parsed.values, values)
+            assert parsed.style == notation
+    assert parse_numbers(pd.Series(["5,2", "6,6"]), ",", THOUSANDS).wrong.all()
+    assert parse_numbers(pd.Series(["1,000,000"] * 2), ";", DECIMAL_COMMAS).wrong.all()
+    assert not parse_numbers(pd.Series(["5.2", "6"]), ",", DECIMAL_COMMAS).wrong.any()
+
+
+def test_words_with_commas_do_not_change_the_notation():
+    cells = pd.Series([*["1,234", "12,500"] * 10, "unknown, see note"])
+    parsed = parse_numbers(cells, ",")
+    assert_allclose(parsed.values[:2], [1234, 12500])
+    assert parsed.wrong.tolist() == [False] * 20 + [True]
 
 
 def test_words_among_numbers():
@@ -85,6 +119,25 @@ def test_text_without_times(cells):
 def test_time_that_is_a_word():
     parsed = parse_times(pd.Series([*TIMES.strftime("%d.%m.%Y"), "later"]))
     assert_array_equal(np.flatnonzero(parsed.wrong), [40])
+
+
+@pytest.mark.parametrize(
+    ("training", "cells", "style"),
+    [
+        ("%d/%m/%Y", ["02/20/2020", "05/21/2020"], None),  # months first
+        ("%d/%m/%Y", ["03/04/2020", "02/20/2020"], None),
+        ("%d/%m/%Y", ["20.02.2020"], "%d.%m.%Y"),
+        ("%d.%m.%Y", ["20.02.2020 13:05"], "%d.%m.%Y %H:%M"),
+        ("%m/%d/%Y", ["2020-02-20"], "ISO8601"),
+        ("ISO8601", ["20.02.2020"], "%d.%m.%Y"),
+        ("clock", ["2020-02-20"], None),
+        ("%d/%m/%Y", ["12:30"], None),
+        ("clock", ["12:30"], "clock"),
+    ],
+)
+def test_formats_that_contradict_that_of_training(training, cells, style):
+    parsed = parse_times(pd.Series(cells), training)
+    assert parsed is None if style is None else parsed.style == style
 
 
 def test_exchangeable_days_and_months():

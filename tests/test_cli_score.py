@@ -10,8 +10,11 @@ from command_line import expect_error, frame, people, read_csv, score_argv, writ
 from sklearn.datasets import load_iris
 
 from sksngp import SNGPClassifier
+from sksngp._cli.columns import choose_columns
+from sksngp._cli.features import read_features
 from sksngp._cli.main import main
-from sksngp._cli.score import RESULTS
+from sksngp._cli.score import RESULTS, NewData, _has_decimal_commas
+from sksngp._cli.tables import Table
 
 pytestmark = pytest.mark.usefixtures("small_command_line")
 
@@ -201,3 +204,22 @@ def test_second_table_with_columns_of_results(capsys, tmp_path, train_csv, no_tr
     rows = [[*header, "ood_score", "prediction"], *([*row, 1, 2] for row in rows)]
     argv = score_argv(tmp_path, train_csv, rows)
     expect_error(capsys, argv, "'prediction', 'ood_score'", "rename")
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "expected"),
+    [
+        ({"a": ["1,5", "2"]}, ";", True),
+        ({"a": ["1,5", "2"], "b": ["1.5", "2"]}, ";", False),
+        ({"a": ["1,5", "2"], "b": ["1", "2"], "c": ["x.1", "y"]}, ";", True),
+        ({"a": ["1,5", "2"]}, ",", False),
+        ({"a": ["1.5", "2"]}, ";", False),
+    ],
+)
+def test_decimal_separator_of_the_output(cells, separator, expected):
+    """The output must not have decimal commas and decimal points."""
+    frame = pd.DataFrame(cells)
+    table = Table("new.csv", frame.assign(y=["p", "q"]), separator)
+    columns = choose_columns(table, "y", keep=list(cells)).columns
+    new = NewData(table, read_features(table, columns))
+    assert _has_decimal_commas(new) == expected

@@ -182,6 +182,15 @@ def test_contributions_as_a_dataframe(kind):
     pd.testing.assert_frame_equal(found.to_frame(), expected)
 
 
+def test_columns_of_the_dataframe_are_kept():
+    X = pd.DataFrame(np.arange(12.0).reshape(6, 2), columns=[10, 11])
+    found = plain(X[:2], X, lambda rows: rows[11].to_numpy())
+    assert found.to_frame().columns.equals(X.columns)
+    X.columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])
+    found = plain(X[:2], X, lambda rows: rows["a", "y"].to_numpy())
+    assert found.to_frame().columns.equals(X.columns)
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_images_have_maps(small, flat):
     rng = np.random.default_rng(0)

@@ -106,10 +106,11 @@ TEXT = pd.DataFrame(
         (TEXT.astype({"city": "string"}), "'city', 'kind'"),
         (pl.from_pandas(TEXT), "'city', 'kind'"),
         (pa.Table.from_pandas(TEXT), "'city', 'kind'"),
+        (TEXT.assign(city=[b"Bonn"] * len(TEXT)), "'city', 'kind'"),
         (TEXT.to_numpy(), "1, 2"),
         (TEXT.to_numpy().tolist(), "1, 2"),
     ],
-    ids=["pandas", "pandas string", "polars", "Arrow", "array", "lists"],
+    ids=["pandas", "pandas string", "polars", "Arrow", "bytes", "array", "lists"],
 )
 def test_columns_of_text_are_named(make_two, no_training, X, names):
     with pytest.raises(ValueError, match=rf"hold text: \[{names}\]\. Encode them"):
@@ -122,6 +123,19 @@ def test_other_errors_of_validation_are_kept(make_two, no_training):
         make_two().fit(X, LABELS)
     with pytest.raises(ValueError, match="requires y"):
         make_two().fit(TEXT, None)
+
+
+def test_lazy_frames_are_rejected(make_two, no_training, recwarn):
+    with pytest.raises(TypeError, match=r"pass X\.collect\(\)"):
+        make_two().fit(pl.from_pandas(TEXT[["a", "n"]]).lazy(), LABELS)
+    assert not recwarn
+
+
+@pytest.mark.parametrize("kind", [int, bool])
+def test_score_accepts_labels_of_objects(small, kind):
+    X, y = TEXT[["a"]], pd.Series(np.asarray(LABELS) == LABELS[0]).astype(kind)
+    clf = small(ResNetClassifier).fit(X, y.astype(object))
+    assert clf.score(X, y.astype(object)) == clf.score(X, y)
 
 
 def test_text_in_a_new_column_is_not_the_error(small):

@@ -45,6 +45,18 @@ def test_bars_are_the_largest_contributions_in_order(explanation, ax):
     assert [bar.get_width() for bar in display.bars_] == [0.5, 0.4]
 
 
+def test_names_are_no_formulas(explanation, ax):
+    names = ["cost ($) of US ($)", "$a_$", "c"]
+    OODExplanationDisplay(
+        contributions=np.array([0.3, 0.2, 0.1]),
+        values=np.ones(3),
+        feature_names=names,
+    ).plot(ax)
+    ax.figure.canvas.draw()
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    assert shown[0] == r"cost (\$) of US (\$) = 1"
+
+
 def test_bars_of_a_frame_with_text(explanation, ax):
     X = pd.DataFrame({"a": [1.5, 2.5], "b": ["red", "blue"], "c": [3, 4]})
     for frame in (X, pl.from_pandas(X)):

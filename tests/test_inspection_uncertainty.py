@@ -152,6 +152,14 @@ def test_frame_gives_labels_and_reaches_the_estimator_as_frame(data, ax, recwarn
     assert not recwarn.list  # scikit-learn warns of missing or spurious names
 
 
+def test_names_are_no_formulas(data, ax):
+    X, y = pd.DataFrame(data[0], columns=["$a_$", "b"]), data[1]
+    clf = Distance().fit(X, y)
+    display = UncertaintyDisplay.from_estimator(clf, X, y=y, ax=ax)
+    display.figure_.canvas.draw()
+    assert display.ax_.get_xlabel() == r"\$a_\$"
+
+
 def test_polars_frame(data, ax):
     X = pl.DataFrame(data[0], schema=["width", "height"])
     clf = Distance().fit(X, data[1])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
@@ -179,6 +179,22 @@ def test_columns_of_text(small, moons):
     found = explain_ood(pipeline, odd, X)
     assert found.feature_names == ["east", "north", "sensor"]
     assert found.contributions.argmax(axis=1).tolist() == [1, 2]
+
+
+def test_samplers_are_skipped(small, moons):
+    """Pipelines of imbalanced-learn have steps that only change the training set."""
+
+    class Sampler(BaseEstimator):
+        def fit_resample(self, X, y):
+            raise AssertionError
+
+    X, y = moons
+    scaler = StandardScaler().fit(X)
+    clf = small(SNGPClassifier).fit(scaler.transform(X), y)
+    for steps in ([scaler, Sampler(), Sampler(), clf], [Sampler(), clf]):
+        pipe = Pipeline([(str(number), step) for number, step in enumerate(steps)])
+        expected = clf.predict_ood(scaler.transform(X) if len(steps) == 4 else X)
+        assert_array_equal(predict_ood(pipe, X), expected)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .numbers import Parsed, is_ambiguous, is_missing, parse_numbers, parse_times
+from .numbers import (
+    Parsed,
+    is_ambiguous,
+    is_missing,
+    missing_words,
+    parse_numbers,
+    parse_times,
+)
 from .spelling import Spellings
 from .tables import InputError, Table, listed
 
@@ -45,7 +52,7 @@ class Column:
     words : list of str
         Words in a column of numbers or times, which are treated as missing.
     style : str
-        Format of times.
+        Format of times, or notation of numbers with commas.
     sample : list of float
         Quantiles of numbers or times in increasing order.
     counts : dict of str to int
@@ -250,7 +257,7 @@ def _numeric(
         kind=kind,
         missing=float(np.isnan(parsed.values).mean()),
         words=sorted(cells[parsed.wrong].unique()),
-        style=parsed.style if kind == "time" else "",
+        style=parsed.style,
         sample=present[places.round().astype(int)].tolist(),
     )
 
@@ -263,6 +270,8 @@ def _text(cells: pd.Series, choice: Choice, numbers: Parsed) -> Column:
             f"{name!r}: used as text, because {numbers.wrong.sum():,} of its values "
             f"are not numbers, such as {cells[numbers.wrong].iloc[0]!r}"
         )
+    if words := missing_words(cells):
+        choice.remarks.append(f"{name!r}: {missing.sum():,} missing cells{words}")
     spellings = Spellings.learn(cells[~missing])
     choice.remarks += [
         f"{name!r}: {remark}" for remark in spellings.merged() + spellings.apart()

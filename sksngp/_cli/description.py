@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .columns import SAMPLE_SIZE, Column, Kind
-from .numbers import FORMATS
+from .numbers import FORMATS, NOTATIONS
 from .spelling import Spellings
 
 #: Version of the format. It increases with each incompatible change of `Description`.
@@ -145,7 +145,7 @@ def _checks_of_column(column: Column) -> Sequence[tuple[str, bool]]:
         ("kind", column.kind in get_args(Kind)),
         ("missing", _is_number(column.missing) and 0 <= column.missing <= 1),
         ("words", isinstance(column.words, list) and _are_all(column.words, str)),
-        ("style", column.style in FORMATS if is_time else column.style == ""),
+        ("style", column.style in (FORMATS if is_time else NOTATIONS)),
         ("sample", are_numbers and len(sample) <= (0 if is_text else SAMPLE_SIZE)),
         ("sample", are_numbers and sample == sorted(sample)),
         ("counts", are_counts and (sum(counts.values()) > 0) == is_text),

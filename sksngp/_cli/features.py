@@ -130,7 +130,8 @@ def _read_numbers(
     cells = table.cells[column.name]
     cells = cells.where(~cells.isin(column.words), "")
     if column.kind == "number":
-        parsed: Parsed | None = parse_numbers(cells, table.separator)
+        notation = column.style
+        parsed: Parsed | None = parse_numbers(cells, table.separator, notation)
         assert parsed is not None
         if parsed.style:
             features.styles.setdefault(parsed.style, []).append(column.name)
@@ -138,14 +139,27 @@ def _read_numbers(
         parsed = parse_times(cells, column.style)
         if parsed is None:
             parsed = Parsed(np.full(len(cells), np.nan), ~is_missing(cells))
+        elif parsed.style != column.style:
+            features.remarks.append(
+                f"{column.name!r}: times are read as {parsed.style}, those of the "
+                f"training data as {column.style}"
+            )
     if parsed.wrong.any():
         if not parsed.tolerable():
             row = parsed.wrong.argmax()
             raise InputError(
                 f"{table.path}: column {column.name!r}, row {row + 1:,}: "
-                f"{cells[row]!r} is not a {column.kind}, as the values in the training "
-                f"data are ({parsed.wrong.sum():,} of {len(cells):,} cells are not)"
+                f"{cells[row]!r} is not a {column.kind}{_format_of(column)}, as the "
+                f"values in the training data are ({parsed.wrong.sum():,} of "
+                f"{len(cells):,} cells are not)"
             )
         features.remarks.append(wrong_words(parsed, cells, column.kind))
     check_size(parsed.values, cells, table.path)
     return parsed.values
+
+
+def _format_of(column: Column) -> str:
+    """Describe the notation of a column in the training table for an error."""
+    if not column.style:
+        return ""
+    return f" {'with' if column.kind == 'number' else 'of the format'} {column.style}"

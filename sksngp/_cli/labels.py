@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .numbers import is_missing
+from .numbers import is_missing, missing_words
 from .spelling import Spellings
 from .tables import InputError, Table, check_names
 
@@ -43,6 +43,7 @@ def read_labels(table: Table, target: str) -> tuple[np.ndarray, Spellings]:
         raise InputError(
             f"{table.path}: {missing.sum():,} of {len(table):,} rows lack a value in "
             f"the target column {target!r}, first row {missing.argmax() + 1:,}"
+            + missing_words(cells)
         )
     spellings = Spellings.learn(cells)
     labels = spellings.read(cells).astype(str)

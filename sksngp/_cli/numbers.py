@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .tables import MISSING
+from .tables import MISSING, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 #: such value is always allowed.
 TOLERANCE = 0.1
 
+#: Notations of numbers with commas.
 DECIMAL_COMMAS = "decimal commas"
+THOUSANDS = "commas between thousands"
+NOTATIONS = ("", DECIMAL_COMMAS, THOUSANDS)
 #: Number of values on which formats of times are tried first.
 _SAMPLE = 100
 _DATES = (
@@ -30,7 +33,7 @@ _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = ("ISO8601", "clock", *(d + c for d in _DATES for c in _CLOCKS))
 
 _CLOCK = r"\d{1,2}:[0-5]\d(:[0-5]\d(\.\d+)?)?"
-_ENGLISH_THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"
+_ENGLISH_THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"
 _DOTTED_THOUSANDS = r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"
 _DECIMAL_COMMA = re.compile(rf"{_DOTTED_THOUSANDS}|[+-]?\d*,\d+([eE][+-]?\d+)?")
 
@@ -66,11 +69,16 @@ def is_missing(cells: pd.Series) -> NDArray[np.bool_]:
     return cells.isin(MISSING).to_numpy()
 
 
-def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
-    """Parse a column of numbers.
+def missing_words(cells: pd.Series) -> str:
+    """Describe the words that count as missing, or return an empty string."""
+    words = sorted(set(cells[is_missing(cells)]) - {""})
+    if not words:
+        return ""
+    return f" ({listed(words)} {'counts' if len(words) == 1 else 'count'} as missing)"
 
-    Commas within numbers are decimal separators. In a file whose columns are separated
-    by commas, they are thousands separators if each is followed by three digits.
+
+def parse_numbers(cells: pd.Series, separator: str = ",", notation: str = "") -> Parsed:
+    """Parse a column of numbers.
 
     Parameters
     ----------
@@ -78,6 +86,9 @@ def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
         Cells to parse.
     separator : str, default=","
         Column separator of the file.
+    notation : str, default=""
+        Notation of numbers with commas in this column of the training table:
+        `DECIMAL_COMMAS`, `THOUSANDS`, or "" if it is not known.
 
     Returns
     -------
@@ -86,12 +97,14 @@ def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
     """
     parsed = _to_numbers(cells)
     with_comma = cells[parsed.wrong & cells.str.contains(",")]
-    english = with_comma.str.fullmatch(_ENGLISH_THOUSANDS)
-    if separator == "," and not with_comma.empty and english.all():
+    if with_comma.empty:
+        return parsed
+    notation = notation or _notation(with_comma, cells[~parsed.wrong], separator)
+    if notation == THOUSANDS:
         plain = cells.where(
             ~cells.str.fullmatch(_ENGLISH_THOUSANDS), cells.str.replace(",", "")
         )
-        return _to_numbers(plain, "commas between thousands")
+        return _to_numbers(plain, THOUSANDS)
     if not with_comma.str.fullmatch(_DECIMAL_COMMA).any():
         return parsed
     dotted = cells.str.fullmatch(_DOTTED_THOUSANDS)
@@ -99,6 +112,29 @@ def parse_numbers(cells: pd.Series, separator: str = ",") -> Parsed:
     comma = cells.str.fullmatch(_DECIMAL_COMMA)
     plain = plain.where(~comma, plain.str.replace(",", ".", regex=False))
     return _to_numbers(plain, DECIMAL_COMMAS)
+
+
+def _notation(with_comma: pd.Series, others: pd.Series, separator: str) -> str:
+    """Decide between decimal commas and commas between thousands.
+
+    Commas separate thousands only if each is followed by three digits. If the cells
+    with commas could have either notation, the other numbers decide: decimal points
+    rule out decimal commas, and thousands without a comma rule out the other notation.
+    Without other numbers, commas separate thousands in files whose columns are
+    separated by commas, because a decimal comma would be unusual there.
+    """
+    thousands = with_comma.str.fullmatch(_ENGLISH_THOUSANDS)
+    decimals = with_comma.str.fullmatch(_DECIMAL_COMMA)
+    if (decimals & ~thousands).any():
+        return DECIMAL_COMMAS
+    if (thousands & ~decimals).any():
+        return THOUSANDS
+    if others.str.contains(".", regex=False).any():
+        return THOUSANDS
+    if others.str.contains(r"\d{4}").any():
+        return DECIMAL_COMMAS
+    whole = others.str.fullmatch(r"[+-]?[1-9]\d*").any()
+    return THOUSANDS if whole or separator == "," else DECIMAL_COMMAS
 
 
 def _to_numbers(cells: pd.Series, style: str = "") -> Parsed:
@@ -118,7 +154,9 @@ def parse_times(cells: pd.Series, preferred: str = "") -> Parsed | None:
     cells : Series of str
         Cells to parse.
     preferred : str, default=""
-        Format to try first.
+        Format of the column in the training table, which is tried first. Times of day
+        are then not parsed as dates or vice versa, and days and months are not
+        exchanged.
 
     Returns
     -------
@@ -131,11 +169,25 @@ def parse_times(cells: pd.Series, preferred: str = "") -> Parsed | None:
     if sample.empty or sample.str.contains(r"\d").mean() <= 0.5:
         return None
     for name in dict.fromkeys((preferred, *FORMATS)):
+        if preferred and not _agree(name, preferred):
+            continue
         if name and _to_times(sample, name).tolerable():
             parsed = _to_times(cells, name)
             if parsed.tolerable():
                 return parsed
     return None
+
+
+def _agree(first: str, second: str) -> bool:
+    """Return whether two formats do not contradict each other."""
+    if (first == "clock") != (second == "clock"):
+        return False
+    day_first = {
+        name.startswith("%d")
+        for name in (first, second)
+        if "%m" in name and not name.startswith("%Y")
+    }
+    return len(day_first) < 2
 
 
 def _to_times(cells: pd.Series, name: str) -> Parsed:

@@ -200,7 +200,6 @@ def _write(
     names = probability_names(model.pipeline.classes_)
     results |= dict(zip(names, scores.proba.T, strict=True))
     added = pd.concat([new.table.cells, pd.DataFrame(results)], axis=1)
-    commas = DECIMAL_COMMAS in new.features.styles and new.table.separator != ","
     write_atomically(
         output,
         lambda stream: added.to_csv(
@@ -208,9 +207,20 @@ def _write(
             index=False,
             float_format="%.6g",
             sep=new.table.separator,
-            decimal="," if commas else ".",
+            decimal="," if _has_decimal_commas(new) else ".",
         ),
     )
+
+
+def _has_decimal_commas(new: NewData) -> bool:
+    """Return whether numbers of the file have decimal commas and none has a point."""
+    with_commas = new.features.styles.get(DECIMAL_COMMAS, [])
+    if not with_commas or new.table.separator == ",":
+        return False
+    numbers = new.features.values.select_dtypes("float").columns.drop(with_commas)
+    cells = new.table.cells[list(numbers)]
+    with_points = cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d*\.\d+"))
+    return not with_points.to_numpy(bool).any()
 
 
 def _report_cells(

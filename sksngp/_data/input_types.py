@@ -42,8 +42,12 @@ def check_features(X: Any) -> None:
     ------
     ValueError
         If `X` contains dates, times or masked values.
+    TypeError
+        If `X` is a lazy frame of polars.
     """
     check_not_masked(X, "X")
+    if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
+        raise TypeError("X must not be a LazyFrame: pass X.collect().")
     temporal = dict(_temporal_columns(X))
     if temporal:
         raise ValueError(
@@ -76,6 +80,8 @@ def text_columns_named(X: Any) -> Iterator[None]:
         if "could not convert" not in str(error):
             raise
         names = list(_text_columns(X))
+        if not names:
+            raise
         raise ValueError(
             "X must hold real numbers; the following columns hold text: "
             f"{reprlib.repr(names)}. Encode them as numbers first, for example with "
@@ -162,8 +168,8 @@ def _text_columns(X: Any) -> Iterator[Any]:
 
 
 def _is_text(cell: Any) -> bool:
-    """Return whether a cell is a string that cannot be converted to a float."""
-    if not isinstance(cell, str):
+    """Return whether a cell is text that cannot be converted to a float."""
+    if not isinstance(cell, str | bytes):
         return False
     try:
         float(cell)

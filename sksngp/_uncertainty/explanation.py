@@ -64,8 +64,8 @@ class OODExplanation:
     def to_frame(self) -> pd.DataFrame:
         """Return the contributions as a dataframe of shape (n_samples, n_features).
 
-        The columns have the names of the features. The index is that of `X` if `X` is a
-        pandas dataframe.
+        If `X` is a pandas dataframe, its columns and its index are used. Otherwise, the
+        columns are those in `feature_names`.
 
         Returns
         -------
@@ -92,8 +92,9 @@ class OODExplanation:
                 f"dataframe, got images of shape {self.contributions.shape[1:]}. Use "
                 "the attribute contributions."
             )
-        index = self.X.index if isinstance(self.X, pd.DataFrame) else None
-        return pd.DataFrame(self.contributions, index, self.feature_names)
+        if isinstance(self.X, pd.DataFrame):
+            return pd.DataFrame(self.contributions, self.X.index, self.X.columns)
+        return pd.DataFrame(self.contributions, columns=self.feature_names)
 
     def sample_values(self, sample: int) -> np.ndarray:
         """Return the feature values of a sample, as objects if their types differ."""

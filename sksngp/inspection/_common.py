@@ -52,6 +52,11 @@ def _first(*labels: str | None) -> str:
     return next((label for label in labels if label is not None), "")
 
 
+def literal(name: Any) -> str:
+    """Return a name from the data as text in which "$" starts no formula."""
+    return str(name).replace("$", r"\$")
+
+
 def line_style(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Replace aliases in keyword arguments of a line, such as "c" for "color"."""
     from matplotlib.cbook import normalize_kwargs

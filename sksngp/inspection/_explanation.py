@@ -8,7 +8,7 @@ import numpy as np
 
 from .._pipelines import explain_ood
 from .._uncertainty.explanation import OODExplanation
-from ._common import COLORS, make_axes, require_matplotlib, set_labels
+from ._common import COLORS, literal, make_axes, require_matplotlib, set_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +114,7 @@ class OODExplanationDisplay:
         shown = np.argsort(-np.abs(self.contributions), kind="stable")[:max_features]
         shown = shown[np.argsort(-self.contributions[shown], kind="stable")]
         names = self.feature_names or [f"x{n}" for n in range(len(self.contributions))]
-        labels = [f"{names[n]} = {_short(self.values[n])}" for n in shown]
+        labels = [literal(f"{names[n]} = {_short(self.values[n])}") for n in shown]
         lengths = self.contributions[shown]
         style = {"color": np.where(lengths > 0, COLORS[-1], COLORS[0]), **kwargs}
         self.bars_ = ax.barh(np.arange(len(shown)), lengths, **style)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._common import COLORS, make_axes, require_matplotlib, set_labels
+from ._common import COLORS, literal, make_axes, require_matplotlib, set_labels
 from ._surface import (
     Surface,
     check_kind,
@@ -283,7 +283,8 @@ class UncertaintyDisplay:
         response, label, threshold = compute_surface(
             estimator, samples, kind, class_of_interest
         )
-        names = X.columns if hasattr(X, "columns") else (None, None)
+        names = map(literal, X.columns) if hasattr(X, "columns") else (None, None)
+        first, second = names
         display = cls(
             xx0=xx0,
             xx1=xx1,
@@ -295,8 +296,8 @@ class UncertaintyDisplay:
             y=labels,
             X_ood=ood,
             threshold=threshold,
-            xlabel=names[0] if xlabel is None else xlabel,
-            ylabel=names[1] if ylabel is None else ylabel,
+            xlabel=first if xlabel is None else xlabel,
+            ylabel=second if ylabel is None else ylabel,
         )
         return display.plot(ax, cmap=cmap, **kwargs)
 
@@ -356,7 +357,7 @@ def _draw_points(
         for index, name in enumerate(_labels(y, display.classes)):
             color = COLORS[index % len(COLORS)]
             marker = MARKERS[index // len(COLORS) % len(MARKERS)]
-            draw(X[y == name], color, marker, f"class {name}", **style)
+            draw(X[y == name], color, marker, f"class {literal(name)}", **style)
     elif X is not None:
         draw(X, "0.2", "o", "samples", **style)
     if X_ood is not None:
