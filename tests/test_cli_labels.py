@@ -29,7 +29,7 @@ def test_words_that_count_as_missing_are_named():
     message = r"1 of 5 rows lack .* first row 3 \('None' counts as missing\)$"
     with pytest.raises(InputError, match=message):
         read("a", "b", "None", "a", "b")
-    with pytest.raises(InputError, match="first row 1$"):
+    with pytest.raises(InputError, match=r"first row 1$"):
         read("", "b", "a", "b", "a")
 
 
