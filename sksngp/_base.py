@@ -35,7 +35,7 @@ from ._selection import (
     Trial,
     map_in_threads,
 )
-from ._shared_parameters import RandomState, name_constructor
+from ._shared_parameters import RandomState
 from ._stream import StreamMixin
 from ._uncertainty.temperature import probability_at
 
@@ -70,7 +70,6 @@ class BaseNetworkClassifier(
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__doc__ = document(cls)
-        name_constructor(cls)
 
     # Hooks of the subclasses
 
@@ -91,6 +90,9 @@ class BaseNetworkClassifier(
 
         Settings of the candidate that are None keep their values.
         """
+
+    def _finish_further(self, rows: Rows | StreamedRows) -> None:
+        """Update the state that is not that of the network with further samples."""
 
     def _held_out_parts(
         self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool
@@ -281,10 +283,7 @@ class BaseNetworkClassifier(
 
         ridges = self._ridges_to_compare(splits)
         search = Search(depths, factors, ridges, num_splits, train).run()
-        map_in_threads(
-            lambda fold: fold.model._finish(fold.rows, search.best),
-            search.trial.folds,
-        )
+        map_in_threads(lambda fold: fold.finish(search.best), search.trial.folds)
         return search
 
     def _fit_on_all(
@@ -308,6 +307,9 @@ class BaseNetworkClassifier(
         self._start(self._architecture(), samples.X, samples.labels, weights, rng)
         rows = self._project(*samples[:3], training)
         fold = self._fold(rows, samples, held_out)
+        others = ~(training | held_out)
+        if others.any():
+            fold.others = self._project(*samples[:3], others)
         self._before_training(rows, rng)
         if self._needs_training():
             self._train_for_fit(rows, fold.held_out, rng)

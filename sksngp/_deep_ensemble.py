@@ -12,7 +12,12 @@ from scipy.special import softmax
 from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
-from ._shared_parameters import SharedParameters, parameter, with_parameters
+from ._shared_parameters import (
+    SharedParameters,
+    parameter,
+    with_own_constructor,
+    with_parameters,
+)
 from ._uncertainty.entropy import quantity_of_samples
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ class DeepEnsembleParameters(SharedParameters):
     )
 
 
+@with_own_constructor
 class DeepEnsembleClassifier(DeepEnsembleParameters, BaseNetworkClassifier):
     """Average of residual networks with different initial weights.
 

@@ -26,8 +26,9 @@ num_layers_ : int
 temperature_ : float
     Temperature in use.
 candidates_ : list of dict or None
-    Settings that were compared (``num_layers``, ``kernel_factor``, ``ridge_penalty``),
-    or None where a setting is fixed or the classifier does not have it. ``log_loss`` is
+    Settings that were compared: ``num_layers``, ``kernel_factor`` and
+    ``ridge_penalty``, which are None if they are fixed or the classifier does not have
+    them. The attribute is None if nothing was compared. ``log_loss`` is
     computed on held-out samples at the best temperature, without the variance of SNGP,
     and ``n_splits`` is the number of splits. With more than three splits, most
     candidates are evaluated on the first two only. Values of ``ridge_penalty`` are

@@ -57,9 +57,9 @@ class HeldOutMixin:
             number = NUM_FOLDS
             if not self._cv_is_automatic():
                 number = int(self.cv)
-                self._check_number_of_folds(number, len(np.unique(hashes)))
             fold = holdout.folds(hashes, samples.labels, samples.weights, number)
             if fold is None:
+                self._check_number_of_folds(number)
                 return None
             masks = [fold == each for each in range(number)]
             common = fold < 0 if (fold < 0).any() else None
@@ -70,11 +70,13 @@ class HeldOutMixin:
         self._hold_out = replace(rule, trained=hashes)
         return Splits(masks, hashes, True, common, training)
 
-    def _check_number_of_folds(self, number: int, num_unique: int) -> None:
-        if number > num_unique:
+    def _check_number_of_folds(self, number: int) -> None:
+        """Raise an error if fewer folds would have been possible."""
+        if number > holdout.MIN_SAMPLES_IN_FOLDS:
             raise ValueError(
                 "cv must not exceed the number of unique samples of positive weight, "
-                f"{num_unique}, got {number}."
+                "of which those that are a large fraction of the data do not count, "
+                f"got {number}."
             )
 
     def _folds_of_user(
@@ -83,8 +85,11 @@ class HeldOutMixin:
         """Return the masks of the test and training sets of the splits in `cv`."""
         positions = samples.positions
         if hasattr(self.cv, "split"):
-            # A source of chunks, which is no array, is represented by its positions.
-            X = samples.X if isinstance(samples.X, np.ndarray) else positions[:, None]
+            # A source of chunks is not read as a whole. Splitters that depend on the
+            # features fail, because this array has none.
+            X = samples.X
+            if not isinstance(X, np.ndarray):
+                X = np.empty((len(positions), 0))
             splits = [
                 (positions[train], positions[test])
                 for train, test in self.cv.split(X, self.classes_[samples.labels])

@@ -12,7 +12,12 @@ from sklearn.utils._param_validation import Interval
 
 from ._base import BaseNetworkClassifier
 from ._fitted_arrays import FittedArray
-from ._shared_parameters import SharedParameters, parameter, with_parameters
+from ._shared_parameters import (
+    SharedParameters,
+    parameter,
+    with_own_constructor,
+    with_parameters,
+)
 from ._uncertainty.entropy import quantity_of_samples
 from ._wide_resnet import WideResNet
 
@@ -35,6 +40,7 @@ class MCDropoutParameters(SharedParameters):
     )
 
 
+@with_own_constructor
 class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
     """Residual network with dropout in prediction.
 

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import BaseNetworkClassifier
+from ._shared_parameters import with_own_constructor
 from ._uncertainty.entropy import normalized_entropy
 
 if TYPE_CHECKING:
     from ._tensorflow.network_pool import CompiledNetwork
 
 
+@with_own_constructor
 class ResNetClassifier(BaseNetworkClassifier):
     """Deterministic residual network, the baseline of the other three.
 

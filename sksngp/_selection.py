@@ -131,6 +131,8 @@ class Fold:
         Which samples are held out.
     counts : float64 ndarray of shape (m,)
         Number of equal samples that each held-out sample stands for.
+    others : Rows, StreamedRows or None, default=None
+        Samples that are neither held out nor used for training.
     """
 
     model: BaseNetworkClassifier
@@ -138,6 +140,13 @@ class Fold:
     held_out: Rows | StreamedRows | None
     mask: NDArray[np.bool_]
     counts: NDArray[np.float64]
+    others: Rows | StreamedRows | None = None
+
+    def finish(self, candidate: Candidate) -> None:
+        """Fit the state that depends on the trained network and on its samples."""
+        self.model._finish(self.rows, candidate)
+        if self.others is not None:
+            self.model._finish_further(self.others)
 
 
 @dataclass

@@ -119,7 +119,6 @@ def with_parameters(cls: T) -> T:
     constructor: Any = vars(scratch)["__init__"]
     constructor.__qualname__ = f"{cls.__qualname__}.__init__"
     constructor.__module__ = cls.__module__
-    constructor.is_derived = True
     namespace: Any = cls
     namespace.__init__ = constructor
     namespace._parameters = table
@@ -129,15 +128,12 @@ def with_parameters(cls: T) -> T:
     return cls
 
 
-def name_constructor(cls: type) -> None:
-    """Give a class its own copy of a constructor of `with_parameters`.
+def with_own_constructor(cls: T) -> T:
+    """Decorate a class to have a copy of the constructor that it inherits.
 
-    Errors about unknown arguments then have the name of this class. Other constructors
-    do not change.
+    Errors about unknown arguments then have the name of this class.
     """
     inherited: Any = cls.__init__  # type: ignore[misc]
-    if not hasattr(inherited, "is_derived"):
-        return
     constructor = FunctionType(
         inherited.__code__,
         inherited.__globals__,
@@ -145,12 +141,12 @@ def name_constructor(cls: type) -> None:
         inherited.__defaults__,
         inherited.__closure__,
     )
-    constructor.__dict__.update(inherited.__dict__)
     constructor.__kwdefaults__ = inherited.__kwdefaults__
     constructor.__annotations__ = inherited.__annotations__
     constructor.__qualname__ = f"{cls.__qualname__}.__init__"
     constructor.__module__ = cls.__module__
     cls.__init__ = constructor  # type: ignore[misc]
+    return cls
 
 
 @with_parameters
@@ -339,8 +335,9 @@ class SharedParameters:
         of (train, test) indices. A network is trained on each training set. The samples
         of the test sets determine the choices for parameters that are "auto", the
         temperature and `ood_threshold_`. The final network is then fitted on all
-        samples. Equal samples are in the same fold if `cv` is a number, which must not
-        exceed the number of unique samples, or "auto". Later training with `warm_start`
+        samples. A splitter receives the validated samples as an array. Equal samples
+        are in the same fold if `cv` is a number or "auto". A number must not exceed the
+        number of unique samples. Later training with `warm_start`
         or `partial_fit` holds out new samples only, and keeps the calibration until
         there are some. If None, a held-out set of `validation_fraction` is used
         instead. "auto" means 5 folds for at most 2,000 samples and None otherwise. With

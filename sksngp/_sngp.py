@@ -10,6 +10,7 @@ import numpy as np
 
 from ._fitted_arrays import FittedArray
 from ._networks.memory_needs import Need, posterior_need
+from ._shared_parameters import with_own_constructor
 from ._sngp_output import KernelOutput
 from ._uncertainty.input_distance import InputDistance
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ._uncertainty.posterior import Posterior
 
 
+@with_own_constructor
 class SNGPClassifier(KernelOutput):
     """Spectral-normalized neural Gaussian process (SNGP).
 
@@ -35,7 +37,7 @@ class SNGPClassifier(KernelOutput):
 
     All uncertainties are in [0, 1]. The total uncertainty is the entropy of
     `predict_proba` divided by log(n_classes). The aleatoric uncertainty is the class
-    entropy: the same for the softmax of the mean logits, divided by the temperature.
+    entropy: that of the softmax of the mean logits divided by the temperature.
     The epistemic uncertainty is the variance ratio ``v(x) / v_prior(x)``, averaged over
     classes if ``covariance="per_class"``. With ``cov_momentum > 0``, the ratio u is
     unbounded, and the epistemic uncertainty is ``u / (1 + u)``.

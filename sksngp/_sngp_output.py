@@ -146,6 +146,10 @@ class KernelOutput(ScoreOfPosterior, ABC):
         self._update_posterior(rows, from_prior=True)
         self._fit_distances(rows)
 
+    def _finish_further(self, rows: Rows | StreamedRows) -> None:
+        self._update_posterior(rows, from_prior=False)
+        self._update_distances(rows)
+
     def _compute_output(self, rows: Rows | StreamedRows) -> None:
         """Replace the trained output weights by their posterior mode."""
         dtype = self.architecture_["dtype"]
@@ -173,8 +177,7 @@ class KernelOutput(ScoreOfPosterior, ABC):
 
     def _finish_stream(self, rows: Rows | StreamedRows, state: StreamState) -> None:
         if state.fitted:
-            self._update_posterior(rows, from_prior=False)
-            self._update_distances(rows)
+            self._finish_further(rows)
             return
         if self._forgets():  # as much as all mini-batches of the stream would
             momentum = self.cov_momentum ** (state.memory.seen / len(rows.labels))

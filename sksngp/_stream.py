@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._data import holdout
+from ._data.collections import compute_if_lazy
 from ._data.input_types import plain_labels
 from ._data.projection import InputProjection
 from ._data.sample_weight import WeightTotals
@@ -108,7 +109,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             may be omitted and must otherwise be the same.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights, as for `fit`. Importances are divided by their mean over the
-            stream.
+            stream. Samples of earlier batches without weights have weight 1.
 
         Returns
         -------
@@ -213,6 +214,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
                 "partial_fit does not support class_weight='balanced', because class "
                 "frequencies of the stream are not known. Pass a dict of weights."
             )
+        classes = compute_if_lazy(classes)
         if first:
             if classes is None:
                 raise ValueError("classes must be passed in the first partial_fit.")
@@ -224,7 +226,7 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         ):
             raise ValueError(
                 f"classes={reprlib.repr(np.unique(classes).tolist())} differs from the "
-                f"classes of the first call: {reprlib.repr(self.classes_.tolist())}."
+                f"classes of earlier calls: {reprlib.repr(self.classes_.tolist())}."
             )
         return self.classes_
 
@@ -241,10 +243,10 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         )
         held_out = self._hold_out.keep_sides(holdout.are_below(hashes, cutoffs), hashes)
         held_out = state.keep_sides(held_out, hashes)
-        if not state.fitted and not state.started:
-            for label in np.unique(labels):  # the first model requires all classes
-                held_out[labels == label] &= not held_out[labels == label].all()
-        if larger.any() or not state.started:
+        new = np.setdiff1d([] if state.fitted else labels, state.known_labels())
+        for label in new:  # the model requires a sample of each class
+            held_out[labels == label] &= not held_out[labels == label].all()
+        if larger.any() or len(new):
             # These samples stay on their side after the memory has lost them.
             rule = self._hold_out.mask(hashes, labels)
             self._hold_out = self._hold_out.after(

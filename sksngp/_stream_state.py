@@ -148,6 +148,13 @@ class StreamState:
         occasional: NDArray[np.bool_] = extreme & (of_class[labels] < 0.5)
         return occasional
 
+    def known_labels(self) -> NDArray[np.int32]:
+        """Return the classes of which samples are used for training."""
+        known = np.unique(self.memory.labels)
+        if self.waiting is None:
+            return known
+        return np.union1d(known, self.waiting.labels[~self.waiting.held_out])
+
     def keep_sides(
         self, held_out: NDArray[np.bool_], hashes: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:

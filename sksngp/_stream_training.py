@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._data.holdout import HoldOut
 from ._data.projection import InputProjection
 from ._data.rows import Rows, concatenate
 from ._data.sample_weight import in_units
 from ._data.sources import clipped
-from ._data.stream_memory import capacity, clipping_bounds
+from ._data.stream_memory import StreamMemory, capacity, clipping_bounds
 from ._data.streamed_rows import StreamedRows
 from ._stream_state import Batch, StreamState
 
@@ -25,6 +26,10 @@ VISITS = 2**14
 REPEATS = 3
 #: Number of times that the stored samples are used to train a new network.
 VISITS_OF_NEW_MODEL = 30
+#: Held-out samples are used for training if their repetitions exceed this fraction of
+#: the stream, and this number.
+MAX_FRACTION_HELD_OUT = 0.05
+MIN_REPETITIONS = 5
 #: The means and scales are updated each time the stream has grown by this factor.
 GROWTH_BETWEEN_SCALES = 1.25
 #: Attributes from which training continues.
@@ -48,6 +53,7 @@ class StreamTrainingMixin:
     n_features_in_: int
     n_iter_: int
     projection_: InputProjection
+    _hold_out: HoldOut
 
     if TYPE_CHECKING:  # methods and attributes of the classifier
         weights_: dict[str, np.ndarray]
@@ -73,6 +79,7 @@ class StreamTrainingMixin:
             memory = memory.add(*part, limit=limit, latest=self._forgets())
             part = new.part(new.held_out)
             held_out = held_out.add(*part, limit=self._most_scores(), latest=True)
+        memory, held_out = self._release_common(memory, held_out, limit)
         state = replace(
             state, memory=memory, held_out=held_out, waiting=None, derived={}
         )
@@ -84,6 +91,41 @@ class StreamTrainingMixin:
             self._train_on_batches(state, batches, rng)
         trained = {name: vars(self)[name] for name in TRAINED if name in vars(self)}
         return replace(state, trained=trained)
+
+    def _release_common(
+        self, memory: StreamMemory, held_out: StreamMemory, limit: int
+    ) -> tuple[StreamMemory, StreamMemory]:
+        """Use held-out samples for training that are a large fraction of the stream.
+
+        The network would otherwise never learn the most frequent values.
+        """
+        total = memory.totals.sum() + held_out.totals.sum()
+        mean = total / (memory.seen + held_out.seen)
+        common = held_out.weights > np.maximum(
+            MAX_FRACTION_HELD_OUT * total, MIN_REPETITIONS * mean
+        )
+        if not common.any():
+            return memory, held_out
+        released = held_out.part(np.flatnonzero(common))
+        held_out = held_out.part(np.flatnonzero(~common))
+        lost = np.bincount(
+            released.labels, released.weights, minlength=len(held_out.totals)
+        )
+        self._hold_out = self._hold_out.after(
+            held_out=released.hashes[:0], trained=released.hashes
+        )
+        seen = memory.seen
+        memory = memory.add(
+            released.X,
+            released.labels,
+            released.weights,
+            released.hashes,
+            limit=limit,
+            latest=self._forgets(),
+        )
+        return replace(memory, seen=seen), replace(
+            held_out, totals=held_out.totals - lost
+        )
 
     def _draw_anew(self, state: StreamState, rng: np.random.Generator) -> StreamState:
         """Initialize a network and train it on the stored samples."""
@@ -131,7 +173,9 @@ class StreamTrainingMixin:
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
         if state.fitted:  # the training set of the fit is not stored
-            self._train_for(concatenate(new), 1, rng)
+            rows = concatenate(new)
+            # The optimizer does not depend on the unit of the weights.
+            self._train_for(rows, 1, rng, factor=min(1.0, float(rows.weights.mean())))
             return
         old = self._rows_from_memory(state, size, rng)
         visits = np.clip(VISITS / state.memory.seen, MIN_VISITS, MAX_VISITS)
@@ -153,10 +197,17 @@ class StreamTrainingMixin:
         return Rows(projected, labels[drawn], weights[drawn])
 
     def _train_for(
-        self, rows: Rows | StreamedRows, epochs: int, rng: np.random.Generator
+        self,
+        rows: Rows | StreamedRows,
+        epochs: int,
+        rng: np.random.Generator,
+        factor: float = 1.0,
     ) -> None:
-        """Train for several epochs, which are recorded as one."""
+        """Train for several epochs, which are recorded as one.
+
+        The learning rate is multiplied by `factor`.
+        """
         before = self.n_iter_, self.loss_curve_
-        self._train(rows, rng, [self.learning_rate] * epochs, streaming=True)
+        self._train(rows, rng, [factor * self.learning_rate] * epochs, streaming=True)
         loss = np.mean(self.loss_curve_[len(before[1]) :])
         self.n_iter_, self.loss_curve_ = before[0] + 1, [*before[1], float(loss)]

@@ -63,6 +63,20 @@ def test_other_notations_than_in_training(columns):
     assert "'when': times are read as ISO8601" in features.remarks[0]
 
 
+def test_exchanged_days_and_months_are_an_error(columns):
+    cells = {"number": "1" * 40, "text": ["a"] * 40}
+    days = pd.date_range("2024-01-01", periods=40)
+    columns[2].style = "%d/%m/%Y"
+    new = table(when=days.strftime("%m/%d/%Y"), **cells)
+    pattern = "row 13: '01/13/2024' is not .* could have the format %m/%d/%Y"
+    with pytest.raises(InputError, match=pattern):
+        read_features(new, columns)
+    columns[2].style = "ISO8601"
+    new = table(when=["01/02/2024"] * 40, **cells)
+    remark = read_features(new, columns).remarks[0]
+    assert remark.endswith("as ISO8601; days and months could be exchanged")
+
+
 def test_notation_of_training_applies_to_new_tables():
     train = table(",", number=["5,2", "6,609", *["1,5"] * 20], y=["p", "q"] * 11)
     columns = choose_columns(train, "y").columns

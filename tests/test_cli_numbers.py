@@ -41,7 +41,8 @@ def test_numbers_are_read_as_written(numbers, separator):
         (["1,234.5", "2,000"], ";", [1234.5, 2000], "commas between"),
         (["1,234", "2.5"], ";", [1234, 2.5], "commas between"),
         (["1,234", "2500"], ";", [1.234, 2500], "decimal commas"),
-        (["1,234", "2500"], ",", [1.234, 2500], "decimal commas"),
+        (["1,234", "2500"], ",", [1234, 2500], "commas between"),
+        (["1,125", "2", "3,875"], ";", [1.125, 2, 3.875], "decimal commas"),
         (["5", "5,401", "0,437"], ",", [5, 5.401, 0.437], "decimal commas"),
         (["1,234,567", "2"], ";", [1234567, 2], "commas between"),
         (["1e3", "", "NA", "+7"], ",", [1000, np.nan, np.nan, 7], ""),
@@ -64,7 +65,17 @@ def test_notation_of_the_training_table():
             assert parsed.style == notation
     assert parse_numbers(pd.Series(["5,2", "6,6"]), ",", THOUSANDS).wrong.all()
     assert parse_numbers(pd.Series(["1,000,000"] * 2), ";", DECIMAL_COMMAS).wrong.all()
-    assert not parse_numbers(pd.Series(["5.2", "6"]), ",", DECIMAL_COMMAS).wrong.any()
+    plain = parse_numbers(pd.Series(["5.2", "6"]), ";", DECIMAL_COMMAS)
+    assert_allclose(plain.values, [5.2, 6])
+    dotted = parse_numbers(pd.Series(["12.500", "3"]), ";", DECIMAL_COMMAS)
+    assert_allclose(dotted.values, [12500, 3])
+
+
+@pytest.mark.parametrize("odd", ["2500", "12,34", "unknown, see note"])
+def test_single_cells_do_not_change_the_notation(odd):
+    parsed = parse_numbers(pd.Series(["1,234", "980"] * 20 + [odd]), ",")
+    assert_allclose(parsed.values[:2], [1234, 980])
+    assert parsed.tolerable() and parsed.style == THOUSANDS
 
 
 def test_words_with_commas_do_not_change_the_notation():

@@ -52,7 +52,7 @@ MAY_IMPORT = {
         _network_training _networks _prediction _runtime _selection _shared_parameters
         _stream _uncertainty
     """,
-    "_resnet": "_base _uncertainty",
+    "_resnet": "_base _shared_parameters _uncertainty",
     "_mc_dropout": "_base _fitted_arrays _shared_parameters _uncertainty _wide_resnet",
     "_deep_ensemble": "_base _shared_parameters _uncertainty",
     "_sngp_parameters": "_shared_parameters",
@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "_sngp_distances": "_data _sngp_posterior _uncertainty",
     "_sngp_score": "_data _sngp_distances _sngp_posterior _uncertainty",
     "_sngp_output": "_runtime _selection _sngp_posterior _sngp_score _uncertainty",
-    "_sngp": "_fitted_arrays _networks _sngp_output _uncertainty",
+    "_sngp": "_fitted_arrays _networks _shared_parameters _sngp_output _uncertainty",
     "__init__": """
         _deep_ensemble _mc_dropout _pipelines _resnet _runtime _sngp _uncertainty
         _version _wide_resnet

@@ -125,6 +125,12 @@ def test_other_errors_of_validation_are_kept(make_two, no_training):
         make_two().fit(TEXT, None)
 
 
+@pytest.mark.parametrize("X", [["good", "bad"] * 10, np.array([b"a", b"b"] * 10)])
+def test_text_without_columns(make_two, no_training, X):
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        make_two().fit(X, LABELS[:20])
+
+
 def test_lazy_frames_are_rejected(make_two, no_training, recwarn):
     with pytest.raises(TypeError, match=r"pass X\.collect\(\)"):
         make_two().fit(pl.from_pandas(TEXT[["a", "n"]]).lazy(), LABELS)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from sksngp import MCDropoutClassifier, SNGPClassifier
+from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
 from sksngp._data.sample_weight import are_counts, effective_weights
 from sksngp._data.validation import check_training_samples
 
@@ -133,6 +133,34 @@ def test_importances_keep_their_unit_in_a_stream():
     ]  # the last sample has the mean weight
     for found, wanted in zip(weights, expected, strict=True):
         assert_allclose(found, wanted)
+
+
+@pytest.mark.parametrize("first", [None, 1.0, 0.999])
+def test_low_importances_after_counts_or_no_weights(small, moons, first):
+    """The batch with low weights has wrong labels and must have little effect."""
+    X, y = moons
+    X, y = X[:200], y[:200]
+    weights = first if first is None else np.full(100, first)
+    clf = small(SNGPClassifier, epochs=20).partial_fit(
+        X[:100], y[:100], [0, 1], weights
+    )
+    clf.partial_fit(X[100:], 1 - y[100:], sample_weight=np.full(100, 1e-3))
+    assert clf.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("Classifier", [SNGPClassifier, ResNetClassifier])
+def test_low_importances_after_a_fit(small, moons, Classifier):
+    X, y = moons
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.5, 1.5, len(y))
+    clf = small(Classifier, epochs=30).fit(X, y, sample_weight=weights)
+    before = clf.score(X, y)
+    for _ in range(10):
+        clf.partial_fit(X, 1 - y, sample_weight=1e-6 * weights)
+    assert clf.score(X, y) > before - 0.02
+    for _ in range(30):
+        clf.partial_fit(X, 1 - y, sample_weight=weights)
+    assert clf.score(X, y) < before - 0.1
 
 
 def test_counts_with_class_weights_keep_their_sum(moons):

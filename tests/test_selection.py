@@ -133,7 +133,9 @@ def test_invalid_splits_are_rejected(make_two, noisy, train, test):
 
 def test_more_folds_than_unique_samples_are_rejected(make_two, noisy):
     X, y = (part[:25].repeat(2, axis=0) for part in noisy)
-    with pytest.raises(ValueError, match="unique samples of positive weight, 25, got"):
+    with pytest.raises(
+        ValueError, match=r"must not exceed the number of unique samples.* got 26"
+    ):
         make_two(cv=26).fit(X, y)
 
 
@@ -411,3 +413,12 @@ def test_networks_without_blocks_are_not_trained(small, noisy):
     assert (clf.n_iter_, clf.loss_curve_) == (0, [])
     assert clf.score(*noisy) > 0.7
     assert small(ResNetClassifier, num_layers=0, epochs=2).fit(*noisy).n_iter_ == 2
+
+
+def test_scores_are_for_a_posterior_of_all_samples(small):
+    """Also if the training and test sets of a split are few of the samples."""
+    X, y = make_classification(400, 8, n_informative=6, random_state=0)
+    splits = [(np.arange(30), np.arange(100, 200))]
+    clf = small(SNGPClassifier, cv=splits, num_inducing=128).fit(X[:200], y[:200])
+    typical = np.median(-clf.score_samples(X[200:]))
+    assert np.median(clf.ood_scores_) == pytest.approx(typical, rel=0.25)

@@ -17,7 +17,7 @@ def test_output_is_computed_for_few_samples(num_classes):
 def test_mean_squared_distance_is_that_of_all_pairs(small, moons):
     clf = small(SNGPClassifier, random_state=0).fit(*moons)
     X = moons[0][:50]
-    rows, _ = clf._project(X, np.zeros(50, np.int32), np.ones(50))
+    rows = clf._project(X, np.zeros(50, np.int32), np.ones(50))
     hidden = clf._hidden(rows).astype(float)
     pairs = np.square(hidden[:, None] - hidden[None]).sum(-1)
     found = clf._mean_squared_distance(rows)

@@ -15,7 +15,7 @@ from common import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sksngp import SNGPClassifier, _stream_derived, _stream_state
+from sksngp import ResNetClassifier, SNGPClassifier, _stream_derived, _stream_state
 from sksngp._data import stream_memory
 from sksngp.exceptions import FewSamplesWarning
 
@@ -238,3 +238,31 @@ def test_a_buffer_may_be_used_again(make_resnet, moons):
         expected.partial_fit(X[one], y[one], classes=[0, 1])
         row[:], weight[:] = 1e6, 0.0
     assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_most_frequent_value_is_learned(small, seed):
+    """A sensor that is idle most of the time repeats one sample, here of class 0."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, 200)
+    X = rng.normal(size=(200, 3)) + 3.0 * y[:, None]
+    idle = np.array([3.0, 0.0, 0.0])
+    order = rng.permutation(500)
+    X = np.concatenate([X, np.tile(idle, (300, 1))])[order]
+    y = np.append(y, np.zeros(300, int))[order]
+    clf = small(ResNetClassifier, num_layers=2, random_state=seed)
+    for start in range(0, 500, 25):
+        part = slice(start, start + 25)
+        clf.partial_fit(X[part], y[part], classes=[0, 1])
+    assert clf.predict([idle]) == 0
+    assert clf.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_sample_of_a_later_class_is_used_for_training(small, moons, seed):
+    X, y = moons
+    clf = small(ResNetClassifier, random_state=seed)
+    clf.partial_fit(X[y == 0][:60], np.zeros(60, int), classes=[0, 1])
+    clf.partial_fit(X[y == 1][:1], [1])
+    clf.partial_fit(X[y == 0][60:100], np.zeros(40, int))
+    assert 1 in clf._stream.memory.labels

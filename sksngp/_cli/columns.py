@@ -271,7 +271,9 @@ def _text(cells: pd.Series, choice: Choice, numbers: Parsed) -> Column:
             f"are not numbers, such as {cells[numbers.wrong].iloc[0]!r}"
         )
     if words := missing_words(cells):
-        choice.remarks.append(f"{name!r}: {missing.sum():,} missing cells{words}")
+        number = int(missing.sum())
+        plural = "" if number == 1 else "s"
+        choice.remarks.append(f"{name!r}: {number:,} missing cell{plural}{words}")
     spellings = Spellings.learn(cells[~missing])
     choice.remarks += [
         f"{name!r}: {remark}" for remark in spellings.merged() + spellings.apart()

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import Column, check_size, wrong_words
-from .numbers import Parsed, is_missing, parse_numbers, parse_times
+from .numbers import (
+    Parsed,
+    is_ambiguous,
+    is_missing,
+    parse_numbers,
+    parse_times,
+    to_times,
+)
 from .spelling import Spellings
 from .tables import InputError, Table, listed
 
@@ -138,11 +145,14 @@ def _read_numbers(
     else:
         parsed = parse_times(cells, column.style)
         if parsed is None:
-            parsed = Parsed(np.full(len(cells), np.nan), ~is_missing(cells))
+            parsed = to_times(cells, column.style)
         elif parsed.style != column.style:
+            exchanged = ""
+            if is_ambiguous(cells, parsed.style):
+                exchanged = "; days and months could be exchanged"
             features.remarks.append(
                 f"{column.name!r}: times are read as {parsed.style}, those of the "
-                f"training data as {column.style}"
+                f"training data as {column.style}{exchanged}"
             )
     if parsed.wrong.any():
         if not parsed.tolerable():
@@ -152,6 +162,7 @@ def _read_numbers(
                 f"{cells[row]!r} is not a {column.kind}{_format_of(column)}, as the "
                 f"values in the training data are ({parsed.wrong.sum():,} of "
                 f"{len(cells):,} cells are not)"
+                + ("" if column.kind == "number" else _other_format(cells))
             )
         features.remarks.append(wrong_words(parsed, cells, column.kind))
     check_size(parsed.values, cells, table.path)
@@ -163,3 +174,14 @@ def _format_of(column: Column) -> str:
     if not column.style:
         return ""
     return f" {'with' if column.kind == 'number' else 'of the format'} {column.style}"
+
+
+def _other_format(cells: pd.Series) -> str:
+    """Describe the format of times that do not agree with the training table."""
+    other = parse_times(cells)
+    if other is None:
+        return ""
+    return (
+        f". They could have the format {other.style}; if days and months are exchanged "
+        "in one of the tables, write dates as in 2024-01-31"
+    )

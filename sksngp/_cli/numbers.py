@@ -96,20 +96,20 @@ def parse_numbers(cells: pd.Series, separator: str = ",", notation: str = "") ->
         Numbers and a mask of the cells that cannot be parsed.
     """
     parsed = _to_numbers(cells)
-    with_comma = cells[parsed.wrong & cells.str.contains(",")]
+    comma = cells.str.fullmatch(_DECIMAL_COMMA)
+    english = cells.str.fullmatch(_ENGLISH_THOUSANDS)
+    with_comma = cells[parsed.wrong & cells.str.contains(",") & (comma | english)]
+    dotted = cells.str.fullmatch(_DOTTED_THOUSANDS)
     if with_comma.empty:
-        return parsed
+        european = notation == DECIMAL_COMMAS and separator != ","
+        with_point = cells.str.contains(".", regex=False)
+        if not (european and dotted.any() and (dotted | ~with_point).all()):
+            return parsed
     notation = notation or _notation(with_comma, cells[~parsed.wrong], separator)
     if notation == THOUSANDS:
-        plain = cells.where(
-            ~cells.str.fullmatch(_ENGLISH_THOUSANDS), cells.str.replace(",", "")
-        )
+        plain = cells.where(~english, cells.str.replace(",", ""))
         return _to_numbers(plain, THOUSANDS)
-    if not with_comma.str.fullmatch(_DECIMAL_COMMA).any():
-        return parsed
-    dotted = cells.str.fullmatch(_DOTTED_THOUSANDS)
     plain = cells.where(~dotted, cells.str.replace(".", "", regex=False))
-    comma = cells.str.fullmatch(_DECIMAL_COMMA)
     plain = plain.where(~comma, plain.str.replace(",", ".", regex=False))
     return _to_numbers(plain, DECIMAL_COMMAS)
 
@@ -117,24 +117,27 @@ def parse_numbers(cells: pd.Series, separator: str = ",", notation: str = "") ->
 def _notation(with_comma: pd.Series, others: pd.Series, separator: str) -> str:
     """Decide between decimal commas and commas between thousands.
 
-    Commas separate thousands only if each is followed by three digits. If the cells
-    with commas could have either notation, the other numbers decide: decimal points
-    rule out decimal commas, and thousands without a comma rule out the other notation.
-    Without other numbers, commas separate thousands in files whose columns are
-    separated by commas, because a decimal comma would be unusual there.
+    Commas separate thousands only if each is followed by three digits. In files whose
+    columns are separated by commas, this is the notation unless too many cells
+    contradict it: a decimal comma would be unusual there. In other files, the commas
+    are decimal commas unless most cells contradict this, or other numbers do: decimal
+    points, or whole numbers together with cells such as "12,500". As a decimal number,
+    the latter would be written as "12,5", or the whole numbers with three zeros.
     """
     thousands = with_comma.str.fullmatch(_ENGLISH_THOUSANDS)
     decimals = with_comma.str.fullmatch(_DECIMAL_COMMA)
-    if (decimals & ~thousands).any():
-        return DECIMAL_COMMAS
-    if (thousands & ~decimals).any():
-        return THOUSANDS
-    if others.str.contains(".", regex=False).any():
-        return THOUSANDS
-    if others.str.contains(r"\d{4}").any():
-        return DECIMAL_COMMAS
-    whole = others.str.fullmatch(r"[+-]?[1-9]\d*").any()
-    return THOUSANDS if whole or separator == "," else DECIMAL_COMMAS
+    only_thousands = int((thousands & ~decimals).sum())
+    only_decimals = int((decimals & ~thousands).sum())
+    some = TOLERANCE * len(with_comma)
+    if separator == ",":
+        return DECIMAL_COMMAS if only_decimals > some else THOUSANDS
+    if only_thousands or only_decimals:
+        return THOUSANDS if only_thousands > only_decimals else DECIMAL_COMMAS
+    points = others.str.fullmatch(r"[+-]?\d*\.\d+").sum()
+    short = others.str.fullmatch(r"[+-]?\d{1,3}").any()
+    long = others.str.fullmatch(r"[+-]?\d{4,}").sum()
+    mixed = short and long <= some and with_comma.str.endswith("0").any()
+    return THOUSANDS if points > some or mixed else DECIMAL_COMMAS
 
 
 def _to_numbers(cells: pd.Series, style: str = "") -> Parsed:
@@ -171,8 +174,8 @@ def parse_times(cells: pd.Series, preferred: str = "") -> Parsed | None:
     for name in dict.fromkeys((preferred, *FORMATS)):
         if preferred and not _agree(name, preferred):
             continue
-        if name and _to_times(sample, name).tolerable():
-            parsed = _to_times(cells, name)
+        if name and to_times(sample, name).tolerable():
+            parsed = to_times(cells, name)
             if parsed.tolerable():
                 return parsed
     return None
@@ -190,7 +193,8 @@ def _agree(first: str, second: str) -> bool:
     return len(day_first) < 2
 
 
-def _to_times(cells: pd.Series, name: str) -> Parsed:
+def to_times(cells: pd.Series, name: str) -> Parsed:
+    """Parse a column of dates or times of a format; see `FORMATS`."""
     import pandas as pd
 
     if name == "clock":
@@ -212,4 +216,4 @@ def is_ambiguous(cells: pd.Series, name: str) -> bool:
         return False
     other = {"%d": "%m", "%m": "%d"}
     swapped = other[name[:2]] + name[2] + other[name[3:5]] + name[5:]
-    return not _to_times(cells, swapped).wrong.any()
+    return not to_times(cells, swapped).wrong.any()

@@ -213,7 +213,7 @@ def _write(
 
 
 def _has_decimal_commas(new: NewData) -> bool:
-    """Return whether numbers of the file have decimal commas and none has a point."""
+    """Return whether columns of the model have decimal commas, and none has points."""
     with_commas = new.features.styles.get(DECIMAL_COMMAS, [])
     if not with_commas or new.table.separator == ",":
         return False

@@ -160,7 +160,8 @@ def _text_columns(X: Any) -> Iterator[Any]:
     elif hasattr(X, "columns"):
         pairs = [(name, X[name]) for name in X.columns]
     else:
-        pairs = list(enumerate(np.asarray(X, dtype=object).T))
+        table = np.asarray(X, dtype=object)
+        pairs = list(enumerate(table.T)) if table.ndim == 2 else []
     for name, column in pairs:
         cells = np.asarray(column)
         if cells.dtype.kind not in "biufc" and any(map(_is_text, cells)):

@@ -32,8 +32,8 @@ class WeightTotals(NamedTuple):
     counts : bool
         Whether sample weights are counts.
     scale : float
-        Factor by which new importances are multiplied. It is chosen such that the mean
-        of the first importances equals the mean of the previous weights.
+        Factor by which new importances are multiplied. If they are the first weights,
+        their mean is then 1.
     """
 
     weight: float = 0.0

@@ -325,10 +325,10 @@ def _check_weights(
         # The user's call is above this function, two others, `fit` and its wrapper.
         warn_of_ambiguous_counts(weights, stacklevel=6)
         return weights, totals
-    if totals.counts:  # previous weights had a different unit
-        totals = totals._replace(
-            counts=False, scale=totals.unit / max(float(weights.mean()), 1e-300)
-        )
+    if totals.counts:
+        # After counts, or samples without weights, a weight of 1 is that of a sample.
+        scale = 1.0 if totals.size else 1.0 / max(float(weights.mean()), 1e-300)
+        totals = totals._replace(counts=False, scale=scale)
     return weights * totals.scale, totals
 
 

@@ -223,4 +223,4 @@ def _checked(scores: ArrayLike, name: str, fewest: int = 1) -> NDArray[np.float6
     checked = check_array(
         scores, ensure_2d=False, ensure_min_samples=fewest, dtype=float, input_name=name
     )
-    return column_or_1d(checked)
+    return column_or_1d(checked, input_name=name)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
 from .._pipelines import find, ood_score, predict_uncertainty, threshold_of
+from ._common import literal
 
 #: Quantities that `UncertaintyDisplay` can plot.
 SURFACES = ("probability", "total", "aleatoric", "epistemic", "ood")
@@ -104,4 +105,4 @@ def _probability(
             f"class_of_interest must be one of the classes {classes.tolist()}, got "
             f"{class_of_interest!r}."
         )
-    return proba[:, column[0]], f"probability of class {class_of_interest}"
+    return proba[:, column[0]], f"probability of class {literal(class_of_interest)}"
