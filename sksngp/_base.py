@@ -306,24 +306,12 @@ class BaseNetworkClassifier(
         weights = np.where(training, samples.weights, 0.0)
         self._start(self._architecture(), samples.X, samples.labels, weights, rng)
         rows = self._project(*samples[:3], training)
-        fold = self._fold(rows, samples, held_out)
-        others = ~(training | held_out)
-        if others.any():
-            fold.others = self._project(*samples[:3], others)
+        validation = self._project_any(*samples[:3], held_out)
+        others = self._project_any(*samples[:3], ~(training | held_out))
         self._before_training(rows, rng)
         if self._needs_training():
-            self._train_for_fit(rows, fold.held_out, rng)
-        return fold
-
-    def _fold(
-        self,
-        rows: Rows | StreamedRows,
-        samples: Samples,
-        held_out: NDArray[np.bool_],
-    ) -> Fold:
-        """Return this classifier with its training samples and held-out samples."""
-        others = self._project(*samples[:3], held_out) if held_out.any() else None
-        return Fold(self, rows, others, held_out, samples.counts[held_out])
+            self._train_for_fit(rows, validation, rng)
+        return Fold(self, rows, validation, held_out, samples.counts[held_out], others)
 
     def _train_for_fit(
         self,
@@ -344,14 +332,15 @@ class BaseNetworkClassifier(
         self._check_validation(mask)
         self._check_architecture(architecture)
         rows = self._project(*samples[:3], ~mask)
-        fold = self._fold(rows, samples, mask)
-        self._train_for_fit(rows, fold.held_out, rng)
+        held_out = self._project_any(*samples[:3], mask)
+        self._train_for_fit(rows, held_out, rng)
         self._finish(rows, Candidate(self._depth()))
-        if fold.held_out is None:  # the calibration of the first fit is the best
+        if held_out is None:  # the calibration of the first fit is the best
             if self.temperature != "auto":
                 self.temperature_ = float(self.temperature)
             self._apply_threshold(self.ood_scores_)
             return
+        fold = Fold(self, rows, held_out, mask, samples.counts[mask])
         splits = Splits([mask], hashes, refit=False)
         self._calibrate(Trial(self._depth(), [fold]), samples, splits)
 

@@ -83,6 +83,16 @@ class NetworkTrainingMixin(NetworkParametersMixin):
             X, labels, weights = select_samples(X, mask), labels[mask], weights[mask]
         return project(X, labels, weights, self.projection_, self.dtype)
 
+    def _project_any(
+        self,
+        X: np.ndarray | RowSource,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        mask: NDArray[np.bool_],
+    ) -> Rows | StreamedRows | None:
+        """Project the samples of a mask; return None if there are none."""
+        return self._project(X, labels, weights, mask) if mask.any() else None
+
     def _train(
         self,
         rows: Rows | StreamedRows,

@@ -87,13 +87,6 @@ class PredictionMixin:
         -------
         ndarray of shape (n_samples,)
             Class labels.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -112,13 +105,6 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         return self._predict(X, "proba")
 
@@ -135,13 +121,6 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -165,13 +144,6 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values in [0, 1]. Higher values indicate less certain predictions.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` or `kind` is invalid, or if a prediction is not finite.
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
@@ -197,13 +169,6 @@ class PredictionMixin:
             exceeds `ood_threshold_`. Of new samples from the distribution of the
             calibration set, at most a fraction `ood_alpha` is flagged, in expectation
             or, if it is set, with probability `ood_confidence`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -232,13 +197,6 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values in (0, 1]. The minimum is ``1 / (1 + len(ood_scores_))``.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         check_is_fitted(self)
         model = copy.copy(self)  # the same model, even if another thread refits
@@ -264,13 +222,6 @@ class PredictionMixin:
         -------
         float64 ndarray of shape (n_samples,)
             Values of at most 0; higher is more similar to the training data.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         return -self._predict(X, self._ood_score_kind)
 
@@ -292,13 +243,6 @@ class PredictionMixin:
         -------
         float
             Value in [0, 1].
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` is invalid, or if a prediction is not finite.
         """
         if isinstance(y, str):
             _, y = split_label(X, y)

@@ -76,17 +76,18 @@ def test_held_out_samples_stay_held_out(
     clf = make_resnet(epochs=1, warm_start=True, random_state=random_state)
     trained, held = set(), set()
     projected = [trained]
-    project, fold, learn = (
-        getattr(ResNetClassifier, name) for name in ("_project", "_fold", "_learn")
+    project, project_any, learn = (
+        getattr(ResNetClassifier, name)
+        for name in ("_project", "_project_any", "_learn")
     )
 
     def record(self, X, labels, weights, mask=None):
         projected[-1].update(row.tobytes() for row in (X if mask is None else X[mask]))
         return project(self, X, labels, weights, mask)
 
-    def record_fold(self, *args):
+    def record_any(self, *args):
         projected.append(held)
-        result = fold(self, *args)
+        result = project_any(self, *args)
         projected.pop()
         return result
 
@@ -96,7 +97,7 @@ def test_held_out_samples_stay_held_out(
         return state
 
     monkeypatch.setattr(ResNetClassifier, "_project", record)
-    monkeypatch.setattr(ResNetClassifier, "_fold", record_fold)
+    monkeypatch.setattr(ResNetClassifier, "_project_any", record_any)
     monkeypatch.setattr(ResNetClassifier, "_learn", record_stream)
     train(clf, *moons)
     assert len(held) >= 10

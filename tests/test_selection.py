@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.datasets import make_classification, make_moons
+from sklearn.datasets import load_iris, make_classification, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
 
