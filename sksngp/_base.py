@@ -190,8 +190,7 @@ class BaseNetworkClassifier(
             Integers are counts: a sample of weight 2 is equivalent to two equal
             samples. All other weights are importances: only their ratios matter, and
             they are divided by their mean. `class_weight` always gives importances.
-            The temperature is fitted to held-out samples with their weights, at their
-            effective number. `ood_threshold_` does not depend on weights.
+            The temperature depends on weights, `ood_threshold_` does not.
 
         Returns
         -------
@@ -206,16 +205,14 @@ class BaseNetworkClassifier(
         TypeError
             For sparse `X`.
         MemoryError
-            If the network or its posterior does not fit into memory. Raised before
-            training starts.
+            If the network or its posterior does not fit into memory, before training.
         RuntimeError
             If the process was forked after TensorFlow had been used.
 
         Warns
         -----
         UserWarning
-            If `sample_weight` consists of integers with a mean above 10, which are
-            used as counts.
+            If `sample_weight` consists of integers, used as counts, with a mean above 10.
         sksngp.exceptions.FewSamplesWarning
             If there are too few held-out samples for a threshold.
         """
