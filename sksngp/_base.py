@@ -212,7 +212,7 @@ class BaseNetworkClassifier(
         Warns
         -----
         UserWarning
-            If `sample_weight` consists of integers, used as counts, with a mean above 10.
+            If integers in `sample_weight`, which are counts, have a mean above 10.
         sksngp.exceptions.FewSamplesWarning
             If there are too few held-out samples for a threshold.
         """
