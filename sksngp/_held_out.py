@@ -84,6 +84,10 @@ class HeldOutMixin:
     ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
         """Return the masks of the test and training sets of the splits in `cv`."""
         positions = samples.positions
+        if isinstance(self.cv, type):
+            raise ValueError(
+                f"cv must be an instance, such as {self.cv.__name__}(), not a class."
+            )
         if hasattr(self.cv, "split"):
             # A source of chunks is not read as a whole. Splitters that depend on the
             # features fail, because this array has none.

@@ -139,6 +139,11 @@ def test_more_folds_than_unique_samples_are_rejected(make_two, noisy):
         make_two(cv=26).fit(X, y)
 
 
+def test_classes_of_splitters_are_rejected(make_two, noisy):
+    with pytest.raises(ValueError, match=r"instance, such as TimeSeriesSplit\(\)"):
+        make_two(cv=TimeSeriesSplit).fit(*noisy)
+
+
 def test_no_splits_are_rejected(make_two, noisy):
     with pytest.raises(ValueError, match="cv must give disjoint training and test"):
         make_two(cv=[]).fit(*noisy)
