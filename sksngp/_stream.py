@@ -88,8 +88,9 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
           stored samples, at a decreasing learning rate.
 
         A fraction `validation_fraction` of all samples, selected by a hash of their
-        values, is held out and never used for training, even if it is passed again. The
-        fraction is larger at first, until there are enough samples for a threshold. The
+        values, is held out and not used for training, even if it is passed again,
+        except for values that make up more than 5% of the stream. The fraction is
+        larger at first, until there are enough samples for a threshold. The
         out-of-distribution threshold is determined by the scores of the latest 1,000
         held-out samples under the current model.
 
