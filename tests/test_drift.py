@@ -148,6 +148,7 @@ def test_history_is_bounded():
     [
         ({"calibration_scores": []}, "0 sample"),
         ({"calibration_scores": [np.nan]}, "NaN"),
+        ({"calibration_scores": np.ones((5, 2))}, "calibration_scores must have one"),
         ({"alarm_level": 1}, "'alarm_level' parameter"),
         ({"max_history": 0}, "'max_history' parameter"),
         ({"random_state": "seed"}, "'random_state' parameter"),

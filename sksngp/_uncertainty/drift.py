@@ -223,4 +223,8 @@ def _checked(scores: ArrayLike, name: str, fewest: int = 1) -> NDArray[np.float6
     checked = check_array(
         scores, ensure_2d=False, ensure_min_samples=fewest, dtype=float, input_name=name
     )
-    return column_or_1d(checked, input_name=name)
+    if checked.ndim > 1 and checked.shape[1:] != (1,):
+        raise ValueError(
+            f"{name} must have one dimension, got an array of shape {checked.shape}."
+        )
+    return column_or_1d(checked)
