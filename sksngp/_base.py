@@ -92,7 +92,7 @@ class BaseNetworkClassifier(
         """
 
     def _finish_further(self, rows: Rows | StreamedRows) -> None:
-        """Update the state that is not that of the network with further samples."""
+        """Include further samples in the state that `_finish` fits."""
 
     def _held_out_parts(
         self, X: np.ndarray | RowSource, rows: Rows | StreamedRows, refit: bool

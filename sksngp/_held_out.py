@@ -54,9 +54,7 @@ class HeldOutMixin:
         hashes = holdout.digests(samples.X, key)
         common = training = None
         if self._cv_is_automatic() or isinstance(self.cv, Integral):
-            number = NUM_FOLDS
-            if not self._cv_is_automatic():
-                number = int(self.cv)
+            number = NUM_FOLDS if self._cv_is_automatic() else int(self.cv)
             fold = holdout.folds(hashes, samples.labels, samples.weights, number)
             if fold is None:
                 self._check_number_of_folds(number)
@@ -68,7 +66,7 @@ class HeldOutMixin:
         # Later fits hold out samples that were not used for training in this one.
         rule = HoldOut.of_fraction(self.validation_fraction, len(self.classes_), key)
         self._hold_out = replace(rule, trained=hashes)
-        return Splits(masks, hashes, True, common, training)
+        return Splits(masks, hashes, refit=True, common=common, training=training)
 
     def _check_number_of_folds(self, number: int) -> None:
         """Raise an error if fewer folds would have been possible."""

@@ -104,6 +104,8 @@ class StreamTrainingMixin:
         common = held_out.weights > np.maximum(
             MAX_FRACTION_HELD_OUT * total, MIN_REPETITIONS * mean
         )
+        # Equal samples with other labels are on the same side.
+        common = np.isin(held_out.hashes, held_out.hashes[common])
         if not common.any():
             return memory, held_out
         released = held_out.part(np.flatnonzero(common))
@@ -169,13 +171,12 @@ class StreamTrainingMixin:
             if isinstance(rows, Rows):
                 new.append(rows)
             else:
-                self._train_for(rows, 1, rng)
+                self._train_for(rows, 1, rng, factor=_weight_factor(rows))
         if not new or not (size := sum(len(rows.labels) for rows in new)):
             return
         if state.fitted:  # the training set of the fit is not stored
             rows = concatenate(new)
-            # The optimizer does not depend on the unit of the weights.
-            self._train_for(rows, 1, rng, factor=min(1.0, float(rows.weights.mean())))
+            self._train_for(rows, 1, rng, factor=_weight_factor(rows))
             return
         old = self._rows_from_memory(state, size, rng)
         visits = np.clip(VISITS / state.memory.seen, MIN_VISITS, MAX_VISITS)
@@ -211,3 +212,12 @@ class StreamTrainingMixin:
         self._train(rows, rng, [factor * self.learning_rate] * epochs, streaming=True)
         loss = np.mean(self.loss_curve_[len(before[1]) :])
         self.n_iter_, self.loss_curve_ = before[0] + 1, [*before[1], float(loss)]
+
+
+def _weight_factor(rows: Rows | StreamedRows) -> float:
+    """Return a factor of the learning rate for a batch that is trained on alone.
+
+    The optimizer does not depend on the unit of the weights, but a batch of lower
+    weights than those of earlier samples must have less influence.
+    """
+    return min(1.0, float(rows.weights.mean()))

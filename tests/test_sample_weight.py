@@ -11,6 +11,7 @@ from sklearn.ensemble import AdaBoostClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from sksngp import MCDropoutClassifier, ResNetClassifier, SNGPClassifier
+from sksngp._data import streamed_rows
 from sksngp._data.sample_weight import are_counts, effective_weights
 from sksngp._data.validation import check_training_samples
 
@@ -148,8 +149,11 @@ def test_low_importances_after_counts_or_no_weights(small, moons, first):
     assert clf.score(X, y) > 0.9
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("Classifier", [SNGPClassifier, ResNetClassifier])
-def test_low_importances_after_a_fit(small, moons, Classifier):
+def test_low_importances_after_a_fit(small, moons, monkeypatch, Classifier, in_memory):
+    if not in_memory:
+        monkeypatch.setattr(streamed_rows, "IN_MEMORY_BYTES", 50 * 16 * 4)
     X, y = moons
     rng = np.random.default_rng(0)
     weights = rng.uniform(0.5, 1.5, len(y))

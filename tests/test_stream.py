@@ -266,3 +266,14 @@ def test_the_first_sample_of_a_later_class_is_used_for_training(small, moons, se
     clf.partial_fit(X[y == 1][:1], [1])
     clf.partial_fit(X[y == 0][60:100], np.zeros(40, int))
     assert 1 in clf._stream.memory.labels
+
+
+def test_a_frequent_value_with_two_labels_is_on_one_side(small, moons):
+    X, y = moons
+    clf = small(ResNetClassifier, random_state=0).partial_fit(X[:100], y[:100], [0, 1])
+    value = clf._stream.held_out.X[:1]
+    labels = np.append(np.zeros(20, int), 1)  # the second label is rare
+    clf.partial_fit(np.repeat(value, 21, axis=0), labels)
+    state = clf._stream
+    assert not np.isin(state.held_out.hashes, state.memory.hashes).any()
+    assert (state.memory.X == value).all(axis=1).sum() == 2

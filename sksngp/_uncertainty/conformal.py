@@ -38,8 +38,7 @@ def threshold(
     Parameters
     ----------
     scores : ndarray of shape (n,)
-        Scores of the calibration set. Higher scores indicate more unusual
-        samples.
+        Scores of the calibration set. Higher scores indicate more unusual samples.
     alpha : float in (0, 1)
         Maximum false positive rate.
     confidence : float in (0, 1), default=None
@@ -101,8 +100,7 @@ def pvalues(scores: Array, calibration: np.ndarray, xp: Namespace = np) -> Array
     Parameters
     ----------
     scores : array of shape (m,)
-        Scores of the samples to test. Higher scores indicate more unusual
-        samples.
+        Scores of the samples to test. Higher scores indicate more unusual samples.
     calibration : ndarray of shape (n,)
         Scores of the calibration set.
     xp : Namespace, default=numpy

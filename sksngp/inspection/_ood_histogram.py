@@ -35,8 +35,7 @@ class OODHistogramDisplay:
     Parameters
     ----------
     scores_in : ndarray of shape (n_in,)
-        Scores of in-distribution samples. Higher scores indicate more unusual
-        samples.
+        Scores of in-distribution samples. Higher scores indicate more unusual samples.
     scores_out : ndarray of shape (n_out,)
         Scores of out-of-distribution samples.
     threshold : float, default=None

@@ -20,8 +20,7 @@ def ood_auroc(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores indicate more unusual
-        samples.
+        Scores of in-distribution samples. Higher scores indicate more unusual samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
 
@@ -69,8 +68,7 @@ def fpr_at_tpr(
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores indicate more unusual
-        samples.
+        Scores of in-distribution samples. Higher scores indicate more unusual samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
     tpr : float in (0, 1], default=0.95
@@ -131,8 +129,7 @@ def ood_average_precision(scores_in: ArrayLike, scores_out: ArrayLike) -> float:
     Parameters
     ----------
     scores_in : array-like of float, shape (n_in,)
-        Scores of in-distribution samples. Higher scores indicate more unusual
-        samples.
+        Scores of in-distribution samples. Higher scores indicate more unusual samples.
     scores_out : array-like of float, shape (n_out,)
         Scores of out-of-distribution samples.
 
