@@ -14,7 +14,11 @@ from ._data.sources import select_samples
 from ._sngp_distances import DistancesFromTraining
 from ._sngp_posterior import float64_array
 from ._uncertainty.entropy import entropy_of_logits, normalized_entropy
-from ._uncertainty.ood_score import combine
+from ._uncertainty.ood_score import (
+    combine,
+    surprisals_of_parts,
+    surprisals_of_references,
+)
 from ._uncertainty.predictive import variance_score
 from ._uncertainty.surprisal import Surprisal, fit_surprisal
 
@@ -124,22 +128,15 @@ class ScoreOfPosterior(DistancesFromTraining, ABC):
         parts = parts.reshape(-1, len(self._part_names))
         if len(reference) > len(parts):
             return self._combined(parts)
-        pairs = zip(self._surprisals.items(), parts.T, strict=True)
-        return combine(
-            {name: surprisal.leave_one_out(part) for (name, surprisal), part in pairs}
-        )
+        by_name = dict(zip(self._part_names, parts.T, strict=True))
+        return combine(surprisals_of_references(self._surprisals, by_name))
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combine the parts that are scaled; models of earlier versions lack some."""
         if not self._surprisals:
             return parts[:, 0]
         by_name = dict(zip(self._part_names, parts.T, strict=True))
-        return combine(
-            {
-                name: surprisal(by_name[name])
-                for name, surprisal in self._surprisals.items()
-            }
-        )
+        return combine(surprisals_of_parts(self._surprisals, by_name))
 
     def _variance_score(
         self,

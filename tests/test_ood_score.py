@@ -3,7 +3,14 @@
 import numpy as np
 from numpy.testing import assert_allclose
 
-from sksngp._uncertainty.ood_score import PART_WEIGHTS, combine
+from sksngp._uncertainty.ood_score import (
+    BETWEEN_CLASSES,
+    PART_WEIGHTS,
+    combine,
+    surprisals_of_parts,
+    surprisals_of_references,
+)
+from sksngp._uncertainty.surprisal import fit_surprisal
 
 
 def test_parts_are_added_with_their_weights():
@@ -15,3 +22,33 @@ def test_parts_are_added_with_their_weights():
 def test_models_may_lack_a_part():
     parts = {"entropy": np.array([2.0, 4.0]), "variance": np.ones(2)}
     assert_allclose(combine(parts), [2.0, 3.0])
+
+
+def test_a_small_distance_counts_only_if_the_entropy_is_large():
+    surprisals = {
+        "variance": np.zeros(3),
+        "input distance": np.zeros(3),
+        "small input distance": np.array([5.0, 5.0, 0.0]),
+        "entropy": np.array([0.0, 3.0, 3.0]),
+    }
+    distance = [5.0 - BETWEEN_CLASSES, 8.0 - BETWEEN_CLASSES, 0.0]
+    expected = np.add(distance, surprisals["entropy"] / 2)
+    assert_allclose(combine(surprisals), expected)
+
+
+def test_references_have_the_surprisals_of_new_samples_among_the_others():
+    rng = np.random.default_rng(0)
+    parts = {name: rng.uniform(size=40) for name in PART_WEIGHTS}
+    references = {name: fit_surprisal(part) for name, part in parts.items()}
+    found = surprisals_of_references(references, parts)
+    for index in range(40):
+        others = {
+            name: fit_surprisal(np.delete(part, index)) for name, part in parts.items()
+        }
+        one = {name: part[index : index + 1] for name, part in parts.items()}
+        expected = surprisals_of_parts(others, one)
+        assert expected.keys() == found.keys()
+        for name, surprisal in expected.items():
+            # Extrapolated tails differ: a sample among its references is never above.
+            if one.get(name, [0])[0] < np.max(parts.get(name, [1])):
+                assert_allclose(found[name][index], surprisal[0], rtol=1e-9)

@@ -12,7 +12,7 @@ from sksngp._data.rows import Rows
 from sksngp._data.sources import ArraySource
 from sksngp._data.streamed_rows import StreamedRows
 from sksngp._uncertainty.input_distance import unit_length
-from sksngp._uncertainty.ood_score import combine
+from sksngp._uncertainty.ood_score import combine, surprisals_of_parts
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_models_of_earlier_versions_have_no_hidden_distance(older, fitted, iris)
     X, _ = iris
     parts = fitted._predict_valid(X, "ood parts")
     by_name = dict(zip(fitted._part_names, parts.T, strict=True))
-    expected = {name: of(by_name[name]) for name, of in older._surprisals.items()}
+    expected = surprisals_of_parts(older._surprisals, by_name)
     assert_allclose(-older.score_samples(X), combine(expected))
 
 

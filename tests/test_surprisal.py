@@ -60,3 +60,18 @@ def test_rounding_errors_have_no_effect():
     assert len(surprisal.scores) == 2
     low, equal, high = surprisal(np.array([0.5, 0.5 + 1e-9, 0.5 + 1e-5]))
     assert low == equal < high
+
+
+@given(SCORES)
+def test_small_scores_mirror_large_ones(scores):
+    if (np.diff(np.unique(scores)) > 1e-5).all():
+        mirrored, surprisal = fit_surprisal(-scores), fit_surprisal(scores)
+        assert_allclose(surprisal.of_small(scores), mirrored(-scores), atol=1e-12)
+        found = surprisal.leave_one_out(scores, small=True)
+        assert_allclose(found, mirrored.leave_one_out(-scores), atol=1e-12)
+
+
+def test_small_scores_are_not_extrapolated():
+    surprisal = fit_surprisal(np.arange(1.0, 100.0))
+    found = np.exp(-surprisal.of_small(np.array([-1e9, 0.5, 1.0, 99.0, 500.0])))
+    assert_allclose(found, [0.01, 0.01, 0.02, 1.0, 1.0])

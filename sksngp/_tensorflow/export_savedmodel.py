@@ -13,7 +13,7 @@ from .._networks.architecture import Architecture
 from .._uncertainty.conformal import pvalues
 from .._uncertainty.entropy import decompose, entropy_of_logits, normalized_entropy
 from .._uncertainty.input_distance import InputDistance, unit_length, variance_ratio
-from .._uncertainty.ood_score import combine
+from .._uncertainty.ood_score import combine, surprisals_of_parts
 from .._uncertainty.predictive import (
     epistemic_uncertainty,
     low_rank_variance,
@@ -213,12 +213,7 @@ class _GaussianProcessGraph(_Graph):
             }
             parts = {name: of(inputs[name]) for name, of in self.distances.items()}
             parts |= {"variance": score, "entropy": entropy}
-            score = combine(
-                {
-                    name: surprisal(parts[name], xp)
-                    for name, surprisal in self.surprisals.items()
-                }
-            )
+            score = combine(surprisals_of_parts(self.surprisals, parts, xp), xp)
         return {
             "probabilities": proba,
             "total": normalized_entropy(proba, xp),

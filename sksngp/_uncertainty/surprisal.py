@@ -56,7 +56,28 @@ class Surprisal:
         beyond = xp.maximum(scores - above_rounding(self.scores[-1]), 0.0)
         return beyond / self.excess - xp.log(pvalues(scores, self.scores, xp))
 
-    def leave_one_out(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of_small(self, scores: Array, xp: Namespace = np) -> Array:
+        """Compute the surprisal of small instead of large scores.
+
+        It is not extrapolated: the scores are distances, which are bounded below.
+
+        Parameters
+        ----------
+        scores : array of shape (m,)
+            Scores of samples that are not reference samples.
+        xp : Namespace, default=numpy
+            Namespace of the arrays.
+
+        Returns
+        -------
+        float64 array of shape (m,)
+            Non-negative surprisals.
+        """
+        return -xp.log(pvalues(-scores, -self.scores, xp))
+
+    def leave_one_out(
+        self, scores: NDArray[np.float64], small: bool = False
+    ) -> NDArray[np.float64]:
         """Compute the surprisal of each reference score among the others.
 
         A reference score that is compared with itself can never exceed all reference
@@ -67,6 +88,8 @@ class Surprisal:
         ----------
         scores : ndarray of shape (m,)
             Scores of reference samples.
+        small : bool, default=False
+            Whether to compute the surprisal of small instead of large scores.
 
         Returns
         -------
@@ -74,7 +97,10 @@ class Surprisal:
             Non-negative surprisals.
         """
         size = len(self.scores)
-        at_least = size - np.searchsorted(above_rounding(self.scores), scores)
+        references = self.scores
+        if small:
+            references, scores = -references[::-1], -scores
+        at_least = size - np.searchsorted(above_rounding(references), scores)
         return -np.log(np.maximum(at_least, 1) / size)
 
 
