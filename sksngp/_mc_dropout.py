@@ -88,7 +88,7 @@ class MCDropoutClassifier(MCDropoutParameters, BaseNetworkClassifier):
 
     masks_: np.ndarray  # attribute of a fitted classifier
 
-    _params_fixed_by_fit = ("num_samples", "dropout_rate")
+    _params_fixed_by_fit = ("standardize", "num_samples", "dropout_rate")
 
     def _custom_fields(self, function: NetworkFunction) -> dict[str, Any]:
         return {**super()._custom_fields(function), "dropout": self.dropout_rate > 0}

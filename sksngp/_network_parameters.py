@@ -51,7 +51,7 @@ class NetworkParametersMixin(SharedParameters):
 
     #: Parameters, besides those of the architecture, that further training of a fitted
     #: classifier cannot change.
-    _params_fixed_by_fit: tuple[str, ...] = ()
+    _params_fixed_by_fit: tuple[str, ...] = ("standardize",)
     #: Numbers of residual blocks that ``num_layers="auto"`` compares.
     _depths: tuple[int, ...] = (2, 6)
 
@@ -192,7 +192,7 @@ class NetworkParametersMixin(SharedParameters):
 
         fitted = named(self.architecture_, self._fixed_params)
         fitted["image_shape"] = self.image_shape_
-        now = named(fields, {n: getattr(self, n) for n in self._params_fixed_by_fit})
+        now = named(fields, {name: getattr(self, name) for name in self._fixed_params})
         now["image_shape"] = self.image_shape_
         if architecture_of(fields).takes_images and self.image_shape is not None:
             now["image_shape"] = tuple(self.image_shape)

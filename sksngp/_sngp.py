@@ -104,6 +104,7 @@ class SNGPClassifier(KernelOutput):
     """
 
     _params_fixed_by_fit = (
+        "standardize",
         "kernel_scale",
         "num_samples",
         "covariance",

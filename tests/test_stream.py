@@ -119,7 +119,13 @@ def test_invalid_later_batch(make_two, moons, outputs):
         ValueError, match=r"cannot be continued .*num_hidden=8 instead of 16"
     ):
         clf.set_params(num_hidden=8).partial_fit(X, y)
-    assert_array_equal(outputs(clf.set_params(num_hidden=16), X), before)
+    clf.set_params(num_hidden=16, standardize=False)
+    with pytest.raises(ValueError, match=r"standardize=False instead of True"):
+        clf.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"standardize=False instead of True"):
+        clf.set_params(warm_start=True).fit(X, y)
+    clf.set_params(standardize=True, warm_start=False)
+    assert_array_equal(outputs(clf, X), before)
     clf.partial_fit(X[:10], y[:10], classes=[1, 0]).partial_fit(X[y == 0], y[y == 0])
     assert clf.n_iter_ == 3
 
