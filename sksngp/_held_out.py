@@ -81,25 +81,9 @@ class HeldOutMixin:
         self, samples: Samples
     ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
         """Return the masks of the test and training sets of the splits in `cv`."""
-        positions = samples.positions
-        if isinstance(self.cv, type):
-            raise ValueError(
-                f"cv must be an instance, such as {self.cv.__name__}(), not a class."
-            )
-        if hasattr(self.cv, "split"):
-            # A source of chunks is not read as a whole. Splitters that depend on the
-            # features fail, because this array has none.
-            X = samples.X
-            if not isinstance(X, np.ndarray):
-                X = np.empty((len(positions), 0))
-            splits = [
-                (positions[train], positions[test])
-                for train, test in self.cv.split(X, self.classes_[samples.labels])
-            ]
-        else:
-            splits = [(_indices(train), _indices(test)) for train, test in self.cv]
-        trainings = [np.isin(positions, train) for train, _ in splits]
-        tests = [np.isin(positions, test) for _, test in splits]
+        splits = self._splits_of_user(samples)
+        trainings = [np.isin(samples.positions, train) for train, _ in splits]
+        tests = [np.isin(samples.positions, test) for _, test in splits]
         valid = [
             training.any() and test.any() and not (training & test).any()
             for training, test in zip(trainings, tests, strict=True)
@@ -114,6 +98,31 @@ class HeldOutMixin:
                 f"{reprlib.repr(self.cv)}."
             )
         return tests, trainings
+
+    def _splits_of_user(
+        self, samples: Samples
+    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Return the positions of the training and test sets of the splits in `cv`."""
+        if isinstance(self.cv, type):
+            raise ValueError(
+                f"cv must be an instance, such as {self.cv.__name__}(), not a class."
+            )
+        if not hasattr(self.cv, "split"):
+            return [(_indices(train), _indices(test)) for train, test in self.cv]
+        # A source of chunks is not read as a whole. Splitters that depend on the
+        # features fail, because this array has none.
+        X, positions = samples.X, samples.positions
+        if not isinstance(X, np.ndarray):
+            X = np.empty((len(positions), 0))
+        splits = self.cv.split(X, self.classes_[samples.labels])
+        try:
+            return [(positions[train], positions[test]) for train, test in splits]
+        except IndexError as error:
+            raise ValueError(
+                f"cv={reprlib.repr(self.cv)} must give indices of the {len(positions)} "
+                "samples of positive weight. Leave out samples of weight 0, or pass a "
+                "list of pairs of indices."
+            ) from error
 
     def _cv_is_automatic(self) -> bool:
         return isinstance(self.cv, str)

@@ -5,7 +5,12 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_iris, make_classification, make_moons
 from sklearn.metrics import log_loss
-from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.model_selection import (
+    KFold,
+    PredefinedSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 
 from sksngp import ResNetClassifier, SNGPClassifier, _sngp_output
 from sksngp._data import holdout
@@ -129,6 +134,14 @@ def test_invalid_splits_are_rejected(make_two, noisy, train, test):
     split = (np.array(train, int), np.array(test, int))
     with pytest.raises(ValueError, match="cv must give disjoint training and test"):
         make_two(cv=[split]).fit(*noisy)
+
+
+def test_splitters_with_indices_of_samples_of_weight_0_are_rejected(make_two, noisy):
+    X, y = noisy
+    weights = (np.arange(len(y)) > 0).astype(float)
+    cv = PredefinedSplit(np.arange(len(y)) % 2)
+    with pytest.raises(ValueError, match=r"indices of the \d+ samples of positive"):
+        make_two(cv=cv).fit(X, y, sample_weight=weights)
 
 
 def test_more_folds_than_unique_samples_are_rejected(make_two, noisy):
