@@ -41,7 +41,7 @@ def test_short_lines_and_blanks(tmp_path):
         (b"", ["the file is empty"]),
         (b"\n\n", ["the file is empty"]),
         (b"x,kind\n", ["no rows below the header"]),
-        (b"x,kind\n\xff,a\n", ["not UTF-8 text", "0xff"]),
+        (b"x,kind\n\xff,a\n", ["not UTF-8 text", "0xff", "encoding UTF-8"]),
         (b"\x89PNG\r\n\x1a\n\x00", ["not UTF-8 text"]),
         (b"x,kind\n1,2\n1,2,3\n", ["not a CSV table", "commas", "line 3"]),
         (b"x;kind\n1;2\n1;2;3\n", ["not a CSV table", "semicolons", "line 3"]),

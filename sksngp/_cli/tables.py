@@ -95,7 +95,9 @@ def read_table(path: str) -> Table:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: not UTF-8 text ({error.reason} 0x{error.object[error.start]:02x})"
+            f"{path}: not UTF-8 text ({error.reason} "
+            f"0x{error.object[error.start]:02x}). Save the file with the encoding "
+            'UTF-8, which spreadsheet programs call "CSV UTF-8".'
         ) from error
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path}: the file is empty") from error
