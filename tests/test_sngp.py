@@ -14,6 +14,7 @@ from sksngp import SNGPClassifier, _selection
 from sksngp._data.rows import Rows
 from sksngp._tensorflow.layers import RandomFeatureGaussianProcess, official_layers
 from sksngp._uncertainty import posterior
+from sksngp._uncertainty.conformal import pvalues
 from sksngp._uncertainty.entropy import normalized_entropy
 from sksngp._uncertainty.temperature import fit_temperature
 
@@ -239,8 +240,16 @@ def test_uncertainties_follow_the_documentation(make, iris):
         "hidden distance": clf.hidden_distance_(hidden),
         "entropy": untempered,
     }
-    combined = sum(clf._surprisals[name](part) for name, part in parts.items())
-    combined -= clf._surprisals["entropy"](untempered) / 2
+    surprisals = {name: clf._surprisals[name](part) for name, part in parts.items()}
+    small = -np.log(
+        pvalues(-parts["input distance"], -clf._surprisals["input distance"].scores)
+    )
+    combined = (
+        surprisals["variance"]
+        + np.maximum(surprisals["input distance"], small + surprisals["entropy"] - 4)
+        + surprisals["hidden distance"]
+        + surprisals["entropy"] / 2
+    )
     np.testing.assert_allclose(-clf.score_samples(rows), combined, rtol=1e-6)
     for kind, score in expected.items():
         actual = clf.predict_uncertainty(rows, kind=kind)
