@@ -81,7 +81,18 @@ class HeldOutMixin:
         self, samples: Samples
     ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
         """Return the masks of the test and training sets of the splits in `cv`."""
-        splits = self._splits_of_user(samples)
+        if isinstance(self.cv, type):
+            raise ValueError(
+                f"cv must be an instance, such as {self.cv.__name__}(), not a class."
+            )
+        try:
+            splits = self._splits_of_user(samples)
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"cv={reprlib.repr(self.cv)} cannot split the {len(samples.labels)} "
+                f"samples of positive weight: {error}. If it requires groups or "
+                "contains indices of samples of weight 0, pass a list of its splits."
+            ) from error
         trainings = [np.isin(samples.positions, train) for train, _ in splits]
         tests = [np.isin(samples.positions, test) for _, test in splits]
         valid = [
@@ -103,10 +114,6 @@ class HeldOutMixin:
         self, samples: Samples
     ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Return the positions of the training and test sets of the splits in `cv`."""
-        if isinstance(self.cv, type):
-            raise ValueError(
-                f"cv must be an instance, such as {self.cv.__name__}(), not a class."
-            )
         if not hasattr(self.cv, "split"):
             return [(_indices(train), _indices(test)) for train, test in self.cv]
         # A source of chunks is not read as a whole. Splitters that depend on the
@@ -115,14 +122,7 @@ class HeldOutMixin:
         if not isinstance(X, np.ndarray):
             X = np.empty((len(positions), 0))
         splits = self.cv.split(X, self.classes_[samples.labels])
-        try:
-            return [(positions[train], positions[test]) for train, test in splits]
-        except IndexError as error:
-            raise ValueError(
-                f"cv={reprlib.repr(self.cv)} must give indices of the {len(positions)} "
-                "samples of positive weight. Leave out samples of weight 0, or pass a "
-                "list of pairs of indices."
-            ) from error
+        return [(positions[train], positions[test]) for train, test in splits]
 
     def _cv_is_automatic(self) -> bool:
         return isinstance(self.cv, str)

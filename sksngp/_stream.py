@@ -220,6 +220,10 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
             if classes is None:
                 raise ValueError("classes must be passed in the first partial_fit.")
             check_labels(classes, "classes")
+            if np.ndim(classes) == 0:  # also sets and dicts
+                raise ValueError(
+                    f"classes must be an array of labels, got {reprlib.repr(classes)}."
+                )
             return np.unique(plain_labels(classes, "classes"))
         classes = plain_labels(classes, "classes")
         if classes is not None and not np.array_equal(

@@ -99,6 +99,9 @@ def test_far_inputs_have_the_prior_variance(process):
         pytest.param(np.ones((8, 3)), [0, 1] * 4, id="equal samples"),
         pytest.param(np.eye(8, 20), [0, 1] * 4, id="more features than samples"),
         pytest.param(INPUTS[:2], [0, 2], id="a class without samples"),
+        pytest.param(
+            unit_length(1 + 1e-9 * INPUTS), LABELS, id="equal except for rounding"
+        ),
     ],
 )
 def test_unusual_samples(inputs, labels):

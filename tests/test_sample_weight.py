@@ -263,7 +263,7 @@ def test_few_heavy_samples_do_not_determine_the_temperature(make_two, positives)
     ("class_weight", "weigh"),
     [
         ({"no": 1.0, "yes": 5.0}, lambda y: np.where(y == "yes", 5.0, 1.0)),
-        ({"yes": 0.5}, lambda y: np.where(y == "yes", 0.5, 1.0)),
+        ({"yes": np.float32(0.5)}, lambda y: np.where(y == "yes", 0.5, 1.0)),
         ("balanced", lambda y: compute_sample_weight("balanced", y)),
     ],
     ids=["all classes", "one class", "balanced"],

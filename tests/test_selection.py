@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_iris, make_classification, make_moons
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
+    GroupKFold,
     KFold,
     PredefinedSplit,
     StratifiedKFold,
@@ -140,8 +141,14 @@ def test_splitters_with_indices_of_samples_of_weight_0_are_rejected(make_two, no
     X, y = noisy
     weights = (np.arange(len(y)) > 0).astype(float)
     cv = PredefinedSplit(np.arange(len(y)) % 2)
-    with pytest.raises(ValueError, match=r"indices of the \d+ samples of positive"):
+    with pytest.raises(ValueError, match=r"(?s)cv=Predefined.* cannot split the"):
         make_two(cv=cv).fit(X, y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("cv", [GroupKFold(3), [(np.arange(5),)]])
+def test_cv_that_cannot_split_is_named(make_two, noisy, cv):
+    with pytest.raises(ValueError, match=r"cv=.*cannot split .*groups"):
+        make_two(cv=cv).fit(*noisy)
 
 
 def test_more_folds_than_unique_samples_are_rejected(make_two, noisy):

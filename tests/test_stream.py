@@ -91,6 +91,7 @@ def test_learning_rate_schedule_is_ignored(make_resnet, moons, outputs):
         ({}, {"classes": [0]}, r"must be among the classes \[0\], got \[1\]"),
         ({}, {"classes": [1, 2]}, r"must be among the classes \[1, 2\], got \[0\]"),
         ({}, {"classes": ["a", "b"]}, "classes"),
+        ({}, {"classes": {0, 1}}, r"classes must be an array of labels, got \{0, 1\}"),
         ({"early_stopping": True}, {"classes": [0, 1]}, "early_stopping"),
         ({"class_weight": "balanced"}, {"classes": [0, 1]}, "class_weight='balanced'"),
     ],

@@ -414,7 +414,7 @@ def _check_class_weight(class_weight: dict[Any, Any]) -> None:
                 "The weights in class_weight must be finite and non-negative numbers, "
                 f"got {weight!r} for class {label!r}."
             )
-        if weight > MAX_WEIGHT:
+        if float(weight) > MAX_WEIGHT:  # which float32 cannot represent
             raise ValueError(
                 f"The weights in class_weight must not exceed {MAX_WEIGHT:.3g}, "
                 f"got {weight!r} for class {label!r}. Only their ratios matter."

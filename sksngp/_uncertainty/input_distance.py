@@ -35,6 +35,8 @@ LENGTH_SCALE = 0.5
 #: Fraction of the mean variance that is added to the diagonal of the covariance within
 #: classes.
 SHRINKAGE = 0.01
+#: Variance below which inputs count as equal, relative to their mean square.
+ROUNDING = 1e-13
 
 #: Sums over samples: weights (K,), weighted inputs (K, H) and weighted outer products
 #: (H, H).
@@ -224,6 +226,8 @@ def _random_projections(
     # The mean variance is taken over the directions in which the samples vary.
     rank = max(np.linalg.matrix_rank(total, hermitian=True), 1)
     variance = np.trace(total) / rank
+    # The difference of the moments has rounding errors of this size.
+    least = max(least, ROUNDING * np.trace(products) / weights.sum())
     if variance <= least:  # all samples are equal
         within, total, variance = np.eye(size), np.eye(size), 1.0
     factor = cholesky(within + SHRINKAGE * variance * np.eye(size), lower=True)
