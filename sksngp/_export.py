@@ -108,6 +108,8 @@ class ExportMixin:
         they agree to 1e-6, so that rounding errors rarely change flags and p-values.
 
         Inputs are not validated, and memory grows with the number of samples per call.
+        Samples with NaN are flagged: their score is infinite, and their label and
+        probabilities are meaningless.
 
         Parameters
         ----------

@@ -34,6 +34,7 @@ MAX_NUM_HIDDEN = 512
 #: Fields of an architecture whose names differ from those of the parameters.
 _PARAMETER_NAMES = {
     "function": "network",
+    "members": "num_ensemble",
     "mixed": "mixed_precision",
     "normalized": "spectral normalization",
 }

@@ -1,6 +1,8 @@
 """CSV files: separators, errors and written results."""
 
+import gzip
 import os
+import threading
 
 import pytest
 from command_line import expect_error
@@ -35,9 +37,30 @@ def test_short_lines_and_blanks(tmp_path):
     assert list(table.cells) == ["x", "y"]
 
 
+def test_blank_lines_of_one_column_are_missing_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\nx\n1\n\n  \n2\n\n")
+    assert tables.read_table(str(path)).cells["x"].tolist() == ["1", "", "", "2"]
+    path.write_text("\nx,y\n1,2\n\n3,4\n\n")
+    assert tables.read_table(str(path)).cells["x"].tolist() == ["1", "3"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="requires named pipes")
+def test_pipes_are_read_once(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    text = "x;y\n" + "1;2\n" * 50_000
+    writer = threading.Thread(target=path.write_text, args=(text,))
+    writer.start()
+    table = tables.read_table(str(path))
+    writer.join()
+    assert table.cells.shape == (50_000, 2)
+
+
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
+        (gzip.compress(b"x,kind\n1,2\n"), ["compressed"]),
         (b"", ["the file is empty"]),
         (b"\n\n", ["the file is empty"]),
         (b"x,kind\n", ["no rows below the header"]),

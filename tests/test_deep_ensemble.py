@@ -105,3 +105,9 @@ def test_members_share_the_subspace_of_the_projection(make):
     for kernel in others:
         np.testing.assert_allclose(kernel @ kernel.T, first @ first.T, atol=1e-10)
         assert not np.allclose(kernel, first)
+
+
+def test_changed_number_of_networks_is_named(make, iris):
+    clf = make(num_ensemble=2).fit(*iris).set_params(num_ensemble=3, warm_start=True)
+    with pytest.raises(ValueError, match="num_ensemble=3 instead of 2"):
+        clf.fit(*iris)

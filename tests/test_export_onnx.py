@@ -77,7 +77,25 @@ def run(clf, X, path):
     clf.export_onnx(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"inputs": X}), strict=True))
+    with_nan, outputs = (
+        dict(zip(names, session.run(names, {"inputs": inputs}), strict=True))
+        for inputs in (nan_first(X), X)
+    )
+    assert_nan_is_flagged(with_nan)
+    return outputs
+
+
+def nan_first(X):
+    """Return inputs of two samples, the first of which has a missing value."""
+    inputs = np.array(X[:2])
+    inputs.flat[0] = np.nan
+    return inputs
+
+
+def assert_nan_is_flagged(outputs):
+    assert outputs["ood"][0]
+    assert outputs["ood_score"][0] == np.inf > outputs["ood_score"][1]
+    assert outputs["ood_pvalue"][0] <= outputs["ood_pvalue"][1]
 
 
 def assert_equal_outputs(found, clf, X, rounding=ROUNDING):

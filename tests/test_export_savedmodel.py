@@ -175,3 +175,13 @@ def test_fresh_process_without_the_library(small, moons, tmp_path):
         found = np.load(tmp_path / f"{name}.npz")
         assert found["label"].dtype.kind == clf.classes_.dtype.kind
         assert_equal_outputs(found, clf, X)
+
+
+def test_samples_with_nan_are_flagged(one_of_four, small, iris, tmp_path):
+    clf = small(one_of_four, ood_alpha=0.2).fit(*iris)
+    X = iris[0][:3].copy()
+    X[1, 2] = np.nan
+    found = serve(clf, X, tmp_path / "1")
+    assert found["ood"][1] and found["ood_score"][1] == np.inf
+    assert found["ood_pvalue"][1] == pytest.approx(1 / (1 + len(clf.ood_scores_)))
+    np.testing.assert_array_equal(found["ood"][::2], clf.predict_ood(X[::2]))

@@ -289,3 +289,16 @@ def test_streams_continue_after_loading(make_two, moons, tmp_path, fitted):
     assert len(same.ood_scores_) == len(same._ood_score_hashes) == len(scores)
     assert not np.isin(same._stream.memory.hashes, held_out).any()
     assert not np.isin(same._stream.held_out.hashes, known).any()
+
+
+def test_a_stream_that_was_saved_after_one_sample_can_be_continued(small, tmp_path):
+    """The scales of the features are unknown then."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = 1000.0 * y[:, None] + rng.normal(size=(60, 2))
+    clf = small(SNGPClassifier).partial_fit(X[:1], y[:1], classes=[0, 1])
+    save(clf, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    for _ in range(10):
+        loaded.partial_fit(X, y)
+    assert loaded.score(X, y) == 1.0

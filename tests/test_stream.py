@@ -104,6 +104,18 @@ def test_invalid_first_batch(make_two, moons, no_training, params, kwargs, match
     assert not fitted_attributes(clf)
 
 
+def test_parameters_are_validated_in_each_call(one_of_four, small, moons, outputs):
+    X, y = moons
+    clf = small(one_of_four).partial_fit(X, y, classes=[0, 1])
+    before = outputs(clf, X)
+    for name, value in (("learning_rate", -1.0), ("batch_size", 0), ("ood_alpha", 2)):
+        valid = clf.get_params()[name]
+        with pytest.raises(ValueError, match=f"The {name!r} parameter of"):
+            clf.set_params(**{name: value}).partial_fit(X, y)
+        clf.set_params(**{name: valid})
+    assert_array_equal(outputs(clf, X), before)
+
+
 def test_invalid_later_batch(make_two, moons, outputs):
     X, y = moons
     clf = make_two().partial_fit(X, y, classes=[0, 1])

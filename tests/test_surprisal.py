@@ -29,13 +29,12 @@ def test_minus_the_log_of_p_values(scores):
 
 @given(SCORES)
 def test_references_are_compared_with_the_other_references(scores):
-    """The result equals `fit_surprisal` of the other scores, except for the tail."""
     distinct = np.unique(scores)
     if (np.diff(distinct) > 1e-5).all() and len(distinct) > 1:
         found = fit_surprisal(scores).leave_one_out(distinct)
         others = [np.delete(distinct, index) for index in range(len(distinct))]
         expected = [
-            -np.log(pvalues(distinct[index : index + 1], other))[0]
+            fit_surprisal(other)(distinct[index : index + 1])[0]
             for index, other in enumerate(others)
         ]
         assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
@@ -67,8 +66,9 @@ def test_small_scores_mirror_large_ones(scores):
     if (np.diff(np.unique(scores)) > 1e-5).all():
         mirrored, surprisal = fit_surprisal(-scores), fit_surprisal(scores)
         assert_allclose(surprisal.of_small(scores), mirrored(-scores), atol=1e-12)
-        found = surprisal.leave_one_out(scores, small=True)
-        assert_allclose(found, mirrored.leave_one_out(-scores), atol=1e-12)
+        inner = scores[scores > scores.min()]  # the smallest is not extrapolated
+        found = surprisal.leave_one_out(inner, small=True)
+        assert_allclose(found, mirrored.leave_one_out(-inner), atol=1e-12)
 
 
 def test_small_scores_are_not_extrapolated():

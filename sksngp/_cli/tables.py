@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ MISSING = frozenset(
 
 #: Supported column separators in order of preference.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+#: First bytes of gzip files.
+GZIP = b"\x1f\x8b"
 
 
 class InputError(Exception):
@@ -57,6 +61,8 @@ def read_table(path: str) -> Table:
     """Read the cells of a UTF-8 file with a header as text.
 
     The separator is the one that splits the header into the largest number of columns.
+    Blank lines are skipped, except in a table of one column, where they are missing
+    cells.
 
     Parameters
     ----------
@@ -76,29 +82,18 @@ def read_table(path: str) -> Table:
     """
     import pandas as pd
 
-    if not os.path.exists(path):  # unlike Path.exists, never raises
-        raise InputError(f"{path}: no such file")
-    separator = ","
+    text = _read_text(path)
+    separator, num_columns = _find_separator(text)
     try:
-        separator = _find_separator(path)
         cells = pd.read_csv(
-            path,
+            io.StringIO(text),
             sep=separator,
             header=None,  # otherwise pandas renames repeated names
             dtype=str,
             keep_default_na=False,
             skipinitialspace=True,
-            encoding="utf-8-sig",
-            compression=None,
+            skip_blank_lines=num_columns > 1,
         )
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 text ({error.reason} "
-            f"0x{error.object[error.start]:02x}). Save the file with the encoding "
-            'UTF-8, which spreadsheet programs call "CSV UTF-8".'
-        ) from error
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path}: the file is empty") from error
     except pd.errors.ParserError as error:
@@ -109,17 +104,39 @@ def read_table(path: str) -> Table:
     return Table(path, _with_header(cells, path), separator)
 
 
-def _find_separator(path: str) -> str:
-    """Return the separator that splits the first line into most fields."""
+def _read_text(path: str) -> str:
+    """Read a file at once, because a pipe can be read only once."""
+    if not os.path.exists(path):  # unlike Path.exists, never raises
+        raise InputError(f"{path}: no such file")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    if content.startswith(GZIP):
+        raise InputError(f"{path}: the file is compressed; decompress it first")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text ({error.reason} "
+            f"0x{error.object[error.start]:02x}). Save the file with the encoding "
+            'UTF-8, which spreadsheet programs call "CSV UTF-8".'
+        ) from error
+    return text.strip("\r\n")
+
+
+def _find_separator(text: str) -> tuple[str, int]:
+    """Return the separator that splits the first line into most fields, and these."""
 
     def num_fields(separator: str) -> int:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            try:
-                return len(next(csv.reader(stream, delimiter=separator), []))
-            except csv.Error:
-                return 0
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            return len(next(lines, []))
+        except csv.Error:
+            return 0
 
-    return max(SEPARATORS, key=num_fields)
+    best = max(SEPARATORS, key=num_fields)
+    return best, num_fields(best)
 
 
 def _with_header(cells: pd.DataFrame, path: str) -> pd.DataFrame:

@@ -63,11 +63,14 @@ def served_module(classifier: Any) -> tf.Module:
         # A loaded signature accepts inputs of any shape.
         rows = tf.reshape(tf.ensure_shape(inputs, shape), [-1, num_columns])
         outputs = graph(rows)
-        score = outputs["ood_score"]
+        # Comparisons with NaN are false, so that a sample would not be flagged.
+        missing = tf.reduce_any(tf.math.is_nan(rows), axis=1)
+        score = tf.where(missing, tf.constant(np.inf, tf.float64), outputs["ood_score"])
         return outputs | {
+            "ood_score": score,
             "label": tf.gather(labels, tf.argmax(outputs["probabilities"], axis=1)),
             "ood_pvalue": pvalues(score, calibration, xp),
-            "ood": score > threshold,
+            "ood": missing | (score > threshold),
         }
 
     signature = tf.TensorSpec(shape, tf.float64, "inputs")

@@ -81,8 +81,9 @@ class Surprisal:
         """Compute the surprisal of each reference score among the others.
 
         A reference score that is compared with itself can never exceed all reference
-        scores, but the score of a new sample can. A threshold that is computed from
-        such comparisons would be too low.
+        scores, but the score of a new sample can, and its surprisal is extrapolated.
+        A threshold that is computed from such comparisons would be too low. The result
+        is therefore that of `fit_surprisal` for the other reference scores.
 
         Parameters
         ----------
@@ -101,7 +102,12 @@ class Surprisal:
         if small:
             references, scores = -references[::-1], -scores
         at_least = size - np.searchsorted(above_rounding(references), scores)
-        return -np.log(np.maximum(at_least, 1) / size)
+        surprisals: NDArray[np.float64] = -np.log(np.maximum(at_least, 1) / size)
+        if not small and size > 1:  # the tail of the others, which the largest exceeds
+            others = fit_surprisal(self.scores[:-1])
+            beyond = scores - above_rounding(others.scores[-1])
+            surprisals += np.maximum(beyond, 0.0) / others.excess
+        return surprisals
 
 
 def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
