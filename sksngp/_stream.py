@@ -276,8 +276,10 @@ class StreamMixin(StreamTrainingMixin, StreamDerivedMixin):
         state = new_stream(X, len(self.classes_), seed)
         if first:
             return state
-        found = {name: vars(self)[name] for name in DERIVED if name in vars(self)}
         scaler = self.projection_.scaler
+        if scaler is not None and not scaler.var_.any():
+            return state  # equal samples have no scale: a new network is trained
+        found = {name: vars(self)[name] for name in DERIVED if name in vars(self)}
         return replace(
             state,
             bounds=bounds_of_scaler(scaler, X.shape[1]),

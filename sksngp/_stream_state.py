@@ -191,8 +191,7 @@ def bounds_of_scaler(
     scaler: StandardScaler | None, num_columns: int
 ) -> NDArray[np.float64]:
     """Return the `StreamState.bounds` of a stream that continues a fit."""
-    # The scale of a single sample is unknown.
-    if scaler is None or np.max(scaler.n_samples_seen_) <= 1:
+    if scaler is None:
         return np.array([[-np.inf], [np.inf]])
     mean, scale = scaler_by_column(scaler, num_columns)
     return np.stack([mean - MAX_DEVIATION * scale, mean + MAX_DEVIATION * scale])
