@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("small_command_line")
         ),
         ("--data digits --picture p.png", "--picture"),
         ("--picture p.svg", "must end in .png"),
-        ("--epochs 0", "--epochs: must be at least 1"),
+        ("--epochs 0", "--epochs: '0' is not a whole number between 1 and"),
         ("--epochs many", "'many' is not a whole number"),
         ("--random-state -1", "'-1' is not a whole number"),
         ("--random-state 4294967296", "between 0 and 4294967295"),

@@ -118,18 +118,16 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+def _natural(text: str, least: int = 0) -> int:
+    if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number between 0 and {2**32 - 1}"
+            f"{text!r} is not a whole number between {least} and {2**32 - 1}"
         )
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if _natural(text) == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return int(text)
+    return _natural(text, least=1)
 
 
 def _fraction(text: str) -> float:
