@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
 #: The factor if no samples are held out, so that none can be compared.
 DEFAULT_KERNEL_FACTOR = 1.0
+#: Number of samples in a held-out set, below which the defaults have a lower log loss
+#: than values that are chosen by it. Folds hold out all samples.
+MIN_SET = 200
 #: Prior precisions that ``ridge_penalty="auto"`` compares. The first is the default.
 RIDGES = (0.1, 0.03, 0.3)
 #: The output layer is computed if all samples together have at most this many random
@@ -73,12 +76,19 @@ class KernelOutput(ScoreOfPosterior, ABC):
     ) -> tuple[float | None, ...]:
         if self.kernel_scale != "auto" or not self._computes_output:
             return (None,)
-        return KERNEL_FACTORS if splits.any() else (DEFAULT_KERNEL_FACTOR,)
+        enough = self._suffices_to_choose(splits)
+        return KERNEL_FACTORS if enough else (DEFAULT_KERNEL_FACTOR,)
 
     def _ridges_to_compare(self, splits: Splits) -> tuple[float | None, ...]:
         if self.ridge_penalty != "auto" or not self._computes_output:
             return (None,)
-        return RIDGES if splits.any() else RIDGES[:1]
+        return RIDGES if self._suffices_to_choose(splits) else RIDGES[:1]
+
+    def _suffices_to_choose(self, splits: Splits) -> bool:
+        """Return whether the log loss on the held-out samples is precise enough."""
+        if not self._is_dense():
+            return splits.any()
+        return np.count_nonzero(splits.held_out) >= (1 if splits.refit else MIN_SET)
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
         self._computes_output = self._output_is_small(len(samples.labels))
