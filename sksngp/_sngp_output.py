@@ -88,7 +88,8 @@ class KernelOutput(ScoreOfPosterior, ABC):
         """Return whether the log loss on the held-out samples is precise enough."""
         if not self._is_dense():
             return splits.any()
-        return np.count_nonzero(splits.held_out) >= (1 if splits.refit else MIN_SET)
+        least = 1 if splits.refit else MIN_SET
+        return int(np.count_nonzero(splits.held_out)) >= least
 
     def _depths_to_compare(self, samples: Samples, splits: Splits) -> tuple[int, ...]:
         self._computes_output = self._output_is_small(len(samples.labels))

@@ -56,11 +56,11 @@ class SNGPParameters(SharedParameters):
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
         squared distance of the training samples in the untrained network are compared
         by the log loss on held-out samples. If there are no folds and fewer than 200 of
-        them (none, for custom networks), and in `partial_fit`, the factor is 1. While the network is trained, the factor is 1/16, or 5/8 for
-        custom networks. It keeps this value if the training set is too large for the
-        posterior mode of the output weights (see `num_inducing`). The tutorial's value
-        of 1 predicts at chance for more than a few features. A number must be in
-        [1e-30, 1e30].
+        them (none, for custom networks), and in `partial_fit`, the factor is 1. While
+        the network is trained, the factor is 1/16, or 5/8 for custom networks. It keeps
+        this value if the training set is too large for the posterior mode of the output
+        weights (see `num_inducing`). The tutorial's value of 1 predicts at chance for
+        more than a few features. A number must be in [1e-30, 1e30].
         """,
     )
     ridge_penalty: float | Literal["auto"] = parameter(
@@ -71,8 +71,9 @@ class SNGPParameters(SharedParameters):
         Prior precision of the output weights. If "auto", the values 0.03, 0.1 and 0.3
         are compared by the log loss on held-out samples, for the best network and
         `kernel_scale`. If there are no folds and fewer than 200 of them (none, for
-        custom networks), in `partial_fit`, and if the training set is too large for the posterior mode of
-        the output weights (see `num_inducing`), the value is 0.1. The tutorial uses 1.
+        custom networks), in `partial_fit`, and if the training set is too large for the
+        posterior mode of the output weights (see `num_inducing`), the value is 0.1. The
+        tutorial uses 1.
         """,
     )
     cov_momentum: float = parameter(
