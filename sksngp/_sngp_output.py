@@ -27,7 +27,7 @@ KERNEL_FACTORS = (1 / 16, 1 / 4, 1.0, 4.0)
 DEFAULT_KERNEL_FACTOR = 1.0
 #: Number of samples in a held-out set, below which the defaults have a lower log loss
 #: than values that are chosen by it. Folds hold out all samples.
-MIN_SET = 200
+MIN_SET = 100
 #: Prior precisions that ``ridge_penalty="auto"`` compares. The first is the default.
 RIDGES = (0.1, 0.03, 0.3)
 #: The output layer is computed if all samples together have at most this many random

@@ -55,7 +55,7 @@ class SNGPParameters(SharedParameters):
         Squared length-scale c of the kernel ``exp(-d^2 / (2 c))`` between hidden
         representations at distance d. If "auto", 1/16, 1/4, 1 and 4 times the mean
         squared distance of the training samples in the untrained network are compared
-        by the log loss on held-out samples. If there are no folds and fewer than 200 of
+        by the log loss on held-out samples. If there are no folds and fewer than 100 of
         them (none, for custom networks), and in `partial_fit`, the factor is 1. While
         the network is trained, the factor is 1/16, or 5/8 for custom networks. It keeps
         this value if the training set is too large for the posterior mode of the output
@@ -70,7 +70,7 @@ class SNGPParameters(SharedParameters):
         text="""
         Prior precision of the output weights. If "auto", the values 0.03, 0.1 and 0.3
         are compared by the log loss on held-out samples, for the best network and
-        `kernel_scale`. If there are no folds and fewer than 200 of them (none, for
+        `kernel_scale`. If there are no folds and fewer than 100 of them (none, for
         custom networks), in `partial_fit`, and if the training set is too large for the
         posterior mode of the output weights (see `num_inducing`), the value is 0.1. The
         tutorial uses 1.
