@@ -77,11 +77,17 @@ def find(estimator: Any, method: str) -> list[Found]:
 
     Raises
     ------
+    TypeError
+        If the estimator is a class.
     AttributeError
         If there is no classifier with the method.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {estimator.__name__}."
+        )
     if isinstance(estimator, FixedThresholdClassifier):
         # It also predicts without a fit, using a classifier that was fitted before.
         return find(getattr(estimator, "estimator_", estimator.estimator), method)

@@ -82,6 +82,7 @@ def test_aurc_of_useless_score_is_error_rate(correct):
     [
         ([], [], "correct must have one dimension and at least one value"),
         ([1, 2], [0.1, 0.2], "correct must consist of booleans, or of 0 and 1"),
+        (["a", "b"], [0.1, 0.2], "correct must consist of booleans, or of 0 and 1"),
         ([0.5, 1], [0.1, 0.2], "correct must consist of booleans, or of 0 and 1"),
         ([1, np.nan], [0.1, 0.2], "correct contains NaN"),
         ([1, 0], [0.1], r"inconsistent numbers of samples: \[2, 1\]"),

@@ -203,6 +203,8 @@ def test_samplers_are_skipped(small, moons):
 def test_estimators_without_a_classifier_of_this_package(moons, function):
     X, y = moons
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    with pytest.raises(TypeError, match="got the class SNGPClassifier"):
+        function(SNGPClassifier, X)
     with pytest.raises(AttributeError, match="LogisticRegression has no method"):
         function(pipeline, X)
 

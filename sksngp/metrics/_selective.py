@@ -119,9 +119,10 @@ def risk_coverage_curve(
 def _risk_coverage(
     correct: ArrayLike, uncertainty: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    checked = column(correct, "correct")
-    if not np.isin(checked, [0, 1]).all():
+    values = column(correct, "correct", dtype=None)
+    if not np.isin(values, [0, 1]).all():
         raise ValueError("correct must consist of booleans, or of 0 and 1.")
+    checked = values.astype(np.float64)
     order = column(uncertainty, "uncertainty")
     check_consistent_length(checked, order)
 
