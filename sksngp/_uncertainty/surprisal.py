@@ -82,8 +82,9 @@ class Surprisal:
 
         A reference score that is compared with itself can never exceed all reference
         scores, but the score of a new sample can, and its surprisal is extrapolated.
-        A threshold that is computed from such comparisons would be too low. The result
-        is therefore that of `fit_surprisal` for the other reference scores.
+        A threshold that is computed from such comparisons would be too low. The scale
+        of the tail is that of all reference scores, including the score itself, so that
+        a single unusual sample does not determine the threshold of a small set.
 
         Parameters
         ----------
@@ -103,10 +104,9 @@ class Surprisal:
             references, scores = -references[::-1], -scores
         at_least = size - np.searchsorted(above_rounding(references), scores)
         surprisals: NDArray[np.float64] = -np.log(np.maximum(at_least, 1) / size)
-        if not small and size > 1:  # the tail of the others, which the largest exceeds
-            others = fit_surprisal(self.scores[:-1])
-            beyond = scores - above_rounding(others.scores[-1])
-            surprisals += np.maximum(beyond, 0.0) / others.excess
+        if not small and size > 1:  # the largest exceeds the others
+            beyond = scores - above_rounding(self.scores[-2])
+            surprisals += np.maximum(beyond, 0.0) / self.excess
         return surprisals
 
 
@@ -135,10 +135,15 @@ def fit_surprisal(scores: NDArray[np.float64]) -> Surprisal:
     ordered = np.sort(np.asarray(scores, np.float64))
     apart = ordered[1:] > above_rounding(ordered[:-1])
     distinct = ordered[np.append(True, apart)]
-    tail = distinct[-max(round(TAIL_FRACTION * len(distinct)), MIN_TAIL_SCORES) :]
+    tail = _tail(distinct)
     # Nearly equal scores carry no information about the tail. The lower bounds avoid
     # division by zero.
     excess = max(float(np.mean(tail - tail[0])), 1e-3 * abs(distinct[-1]), 1e-12)
     number = min(len(distinct), MAX_SCORES)
     kept = np.linspace(0, len(distinct) - 1, number).astype(int)
     return Surprisal(distinct[kept], excess)
+
+
+def _tail(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest of the scores in increasing order."""
+    return ordered[-max(round(TAIL_FRACTION * len(ordered)), MIN_TAIL_SCORES) :]
