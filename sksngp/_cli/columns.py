@@ -35,6 +35,8 @@ MIN_SAMPLE_SIZE = 50
 #: small.
 MAX_POSITIONS = 20_000
 _LARGEST = float(np.finfo(np.float32).max)
+#: A number with a sign, a currency or a unit, such as "$1,200.50", "60 %" or "(12)".
+_WITH_UNIT = r"[^\w\s]{0,3}\s?\d[\d.,]*\s?[^\d\s]{0,3}"
 
 
 @dataclass
@@ -183,6 +185,8 @@ def _add(choice: Choice, table: Table, name: str, keep: bool) -> None:
             "most of its values differ and not all are numbers: "
             f"{cells[row]!r} in row {row + 1:,}"
         )
+        if present.str.fullmatch(_WITH_UNIT).mean() > 0.5:
+            choice.left_out[name] += " (remove signs and units to train on it)"
         return
     choice.columns.append(_text(cells, choice, numbers))
 
