@@ -136,11 +136,11 @@ def test_dropped_columns():
 @pytest.mark.parametrize("form", ["${}.50", "{}.5 %", "({})", "{} kg"])
 def test_numbers_with_signs_and_units_are_explained(form):
     choice = choose(v=RNG.normal(size=N), x=[form.format(i) for i in range(N)])
-    assert "remove signs and units" in choice.left_out["x"]
+    assert "remove signs and units" in choice.left_out["price"]
 
 
 def test_codes_are_not_numbers_with_units():
-    assert "remove" not in choose(x=[f"n{i}" for i in range(N)]).left_out["x"]
+    assert "remove" not in choose(code=[f"n{i}" for i in range(N)]).left_out["code"]
 
 
 @pytest.mark.parametrize(
